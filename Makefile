@@ -1,0 +1,65 @@
+# `make` alone lists the targets. Everything runs in .venv, which is made when it is missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST ?= $(BIN)/pytest
+ARGS ?=
+
+# A stamp names the extras that are installed; it is older than pyproject.toml when they may have changed.
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.PHONY: help run demo test test-all check fix bench docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## install, then serve on http://127.0.0.1:8080 (ARGS="--port 9000" adds options)
+	@$(BIN)/triptych serve $(ARGS)
+
+demo: $(INSTALLED) ## a tour of the gateway that starts one, shows it and exits
+	@$(BIN)/triptych demo $(ARGS)
+
+test: $(INSTALLED_DEV) check ## the checks and all tests but the slow ones
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(INSTALLED_DEV) check ## the checks and every test
+	$(PYTEST) $(ARGS)
+
+check: $(INSTALLED_DEV) ## formatting, lint, types, import directions, project rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/check_project.py
+	$(BIN)/python scripts/generate_docs.py --check
+
+fix: $(INSTALLED_DEV) ## reformat, and repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED_DEV) ## measure beside the peers, write bench/results and docs/benchmarks.md
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(INSTALLED_DEV) ## write the generated pages of docs/
+	$(BIN)/python scripts/generate_docs.py
+
+clean: ## remove the environment, caches and builds (never data)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Triptych needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@ $(INSTALLED)

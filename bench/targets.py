@@ -1,0 +1,199 @@
+"""What is measured: the mock provider itself and Triptych. The peers are in `bench.peers`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bench.canned import MODEL_ID, Wire
+from bench.process import Running, free_port, start, wait_for
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+KEY_COUNT = 10
+UNLIMITED = 100_000_000
+ANTHROPIC_VERSION = "2023-06-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How a target is asked: the wire the client speaks, the model it names, extra headers."""
+
+    wire: Wire
+    model: str = MODEL_ID
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request_headers(self, key: str) -> dict[str, str]:
+        """The headers of one request: the key as a bearer token, and what the lane adds."""
+        headers = {"authorization": f"Bearer {key}", **self.headers}
+        if self.wire is Wire.MESSAGES:
+            headers["anthropic-version"] = ANTHROPIC_VERSION
+        return headers
+
+
+class Target(Protocol):
+    """A gateway (or the mock itself) that the benchmark can start, ask and stop."""
+
+    name: str
+    title: str
+    notes: str
+    same_wire: Lane
+    """The lane where the wire of the client is the wire of the provider."""
+    translated: Lane | None
+    """Chat Completions in, Anthropic Messages upstream; None when the target cannot."""
+    relays_bytes: bool
+    """The answer must be the provider's, byte for byte."""
+    checks_keys: bool
+    refused_status: int
+    """What it answers to an unknown key."""
+    slow: bool
+    """Under about 1,000 requests a second: loaded by `bench.load`, which waits for running requests."""
+    open_pace_ms: int
+    """Between two events of each of the 1,000 open streams: slow enough for the target to keep up."""
+    health_path: str
+
+    def absent(self) -> str | None:
+        """Why the target cannot be measured here; None when it can."""
+
+    def version(self) -> str:
+        """The installed version."""
+
+    def start(self, work_dir: Path, mock_port: int) -> Running:
+        """Starts the target in front of the mock; returns when the process exists, not when it is ready."""
+
+    def prepare(self, running: Running) -> list[str]:
+        """Waits until the target is ready; the API keys to rotate over."""
+
+
+@dataclass(slots=True)
+class Direct:
+    """No gateway: the mock provider, which is the base line of latency and the price of the mock itself."""
+
+    name: str = "direct"
+    title: str = "mock provider, no gateway"
+    notes: str = "the CPU time is the mock's own"
+    same_wire: Lane = field(default_factory=lambda: Lane(Wire.MESSAGES))
+    translated: Lane | None = None
+    relays_bytes: bool = True
+    checks_keys: bool = False
+    refused_status: int = 401
+    slow: bool = False
+    open_pace_ms: int = 100
+    health_path: str = "/healthz"
+
+    def absent(self) -> str | None:
+        """Never absent."""
+        return None
+
+    def version(self) -> str:
+        """The mock has no version of its own."""
+        return "-"
+
+    def start(self, work_dir: Path, mock_port: int) -> Running:
+        """Starts another mock process; `mock_port` is where it listens."""
+        environment = {"PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-m", "bench.mock_upstream", "--port", str(mock_port)]
+        return start(command, mock_port, work_dir, environment)
+
+    def prepare(self, running: Running) -> list[str]:
+        """Any key will do."""
+        wait_for(running, "GET", self.health_path)
+        return key_secrets()
+
+
+@dataclass(slots=True)
+class Triptych:
+    """This gateway, everything on: keys, policy, limits, outcome ledger on SQLite, metrics."""
+
+    durability: str = "strict"
+    name: str = "triptych"
+    title: str = "Triptych"
+    notes: str = "keys, policy, limits, two ledger rows a request, metrics, log line"
+    same_wire: Lane = field(default_factory=lambda: Lane(Wire.MESSAGES))
+    translated: Lane | None = field(default_factory=lambda: Lane(Wire.CHAT))
+    relays_bytes: bool = True
+    checks_keys: bool = True
+    refused_status: int = 401
+    slow: bool = False
+    open_pace_ms: int = 100
+    health_path: str = "/healthz"
+
+    @property
+    def command(self) -> Path:
+        """The installed console script, from the environment that runs the benchmark."""
+        return Path(sys.executable).parent / "triptych"
+
+    def absent(self) -> str | None:
+        """Absent until `pip install -e .` has put the command beside the interpreter."""
+        return None if self.command.exists() else f"{self.command} does not exist: install the package"
+
+    def version(self) -> str:
+        """The version of the installed distribution."""
+        code = "import importlib.metadata as m; print(m.version('triptych'))"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+
+    def start(self, work_dir: Path, mock_port: int) -> Running:
+        """Starts `triptych serve` with a new configuration file; a database that is there already is kept."""
+        work_dir.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        config = work_dir / "triptych.toml"
+        config.write_text(triptych_config(port, mock_port, work_dir / "bench.db", self.durability))
+        return start([self.command, "serve", "--config", config], port, work_dir, {})
+
+    def prepare(self, running: Running) -> list[str]:
+        """Waits for `/readyz`; the keys are those of the configuration."""
+        wait_for(running, "GET", "/readyz")
+        return key_secrets()
+
+
+def key_secrets() -> list[str]:
+    """Ten API keys, the same in every run."""
+    return [f"trp_bench_{number:02d}_5f1c0a7be2d94c38a6b1" for number in range(KEY_COUNT)]
+
+
+def triptych_config(port: int, mock_port: int, database: Path, durability: str) -> str:
+    """A configuration with one org, one user and ten keys; limits are on and never reached."""
+    limits = f"rpm = {UNLIMITED}\nrpd = {UNLIMITED}"
+    keys = "\n".join(
+        f'[[orgs.keys]]\nname = "bench-{number}"\nuser = "bench"\nsecret = "{secret}"\n{limits}\n'
+        for number, secret in enumerate(key_secrets())
+    )
+    return f"""\
+[server]
+host = "127.0.0.1"
+port = {port}
+
+[storage]
+url = "sqlite:///{database}"
+
+[ledger]
+durability = "{durability}"
+
+[[providers]]
+name = "mock"
+kind = "anthropic"
+base_url = "http://127.0.0.1:{mock_port}"
+api_key = "not-a-real-key"
+
+[[models]]
+id = "{MODEL_ID}"
+provider = "mock"
+price = {{ input = 1.0, output = 5.0 }}
+
+[[orgs]]
+slug = "bench"
+plan = "enterprise"
+{limits}
+
+[[orgs.groups]]
+name = "everyone"
+models = ["*"]
+api_key_access = true
+
+[[orgs.users]]
+name = "bench"
+groups = ["everyone"]
+
+{keys}"""

@@ -1,0 +1,33 @@
+"""``triptych apply FILE``: make the database agree with the orgs of a configuration."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triptych.cli.terminal import say
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(help="The configuration file.", show_default=False)],
+) -> None:
+    """Apply the [[orgs]] of a file, and print what changed. Running it again changes nothing.
+
+    A running gateway on the same database knows within a second.
+    """
+    from triptych.cli.directory_changes import differences, directory
+    from triptych.settings import load_settings
+    from triptych.storage.directory import apply_orgs
+    from triptych.vault import open_vault, org_specs
+
+    settings = load_settings(file, os.environ)
+    vault = open_vault(settings, serving=False)
+    with closing(vault.database) as database:
+        before = directory(database)
+        changed = apply_orgs(database, vault.key_hasher, org_specs(settings))
+        lines = list(differences(before, directory(database))) if changed else []
+    for line in lines:
+        say(line)
+    say(f"{len(lines)} changed, {len(settings.orgs)} orgs applied" if changed else "Nothing to change.")

@@ -1,0 +1,80 @@
+"""How a command ends when it cannot do what it was asked: clear lines on stderr, no traceback."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from triptych.cli.terminal import complain
+
+FAILED: Final = 1
+MISUSED: Final = 2
+INTERRUPTED: Final = 130
+
+# The common base of typer's complaints about arguments, wherever this version of typer keeps it.
+_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    from triptych.cli.app import build
+    from triptych.settings.problem import SettingsError
+
+    command = typer.main.get_command(build())
+    try:
+        code = command.main(
+            None if arguments is None else list(arguments), prog_name="triptych", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SettingsError as error:
+        complain(str(error))
+        return MISUSED
+    except _UsageError as error:
+        complain(_usage(error))
+        return MISUSED
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. The interpreter flushes stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        complain(_system(error))
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last resort of the program: told, never swallowed
+        complain(_unexpected(error))
+        return FAILED
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    told = getattr(error, "format_message", lambda: str(error))().replace("\n", " ")
+    path = context.command_path if context else "triptych"
+    return f'{told} (see "{path} --help")'
+
+
+def _system(error: OSError) -> str:
+    told = error.strerror or str(error) or type(error).__name__
+    if error.filename is not None:
+        told = f"{error.filename}: {told}"
+    if error.errno == errno.EADDRINUSE:
+        told += '; stop what listens there, or choose another with "--port"'
+    return told
+
+
+def _unexpected(error: Exception) -> str:
+    """Errors meant for people (storage's) are shown as they are. Of any other, only the kind and
+    the place: its text may quote what must not be printed."""
+    from triptych.storage.errors import StorageError
+
+    if isinstance(error, StorageError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "no place"
+    return f"internal error ({type(error).__name__} at {place}); this is a bug in triptych, please report it"

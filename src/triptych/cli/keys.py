@@ -1,0 +1,152 @@
+"""``triptych keys``: issue, list and revoke API keys."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.cli.terminal import ConfigOption, help_when_alone, note, say, table
+
+if TYPE_CHECKING:
+    from triptych.settings import Settings
+    from triptych.storage.directory import KeyRecord
+    from triptych.vault import Vault
+
+OrgOption = Annotated[str | None, typer.Option("--org", help="The org's slug.", show_default=False)]
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(rich_markup_mode=None)
+    app.callback(invoke_without_command=True)(_keys)
+    app.command("create")(create)
+    app.command("list")(list_)
+    app.command("revoke")(revoke)
+    return app
+
+
+def _keys(context: typer.Context) -> None:
+    """Issue, list and revoke API keys."""
+    help_when_alone(context)
+
+
+def create(
+    config: ConfigOption = None,
+    org: OrgOption = None,
+    user: Annotated[str | None, typer.Option(help="Whom the key acts for.", show_default=False)] = None,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "cli",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; all when not.", show_default=False)
+    ] = None,
+    environment: Annotated[str, typer.Option(help="live or test (answered by the sandbox only).")] = "live",
+) -> None:
+    """Issue a key. Its text is printed this once, alone on stdout; only its hash is kept.
+
+    --org and --user may be left out where the configuration has but one.
+    """
+    from triptych.storage.directory import apply_orgs, create_key
+    from triptych.vault import org_specs
+
+    with _opened(config, create=True) as (settings, vault):
+        slug = org or _only("--org", [spec.slug for spec in settings.orgs])
+        of_org = [spec.name for one in settings.orgs if one.slug == slug for spec in one.users]
+        user_name = user or _only("--user", of_org)
+        if vault.first_start:
+            apply_orgs(vault.database, vault.key_hasher, org_specs(settings))
+        issued = create_key(
+            vault.database,
+            vault.key_hasher,
+            slug,
+            user_name,
+            name,
+            scopes=scope or None,
+            environment=environment,
+            prefix=settings.keys.prefix,
+        )
+    record = issued.record
+    note(
+        f'key_{record.id}: "{name}" of {record.user_name} in {slug}, {environment}, {_scopes(record.scopes)}'
+    )
+    say(issued.plaintext)
+
+
+def list_(config: ConfigOption = None, org: OrgOption = None) -> None:
+    """List keys, revoked ones too. Secrets are not kept and cannot be shown."""
+    from triptych.core.clock import now_us
+    from triptych.storage.directory import list_keys
+
+    with _opened(config) as (_, vault):
+        records = list_keys(vault.database, org)
+    now = now_us()
+    rows = [
+        (
+            f"key_{record.id}",
+            record.org_slug,
+            record.user_name,
+            record.name,
+            f"{record.prefix}...{record.last_four}",
+            record.environment,
+            _scopes(record.scopes),
+            _time(record.created_us),
+            _state(record, now),
+        )
+        for record in records
+    ]
+    say(table(("ID", "ORG", "USER", "NAME", "KEY", "FOR", "SCOPES", "CREATED", "STATE"), rows))
+
+
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its id, or its name.", show_default=False)],
+    config: ConfigOption = None,
+    org: OrgOption = None,
+) -> None:
+    """Revoke a key for good. A running gateway on the same database knows within a second."""
+    from triptych.storage.directory import revoke_key
+
+    with _opened(config) as (_, vault):
+        record = revoke_key(vault.database, key, org)
+    say(f'Revoked key_{record.id}: "{record.name}" of {record.user_name} in {record.org_slug}.')
+
+
+@contextmanager
+def _opened(config: Path | None, *, create: bool = False) -> "Iterator[tuple[Settings, Vault]]":
+    """Settings and vault. A database that is not there is an error unless ``create``."""
+    from triptych.settings import config_path, load_settings
+    from triptych.vault import open_vault
+
+    settings = load_settings(config_path(config, os.environ), os.environ)
+    path = settings.storage.sqlite_path
+    if path is not None and not create and not Path(path).exists():
+        raise FileNotFoundError(0, 'no such database yet; "triptych serve" and "triptych init" make it', path)
+    vault = open_vault(settings, serving=False)
+    try:
+        yield settings, vault
+    finally:
+        vault.database.close()
+
+
+def _only(option: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    known = f"the configuration has {', '.join(names)}" if names else "the configuration does not tell"
+    raise typer.BadParameter(f"say which: {known}", param_hint=option)
+
+
+def _scopes(scopes: Sequence[str] | None) -> str:
+    return "all scopes" if scopes is None else ",".join(scopes) or "no scopes"
+
+
+def _time(moment_us: int) -> str:
+    from triptych.core.clock import rfc3339
+
+    return rfc3339(moment_us // 1_000_000)
+
+
+def _state(record: "KeyRecord", now_us: int) -> str:
+    if record.revoked_us is not None:
+        return f"revoked {_time(record.revoked_us)}"
+    if record.expires_us is not None:
+        return f"{'expired' if record.expires_us <= now_us else 'expires'} {_time(record.expires_us)}"
+    return "active"

@@ -1,0 +1,91 @@
+"""What ``triptych doctor`` asks the network: connections only, nothing is sent over them."""
+
+import errno
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from triptych.cli.examinations import LOOK, OK, WRONG, Finding
+from triptych.settings import Settings
+
+_PROBE_TIMEOUT_S: Final = 2.0
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+_TLS_SCHEMES: Final = frozenset({"https", "rediss"})
+
+Examination = Callable[[], Iterator[Finding]]
+
+
+def all_of(settings: Settings) -> list[Examination]:
+    """Each may wait for its peer; they may run at the same time."""
+    examinations: list[Examination] = [lambda: _port(settings)]
+    if not settings.limits.in_memory:
+        url = settings.limits.url.reveal()
+        examinations.append(lambda: _peer("limits", url, settings.server.connect_timeout_s))
+    examinations += [
+        _provider(provider.name, provider.base_url, settings)
+        for provider in settings.providers
+        if provider.base_url is not None
+    ]
+    return examinations
+
+
+def _provider(name: str, base_url: str, settings: Settings) -> Examination:
+    return lambda: _peer(f"provider {name}", base_url, settings.server.connect_timeout_s)
+
+
+def _peer(subject: str, url: str, timeout_s: float) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
+    place = f"{host}:{port}"
+    try:
+        with socket.create_connection((host, port), timeout_s) as connection:
+            if parts.scheme in _TLS_SCHEMES:
+                with ssl.create_default_context().wrap_socket(connection, server_hostname=host) as secured:
+                    yield Finding(OK, subject, f"{place} can be reached, {secured.version()}")
+            else:
+                yield Finding(OK, subject, f"{place} can be reached, without TLS")
+    except OSError as error:
+        yield Finding(WRONG, subject, f"{place} cannot be reached: {_why(error)}")
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or str(error)
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    host, port = settings.server.host, settings.server.port
+    if port == 0:
+        yield Finding(OK, "port", "the system chooses one")
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and _healthy(host, port):
+                yield Finding(LOOK, "port", f"a gateway serves on {host}:{port} already")
+            else:
+                yield Finding(WRONG, "port", f"{host}:{port} cannot be used: {_why(error)}")
+            return
+    yield Finding(OK, "port", f"{host}:{port} is free")
+
+
+def _healthy(host: str, port: int) -> bool:
+    """Whether something there answers as a gateway does."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    connection = http.client.HTTPConnection(address, port, timeout=_PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

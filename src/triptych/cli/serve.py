@@ -1,0 +1,72 @@
+"""``triptych serve``: the gateway itself."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
+from triptych.vault import Vault, open_vault
+
+
+def serve(
+    config: Path | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
+    import uvloop
+
+    from triptych.telemetry import configure_logging
+    from triptych.wiring import Running, serve_until_signal
+
+    path = config_path(config, os.environ)
+    settings = with_server(load_settings(path, os.environ), host, port, workers)
+    configure_logging()
+    for remark in remarks(settings):
+        print(f"triptych: warning: {remark}", file=sys.stderr)
+    vault = open_vault(settings, serving=True)
+
+    def announce(node: Running) -> None:
+        address = f"{'https' if settings.server.tls_cert else 'http'}://{_shown_host(settings)}:{node.port}"
+        print(f"triptych: serving on {address}", flush=True)
+        if path is None:
+            _show_demo(settings, vault, address)
+
+    with contextlib.closing(vault.database), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_signal(settings, vault, announce))
+
+
+def _shown_host(settings: Settings) -> str:
+    host = settings.server.host
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
+
+
+def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
+    """The demo org's first key, shown once; afterwards the command that makes another."""
+    from triptych.storage.directory import create_key
+
+    if not vault.first_start:
+        print(
+            f"\nAnother key:\n  triptych keys create --org {DEMO_SLUG} --user demo --name NAME\n",
+            flush=True,
+        )
+        return
+    issued = create_key(
+        vault.database, vault.key_hasher, DEMO_SLUG, "demo", "first", prefix=settings.keys.prefix
+    )
+    print(_TOUR.format(key=issued.plaintext, address=address), flush=True)
+
+
+_TOUR = """
+Your first key (shown once, only its hash is kept):
+
+  {key}
+
+Try it:
+
+  curl -s {address}/v1/messages -H "x-api-key: {key}" -d '{{"model": "sandbox-echo", "max_tokens": 64, "messages": [{{"role": "user", "content": "Hello, Triptych"}}]}}'
+
+  curl -sN {address}/v1/messages -H "x-api-key: {key}" -d '{{"model": "sandbox-lorem", "max_tokens": 32, "stream": true, "messages": [{{"role": "user", "content": "12 words"}}]}}'
+
+  curl -sN {address}/v1/messages -H "x-api-key: {key}" -d '{{"model": "sandbox-error-midstream_overloaded", "max_tokens": 32, "stream": true, "messages": [{{"role": "user", "content": "break"}}]}}'
+"""

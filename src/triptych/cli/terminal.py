@@ -1,0 +1,52 @@
+"""Plain text for terminals and pipes."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The configuration file; else TRIPTYCH_CONFIG names it, else the built-in defaults hold.",
+        show_default=False,
+    ),
+]
+
+
+def help_when_alone(context: typer.Context) -> None:
+    """For a group named without one of its commands: its help is the answer."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def say(text: str = "") -> None:
+    """What was asked for: stdout."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """What is good to know beside it: stderr, so that output can be piped."""
+    print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    print(f"triptych: warning: {text}", file=sys.stderr)
+
+
+def complain(text: str) -> None:
+    """Each line of it is an error of its own."""
+    for line in text.splitlines():
+        print(f"triptych: error: {line}", file=sys.stderr)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    cells = [header, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,73 @@
+"""The seam between the pipeline and whatever answers: one call, one answer. Values and protocols
+only; the transports and the sandbox implement them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Header fields in order of arrival, names in lower case."""
+
+
+class UpstreamCall(msgspec.Struct, frozen=True):
+    """One request to a provider, already governed: nothing in it needs another check."""
+
+    wire: str
+    """``anthropic-messages`` | ``openai-chat`` | ``openai-responses``."""
+    path: str
+    """Path under the provider's base URL, such as ``/v1/messages``."""
+    query: bytes
+    """The client's query string, without ``?``; may be empty."""
+    headers: Headers
+    """What of the client's headers is forwarded; the provider adds its own credentials."""
+    body: bytes
+    model: str
+    """The model id the provider knows (it stands in ``body`` too)."""
+    stream: bool
+    deadline_s: float
+    """``loop.time()`` at which the whole exchange is out of time."""
+
+
+class UpstreamAnswer(Protocol):
+    """A provider's answer whose head has arrived."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    async def read(self) -> bytes:
+        """What has arrived since the last read, at least one byte; ``b""`` at the end.
+
+        Raises Failure: UPSTREAM_INTERRUPTED (connection broke, body cut short),
+        UPSTREAM_TIMEOUT (idle too long, or past the deadline), UPSTREAM_INVALID_RESPONSE
+        (framing or compression is broken, or a bound was passed).
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the answer; an unfinished one closes its connection. Idempotent."""
+        ...
+
+
+class Upstream(Protocol):
+    """One configured provider."""
+
+    async def call(self, call: UpstreamCall) -> UpstreamAnswer:
+        """Send the call and wait for the answer's head.
+
+        Raises Failure: UPSTREAM_UNREACHABLE (DNS, connect, TLS, or closed before any byte of an
+        answer), UPSTREAM_TIMEOUT (no head in time), UPSTREAM_INVALID_RESPONSE (not HTTP).
+        A cancelled call leaves no connection behind.
+        """
+        ...
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of a header (``name`` in lower case), or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

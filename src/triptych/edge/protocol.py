@@ -1,0 +1,407 @@
+"""The server side of HTTP/1.1 (RFC 9112) on httptools: one object per connection.
+
+A connection reads a head, lets the application decide on it (route, method, size, key) before any
+body is awaited, gathers the body within its limit, and runs the endpoint as one task. While the
+endpoint runs, the socket is still read, so a client that leaves is noticed at once: its task is
+cancelled, and with it the upstream call.
+
+A refusal that comes before the body was read is answered at once; the rest of the body is read and
+thrown away for a bounded time ("lingering close", as nginx does it), because closing a socket with
+unread data resets the connection and the client would never see the answer.
+"""
+
+import asyncio
+import urllib.parse
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Protocol
+
+import httptools
+import msgspec
+
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
+from triptych.edge.message import Request
+from triptych.edge.reply import Reply
+
+# Pipelined requests wait here while one is answered; a client that sends more is no longer read.
+MAX_PIPELINED = 16
+# A refused body is thrown away up to here for the sake of keeping the connection.
+MAX_DISCARD_TO_KEEP_BYTES = 1 << 20
+LINGER_S = 30.0
+KEEP_ALIVE_S = 75.0
+
+Endpoint = Callable[[Request, Reply], Awaitable[None]]
+
+
+class EdgeLimits(msgspec.Struct, frozen=True):
+    max_header_bytes: int
+    max_headers: int
+    max_body_bytes: int
+    header_timeout_s: float
+    body_timeout_s: float
+
+
+class Application(Protocol):
+    """What the edge asks the application."""
+
+    def admit(self, request: Request) -> Endpoint | Response:
+        """Decide on a head: the endpoint that will see the body, or a refusal."""
+        ...
+
+    def refuse(self, request: Request, failure: Failure) -> Response:
+        """Render a failure of framing in the form of the surface that owns the path."""
+        ...
+
+
+class State(Enum):
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    DISCARD = 3
+    """The request is answered; the rest of its body is thrown away."""
+    CLOSING = 4
+    """Nothing will be answered any more; input is thrown away until the client is done."""
+
+
+class ServerProtocol(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(
+        self,
+        application: Application,
+        limits: EdgeLimits,
+        connections: "set[ServerProtocol]",
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._application = application
+        self._limits = limits
+        self._connections = connections
+        self._loop = loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._state = State.IDLE
+        self._pipeline: deque[tuple[Request, Endpoint | Response]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None
+        self._decision: Endpoint | Response | None = None
+        self._answering: Request | None = None
+        self._url = b""
+        self._pieces: list[bytes] = []
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._fault: Failure | None = None
+        self._resuming = False
+        """Whether the parser is being fed the stand-in head of a message whose head is known."""
+        self._upgrading = False
+        self._writable: asyncio.Future[None] | None = None
+        self._peer = ""
+        self.deadline_s = float("inf")
+        """``loop.time()`` after which the sweep gives up on this connection."""
+        self.disconnected = False
+        self.transport: asyncio.Transport
+
+    # -- connection ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._connections.add(self)
+        self.deadline_s = self._loop.time() + self._limits.header_timeout_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.disconnected = True
+        self._connections.discard(self)
+        self._state = State.CLOSING
+        self._pipeline.clear()
+        self._unblock()
+        if self._task is not None:
+            # Not at once: a task that never took its first step would end without an outcome.
+            self._loop.call_soon(self._task.cancel)
+
+    def eof_received(self) -> bool:
+        # A client that has closed its sending side has left: the transport closes, and the
+        # running exchange is cancelled by connection_lost.
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._state is State.CLOSING:
+            return
+        if self._state is State.IDLE and data:
+            self._state = State.HEAD
+            self.deadline_s = self._loop.time() + self._limits.header_timeout_s
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            if self._fault is None:
+                self._fault = Failure(FailureKind.INVALID_BODY, "The request is not valid HTTP/1.1.")
+        if self._fault is not None:
+            self._refuse_framing(self._fault)
+        elif self._state is State.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.max_header_bytes:
+                self._refuse_framing(_headers_too_large(self._limits))
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1, as RFC 9110, 7.8 allows (Java's client asks for h2c on each first
+        request). The parser stops at the head of such a message; a fresh one that is told the same
+        framing reads the body."""
+        self._parser = httptools.HttpRequestParser(self)
+        request = self._request
+        if self._fault is not None or request is None or self._state is State.CLOSING:
+            self.data_received(b"")
+            return
+        length = request.content_length
+        framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        self._resuming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: -\r\n" + framing + b"\r\n\r\n")
+        self._resuming = False
+        if rest:
+            self.data_received(rest)
+
+    # -- flow control -------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._unblock()
+
+    def blocked(self) -> asyncio.Future[None] | None:
+        return self._writable
+
+    def _unblock(self) -> None:
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # -- parser callbacks ---------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._resuming:
+            return
+        self._request = Request(self._peer)
+        self._url = b""
+        self._pieces = []
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._decision = None
+
+    def on_url(self, url: bytes) -> None:
+        if self._resuming:
+            return
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._request
+        assert request is not None
+        if self._resuming:
+            return
+        request.headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value) + 4
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        assert request is not None
+        if self._state is State.CLOSING or self._fault is not None or self._resuming:
+            return
+        size = self._head_bytes + len(self._url)
+        if size > self._limits.max_header_bytes or len(request.headers) > self._limits.max_headers:
+            self._fault = _headers_too_large(self._limits)
+            return
+        request.method = self._parser.get_method()
+        request.version_10 = self._parser.get_http_version() == "1.0"
+        self._upgrading = self._parser.should_upgrade()
+        request.keep_alive = self._upgrading or self._parser.should_keep_alive()
+        fault = _read_head(request, self._url)
+        if fault is not None:
+            self._fault = fault
+            return
+        decision = self._application.admit(request)
+        self._state = State.BODY
+        self._head_bytes = 0
+        if isinstance(decision, Response):
+            has_body = request.content_length is None or request.content_length > 0
+            if has_body and (
+                request.expects_continue or (request.content_length or 0) > MAX_DISCARD_TO_KEEP_BYTES
+            ):
+                request.keep_alive = False
+            self._decision = decision
+            if has_body and self._answering is None and not self._pipeline:
+                self._state = State.DISCARD
+                self.deadline_s = self._loop.time() + LINGER_S
+                self._begin(request, decision)
+            return
+        self._decision = decision
+        self.deadline_s = self._loop.time() + self._limits.body_timeout_s
+        if request.expects_continue and request.content_length != 0:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, piece: bytes) -> None:
+        if self._state is not State.BODY or self._fault is not None:
+            return
+        self._body_bytes += len(piece)
+        if isinstance(self._decision, Response):
+            return
+        if self._body_bytes > self._limits.max_body_bytes:
+            self._fault = Failure(FailureKind.PAYLOAD_TOO_LARGE)
+            return
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self._upgrading:
+            self._upgrading = False
+            return
+        if self._fault is not None or self._state is State.CLOSING:
+            return
+        request, decision = self._request, self._decision
+        assert request is not None
+        answered = self._state is State.DISCARD
+        self._state = State.IDLE
+        self.deadline_s = float("inf") if self._answering else self._loop.time() + KEEP_ALIVE_S
+        if answered:
+            return
+        assert decision is not None
+        pieces = self._pieces
+        request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        request.received_s = self._loop.time()
+        if self._answering is None:
+            self._begin(request, decision)
+        else:
+            self._pipeline.append((request, decision))
+            if len(self._pipeline) >= MAX_PIPELINED:
+                self.transport.pause_reading()
+
+    # -- answering ----------------------------------------------------------------------------
+
+    def _begin(self, request: Request, decision: Endpoint | Response) -> None:
+        self._answering = request
+        self.deadline_s = float("inf") if self._state is State.IDLE else self.deadline_s
+        reply = Reply(self, request)
+        if isinstance(decision, Response):
+            reply.respond(decision)
+            return
+        self._task = self._loop.create_task(self._run(decision, request, reply))
+
+    async def _run(self, endpoint: Endpoint, request: Request, reply: Reply) -> None:
+        try:
+            await endpoint(request, reply)
+        except asyncio.CancelledError:
+            # The client left, or the drain limit passed. Either way nobody is to be answered.
+            self.transport.abort()
+        finally:
+            if not reply.complete:
+                self.transport.abort()
+
+    def answered(self, request: Request) -> None:
+        """The answer is complete: close, or go on with the next request."""
+        self._answering = None
+        self._task = None
+        if not request.keep_alive:
+            self._close_gently()
+            return
+        if self._state is State.IDLE:
+            self.deadline_s = self._loop.time() + KEEP_ALIVE_S
+        if self._pipeline:
+            following, decision = self._pipeline.popleft()
+            self.transport.resume_reading()
+            self._loop.call_soon(self._begin_if_open, following, decision)
+            self._answering = following
+
+    def _begin_if_open(self, request: Request, decision: Endpoint | Response) -> None:
+        if not self.disconnected:
+            self._begin(request, decision)
+
+    def _refuse_framing(self, failure: Failure) -> None:
+        """Answer what cannot be parsed or is too large, then close: the stream is out of step."""
+        request = self._request or Request(self._peer)
+        self._fault = None
+        self._state = State.CLOSING
+        if self._answering is not None:
+            # An earlier pipelined request is still being answered; its answer must not be
+            # followed by one for bytes that made no sense.
+            self._answering.keep_alive = False
+            return
+        request.keep_alive = False
+        self._answering = request
+        Reply(self, request).respond(self._application.refuse(request, failure))
+
+    def _close_gently(self) -> None:
+        """Send FIN, and read on for a while so that the client can still read the answer."""
+        reading = self._state is not State.IDLE
+        self._state = State.CLOSING
+        self._pipeline.clear()
+        if reading and self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.deadline_s = self._loop.time() + LINGER_S
+        else:
+            self.transport.close()
+
+    def expire(self) -> None:
+        """Called by the sweep once ``deadline_s`` has passed."""
+        self.deadline_s = float("inf")
+        if self._state is State.BODY and self._answering is None:
+            self._refuse_framing(Failure(FailureKind.BODY_TIMEOUT))
+            return
+        self.transport.abort() if self._state is State.CLOSING else self.transport.close()
+
+    @property
+    def busy(self) -> bool:
+        return self._answering is not None or bool(self._pipeline)
+
+    def cancel(self) -> None:
+        """End a running exchange because the gateway stops."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _headers_too_large(limits: EdgeLimits) -> Failure:
+    return Failure(
+        FailureKind.HEADERS_TOO_LARGE,
+        f"The request's headers are too large. The limits are {limits.max_header_bytes} bytes "
+        f"and {limits.max_headers} fields.",
+    )
+
+
+def _read_head(request: Request, url: bytes) -> Failure | None:
+    """Fill in path, query and framing facts; a head that could be read two ways is refused."""
+    if not url.startswith(b"/"):
+        try:
+            parsed = httptools.parse_url(url)
+            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+        except httptools.HttpParserInvalidURLError:
+            pass
+    path, _, request.query = url.partition(b"?")
+    request.path = urllib.parse.unquote_to_bytes(path) if b"%" in path else path
+    hosts = 0
+    chunked = False
+    for name, value in request.headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            if request.content_length is not None:
+                return Failure(FailureKind.INVALID_BODY, "Content-Length was sent more than once.")
+            if not value.isdigit():
+                return Failure(FailureKind.INVALID_BODY, "Content-Length is not a number.")
+            request.content_length = int(value)
+        elif name == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                return Failure(FailureKind.INVALID_BODY, "Transfer-Encoding must be exactly 'chunked'.")
+            chunked = True
+        elif name == b"expect":
+            request.expects_continue = value.lower() == b"100-continue"
+    if hosts != 1 and not (request.version_10 and hosts == 0):
+        return Failure(FailureKind.INVALID_BODY, "Exactly one Host header is required.")
+    if chunked and request.content_length is not None:
+        return Failure(FailureKind.INVALID_BODY, "Content-Length and Transfer-Encoding exclude each other.")
+    if not chunked and request.content_length is None:
+        request.content_length = 0
+    return None

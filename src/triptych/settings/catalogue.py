@@ -1,0 +1,160 @@
+"""``[[providers]]`` and ``[[models]]``."""
+
+import re
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Final
+from urllib.parse import urlsplit
+
+from triptych.core.usage import Price, nano_usd
+from triptych.settings.secret import without_password
+from triptych.settings.table import Table
+from triptych.settings.tree import (
+    BASE_URLS,
+    KNOWN_KINDS,
+    ModelSettings,
+    ProviderSettings,
+    TargetSettings,
+)
+
+NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,63})\Z")
+NAME_EXPECTED: Final = "up to 64 letters, digits, dots, hyphens and underscores"
+MODEL_ID: Final = re.compile(r"[\x21-\x7e]{1,200}\Z")
+MODEL_ID_EXPECTED: Final = "up to 200 visible ASCII characters, without spaces"
+
+MOST_CREDIT_RATIO: Final = Decimal(1000)
+MOST_USD_PER_MILLION: Final = Decimal(1_000_000)
+MOST_WEIGHT: Final = 1_000_000
+_PROVIDER: Final = "the name of a provider"
+_PRICE_KEYS: Final = ("input", "output", "cache_read", "cache_write")
+
+
+def read_provider(table: Table) -> ProviderSettings:
+    name = table.required_text("name", NAME, NAME_EXPECTED)
+    table.label = f'provider "{name}"' if name else ""
+    table.required("kind", 'the kind of provider, such as "anthropic"')
+    kind = table.optional_choice("kind", KNOWN_KINDS)
+    base_url = None
+    api_key = table.secret("api_key")
+    if kind == "sandbox":
+        for key in ("base_url", "api_key"):
+            if table.has(key):
+                table.note(key, "not known to a provider of kind sandbox: it calls nobody; remove it")
+    else:
+        base_url = _base_url(table, kind)
+        # Bedrock may take its credentials from the machine it runs on.
+        if kind is not None and kind != "bedrock":
+            table.required("api_key", 'the provider\'s key: "env:NAME" or the key itself')
+    if table.has("wire") and kind not in {None, "openai"}:
+        table.note("wire", f'only known to a provider of kind "openai"; this one is "{kind}"')
+    return ProviderSettings(
+        name=name,
+        kind=kind or "",
+        base_url=base_url,
+        api_key=api_key,
+        baa=table.text("baa", None),
+        wire=table.choice("wire", "auto", ("auto", "chat", "responses")),
+    )
+
+
+def _base_url(table: Table, kind: str | None) -> str | None:
+    expected = 'a URL such as "https://api.example.com", without user, query and fragment'
+    if not table.has("base_url"):
+        if kind == "azure-openai":
+            table.note("base_url", f"missing, expected {expected}")
+        return BASE_URLS.get(kind or "")
+    url = table.text("base_url", None, expected=expected)
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_right = urlsplit(""), False
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not port_is_right
+        or not url.isascii()
+        or set(url) & set('@?# "<>\\^`{|}')
+    ):
+        table.note_found("base_url", without_password(url), expected)
+    return url.rstrip("/")
+
+
+def read_model(table: Table, providers: Collection[str]) -> ModelSettings:
+    id = table.required_text("id", MODEL_ID, MODEL_ID_EXPECTED)
+    table.label = f'model "{id}"' if id else ""
+    groups = table.texts("groups", None)
+    ratio = table.number(
+        "credit_ratio", Decimal(1), MOST_CREDIT_RATIO, f"a number from 0 to {MOST_CREDIT_RATIO}", zero=True
+    )
+    return ModelSettings(
+        id=id,
+        targets=_targets(table, id, providers),
+        tier=table.choice("tier", "standard", ("standard", "premium")),
+        credit_ratio=ratio,
+        price=_price(table),
+        fallback=table.texts("fallback", ()),
+        groups=None if groups is None else frozenset(groups),
+        retires_at_us=table.moment_us("retires_at"),
+        replacement=table.text("replacement", None, MODEL_ID, MODEL_ID_EXPECTED),
+        max_output_tokens=table.integer("max_output_tokens", None, 1),
+        context_window=table.integer("context_window", None, 1),
+    )
+
+
+def _targets(table: Table, id: str, providers: Collection[str]) -> tuple[TargetSettings, ...]:
+    if not table.has("targets"):
+        if not table.has("provider"):
+            table.note("provider", "missing, expected the name of a provider (or targets)")
+        provider = _provider(table, table.text("provider", ""), providers)
+        upstream_id = table.text("upstream_id", id, MODEL_ID, MODEL_ID_EXPECTED)
+        return (TargetSettings(provider=provider, upstream_id=upstream_id),)
+    for key in ("provider", "upstream_id"):
+        if table.has(key):
+            table.note(key, "cannot stand beside targets; say it inside them")
+    targets: list[TargetSettings] = []
+    for inner in table.tables("targets"):
+        inner.label = table.label
+        target = TargetSettings(
+            provider=_provider(inner, inner.required_text("provider", None, _PROVIDER), providers),
+            upstream_id=inner.text("upstream_id", id, MODEL_ID, MODEL_ID_EXPECTED),
+            weight=inner.integer("weight", 1, 1, MOST_WEIGHT),
+            priority=inner.integer("priority", 0, 0),
+        )
+        if any((t.provider, t.upstream_id) == (target.provider, target.upstream_id) for t in targets):
+            inner.note_found("provider", target.provider, "each provider and upstream_id once per model")
+        targets.append(target)
+    if table.peek("targets") == []:
+        table.note_found("targets", [], "at least one target")
+    return tuple(sorted(targets, key=lambda target: target.priority))
+
+
+def _provider(table: Table, name: str, known: Collection[str]) -> str:
+    if name and name not in known:
+        table.note_unknown_name("provider", name, _PROVIDER, known)
+    return name
+
+
+def _price(table: Table) -> Price | None:
+    if not table.has("price"):
+        return None
+    inner = table.table("price")
+    inner.label = table.label
+    expected = f"USD per million tokens, from 0 to {MOST_USD_PER_MILLION}"
+    usd = {key: inner.number(key, None, MOST_USD_PER_MILLION, expected, zero=True) for key in _PRICE_KEYS}
+    if not any(inner.has(key) for key in _PRICE_KEYS):
+        table.note("price", "found no price in it, expected input and output; leave it out for unpriced")
+    zero = Decimal(0)
+    input_usd = usd["input"] if usd["input"] is not None else zero
+    return Price(
+        input=nano_usd(input_usd),
+        output=nano_usd(_or(usd["output"], zero)),
+        cache_read=nano_usd(_or(usd["cache_read"], input_usd)),
+        cache_write=nano_usd(_or(usd["cache_write"], input_usd)),
+    )
+
+
+def _or(value: Decimal | None, default: Decimal) -> Decimal:
+    return default if value is None else value

@@ -1,0 +1,91 @@
+"""Who is calling? Answered from the snapshot in memory: a malformed or unknown key costs one HMAC
+and never reaches the database."""
+
+import hmac
+from typing import Protocol
+
+from triptych.core.call import Headers
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.principal import Principal
+
+# Longer credentials are nobody's key; hashing megabytes of header would be work for strangers.
+MAX_KEY_BYTES = 512
+
+
+class KeyEntry(Protocol):
+    @property
+    def hash(self) -> bytes: ...
+    @property
+    def principal(self) -> Principal: ...
+    @property
+    def revoked_us(self) -> int | None: ...
+    @property
+    def expires_us(self) -> int | None: ...
+
+
+class KeyRing(Protocol):
+    """The keys this node knows, as of its last confirmed snapshot."""
+
+    def find(self, key_hash: bytes) -> KeyEntry | None: ...
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the snapshot was confirmed recently enough to be trusted."""
+        ...
+
+
+class Hasher(Protocol):
+    def hash(self, secret: bytes) -> bytes: ...
+
+
+class Authenticate:
+    """Headers to principal. Missing, malformed, unknown, revoked and expired keys take the same
+    steps and fail alike."""
+
+    def __init__(self, keys: KeyRing, hasher: Hasher) -> None:
+        self._keys = keys
+        self._hasher = hasher
+        self._nobody = hasher.hash(b"")
+
+    def __call__(self, headers: Headers, now_us: int) -> Principal:
+        """Raises Failure: DUPLICATE_CREDENTIALS, INVALID_API_KEY, KEY_REVOKED (a surface that does
+        not tell renders it like INVALID_API_KEY), SERVICE_UNAVAILABLE when the keys are stale."""
+        secret = presented_key(headers)
+        key_hash = self._hasher.hash(secret)
+        if not self._keys.fresh:
+            raise Failure(
+                FailureKind.SERVICE_UNAVAILABLE,
+                "The gateway has lost contact with its database. Try again shortly.",
+            )
+        entry = self._keys.find(key_hash)
+        known = hmac.compare_digest(key_hash, entry.hash if entry is not None else self._nobody)
+        if entry is None or not known or not secret:
+            raise Failure(FailureKind.INVALID_API_KEY)
+        if entry.revoked_us is not None:
+            raise Failure(FailureKind.KEY_REVOKED)
+        if entry.expires_us is not None and entry.expires_us <= now_us:
+            raise Failure(FailureKind.INVALID_API_KEY)
+        return entry.principal
+
+
+def presented_key(headers: Headers) -> bytes:
+    """The credential the request shows, or ``b""``. ``Authorization`` alone decides when present."""
+    authorization: bytes | None = None
+    api_key: bytes | None = None
+    for name, value in headers:
+        if name == b"x-api-key":
+            if api_key is not None:
+                raise Failure(FailureKind.DUPLICATE_CREDENTIALS, "x-api-key was sent more than once.")
+            api_key = value
+        elif name == b"authorization":
+            if authorization is not None:
+                raise Failure(FailureKind.DUPLICATE_CREDENTIALS, "Authorization was sent more than once.")
+            authorization = value
+    if authorization is None:
+        secret = api_key or b""
+    else:
+        scheme, _, secret = authorization.partition(b" ")
+        secret = secret.strip(b" ")
+        if scheme.lower() != b"bearer":
+            secret = b""
+    return secret if len(secret) <= MAX_KEY_BYTES else b""

@@ -1,0 +1,68 @@
+"""May this caller do that at all? Scope, API access, and what this build cannot enforce."""
+
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.principal import Principal
+from triptych.core.target import Model
+
+
+def authorize_call(principal: Principal, scope: str) -> None:
+    """Raises Failure BAA_REQUIRED, INSUFFICIENT_SCOPE, API_KEY_ACCESS_DENIED."""
+    policy = principal.policy
+    if policy.compliance == "hipaa" and policy.baa != "active":
+        raise Failure(
+            FailureKind.BAA_REQUIRED,
+            "No active Business Associate Agreement on the org. Sign at Settings > Compliance "
+            "or with `triptych baa sign`.",
+            details={"baa_status": policy.baa},
+        )
+    if scope not in principal.scopes:
+        raise Failure(
+            FailureKind.INSUFFICIENT_SCOPE,
+            f"The API key lacks the scope '{scope}'.",
+            details={"required_scope": scope},
+        )
+    if not principal.api_key_access:
+        raise Failure(FailureKind.API_KEY_ACCESS_DENIED)
+
+
+def authorize_model(principal: Principal, model: Model) -> None:
+    """Raises Failure MODEL_ACCESS_DENIED, PREMIUM_NOT_ENABLED."""
+    if not grants(principal, model):
+        raise Failure(
+            FailureKind.MODEL_ACCESS_DENIED,
+            f"Your groups do not grant access to the model '{model.id}'.",
+            param="model",
+        )
+    if model.tier == "premium" and not principal.policy.premium_enabled:
+        raise Failure(
+            FailureKind.PREMIUM_NOT_ENABLED,
+            f"The premium model '{model.id}' is not enabled for this org.",
+            param="model",
+            details={"model": model.id},
+        )
+
+
+def grants(principal: Principal, model: Model) -> bool:
+    """A group must name the model, and the model must name that group."""
+    return any(
+        ("*" in group.models or model.id in group.models)
+        and (model.groups is None or group.name in model.groups)
+        for group in principal.groups
+    )
+
+
+def refuse_unenforceable(principal: Principal) -> None:
+    """Unknown means no: a policy this build has no stage for refuses instead of failing open.
+
+    Raises Failure SERVICE_UNAVAILABLE.
+    """
+    if principal.policy.guarded:
+        raise Failure(
+            FailureKind.SERVICE_UNAVAILABLE,
+            "This org requires a PHI/DLP guard, and this gateway has none installed. Nothing was sent.",
+        )
+    if principal.policy.metered:
+        raise Failure(
+            FailureKind.SERVICE_UNAVAILABLE,
+            "This org has a spend cap or credits, and this gateway cannot enforce them. Nothing was sent.",
+        )

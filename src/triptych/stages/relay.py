@@ -1,0 +1,267 @@
+"""Call the provider and pass its answer on, byte for byte.
+
+Before the first byte: retries for what may pass by itself, and every failure is a plain HTTP error.
+After it: nothing is retried, each chunk is passed on as it comes (whole events only, see the wire's
+stream meter), and a broken stream becomes an error frame. A provider's own error is never rewritten.
+"""
+
+import asyncio
+import random
+from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from triptych.core.call import Headers, Upstream, UpstreamAnswer, UpstreamCall, header
+from triptych.core.exchange import Exchange
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.outcome import Ending
+from triptych.core.response import Response
+from triptych.core.usage import Usage
+from triptych.stages.settle import Dialect, Reply, Settlement
+
+RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 529})
+BACKOFF_BASE_S = 0.25
+MAX_ANSWER_BYTES = 64 << 20
+MAX_ERROR_BYTES = 8 << 20
+# The end of the body usually comes with the terminal event; a provider that dawdles after it does
+# not delay the client for longer than this.
+TRAILING_S = 0.05
+
+# What of a provider's headers reaches the client, and under which name.
+PASSED_HEADERS = {
+    b"content-type": b"content-type",
+    b"retry-after": b"retry-after",
+    b"request-id": b"x-upstream-request-id",
+    b"anthropic-organization-id": b"anthropic-organization-id",
+    b"openai-processing-ms": b"openai-processing-ms",
+}
+STREAM_HEADERS: Headers = (
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class RetryRule(msgspec.Struct, frozen=True):
+    """How often, and for how long in all, a call is tried again before its first byte."""
+
+    attempts: int = 2
+    max_wait_s: float = 2.0
+
+
+class StreamMeter(Protocol):
+    """A wire's reading of a provider's event stream (sans-IO)."""
+
+    @property
+    def final(self) -> bytes | None: ...
+    @property
+    def ended(self) -> str | None: ...
+    @property
+    def started(self) -> bool: ...
+    def feed(self, chunk: bytes) -> bytes: ...
+    def usage(self) -> Usage: ...
+
+
+class Wire(Protocol):
+    """What relaying needs to know of a wire."""
+
+    def stream_meter(self) -> StreamMeter: ...
+
+    def read_answer(self, body: bytes) -> Usage:
+        """Check a plain answer and count its tokens. Raises Failure UPSTREAM_INVALID_RESPONSE."""
+        ...
+
+
+class Relay:
+    def __init__(self, rule: RetryRule, loop: asyncio.AbstractEventLoop) -> None:
+        self._rule = rule
+        self._loop = loop
+
+    async def __call__(
+        self,
+        exchange: Exchange,
+        upstream: Upstream,
+        call: UpstreamCall,
+        wire: Wire,
+        dialect: Dialect,
+        reply: Reply,
+        settlement: Settlement,
+    ) -> None:
+        """Leaves what the client gets last in ``settlement``. Raises Failure (provider kinds)."""
+        answer = await self._send(exchange, upstream, call)
+        try:
+            exchange.upstream_status = exchange.status = answer.status
+            request_id = header(answer.headers, b"request-id")
+            if request_id is not None:
+                exchange.upstream_request_id = request_id[:128].decode("latin-1")
+            if answer.status >= 400:
+                settlement.answer = await self._error(exchange, answer, dialect)
+            elif not 200 <= answer.status < 300:
+                raise Failure(
+                    FailureKind.UPSTREAM_INVALID_RESPONSE,
+                    f"upstream answered with status {answer.status}, which is never followed",
+                )
+            elif call.stream:
+                settlement.last_piece = await self._stream(exchange, answer, wire, dialect, reply)
+            else:
+                settlement.answer = await self._plain(exchange, answer, wire, dialect)
+        finally:
+            answer.close()
+
+    async def _send(self, exchange: Exchange, upstream: Upstream, call: UpstreamCall) -> UpstreamAnswer:
+        """The first answer that is not worth another try."""
+        waited_s = 0.0
+        for attempt in range(self._rule.attempts + 1):
+            last = attempt == self._rule.attempts
+            asked_s: float | None = None
+            try:
+                answer = await upstream.call(call)
+            except Failure as failure:
+                if failure.kind is not FailureKind.UPSTREAM_UNREACHABLE or last:
+                    raise
+                wait_s = self._backoff_s(attempt)
+                if waited_s + wait_s > self._rule.max_wait_s:
+                    raise
+            else:
+                if answer.status not in RETRYABLE_STATUSES or last:
+                    return answer
+                asked_s = retry_after_s(header(answer.headers, b"retry-after"))
+                wait_s = self._backoff_s(attempt) if asked_s is None else asked_s
+                if waited_s + wait_s > self._rule.max_wait_s:
+                    return answer
+                await _discard(answer)
+            exchange.retries += 1
+            waited_s += wait_s
+            await asyncio.sleep(wait_s)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @staticmethod
+    def _backoff_s(attempt: int) -> float:
+        """Exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+        return random.uniform(0.0, BACKOFF_BASE_S * 2**attempt)  # noqa: S311 - not for secrets
+
+    async def _error(self, exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect) -> Response:
+        body = await _read_all(answer, MAX_ERROR_BYTES)
+        if not body.strip():
+            raise Failure(
+                FailureKind.UPSTREAM_EMPTY_BODY,
+                f"upstream returned status {answer.status} with an empty body",
+                details={"upstream_status": answer.status},
+            )
+        exchange.ending = Ending.FAILED
+        exchange.failure_kind = FailureKind.UPSTREAM_ERROR
+        exchange.first_byte_s = self._loop.time()
+        return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
+
+    async def _plain(
+        self, exchange: Exchange, answer: UpstreamAnswer, wire: Wire, dialect: Dialect
+    ) -> Response:
+        body = await _read_all(answer, MAX_ANSWER_BYTES)
+        if not body.strip():
+            raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
+        exchange.usage = wire.read_answer(body)
+        exchange.first_byte_s = self._loop.time()
+        return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
+
+    async def _stream(
+        self, exchange: Exchange, answer: UpstreamAnswer, wire: Wire, dialect: Dialect, reply: Reply
+    ) -> bytes:
+        """Pass events on until the terminal one, which is returned: it waits for the end row."""
+        content_type = header(answer.headers, b"content-type") or b""
+        if not content_type.lower().startswith(b"text/event-stream"):
+            if not (await _read_all(answer, MAX_ANSWER_BYTES)).strip():
+                raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
+            raise Failure(
+                FailureKind.UPSTREAM_INVALID_RESPONSE, "upstream did not answer a streamed request with a stream"
+            )
+        meter = wire.stream_meter()
+        feed, read, write = meter.feed, answer.read, reply.write
+        try:
+            while meter.final is None:
+                chunk = await read()
+                if not chunk:
+                    if not meter.started:
+                        raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
+                    raise Failure(FailureKind.UPSTREAM_INTERRUPTED)
+                ready = feed(chunk)
+                if not ready:
+                    continue
+                if exchange.first_byte_s is None:
+                    exchange.first_byte_s = self._loop.time()
+                    reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
+                blocked = write(ready)
+                if blocked is not None:
+                    await blocked
+            if not reply.started:
+                exchange.first_byte_s = self._loop.time()
+                reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
+            final = meter.final + await self._trailing(answer, meter)
+        finally:
+            exchange.usage = meter.usage()
+        if meter.ended == "error":
+            exchange.ending = Ending.FAILED
+            exchange.failure_kind = FailureKind.UPSTREAM_STREAM_ERROR
+        return final
+
+    @staticmethod
+    def _stream_headers(exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect) -> Headers:
+        return [*dialect.answer_headers(exchange), *STREAM_HEADERS, *passed(answer.headers)]
+
+    async def _trailing(self, answer: UpstreamAnswer, meter: StreamMeter) -> bytes:
+        """What follows the terminal event; the end of the answer lets its connection be reused."""
+        try:
+            async with asyncio.timeout(TRAILING_S):
+                trailing = b""
+                while chunk := await answer.read():
+                    trailing += meter.feed(chunk)
+                return trailing
+        except (TimeoutError, Failure):
+            return b""
+
+
+async def _read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
+    first = await answer.read()
+    if not first:
+        return first
+    second = await answer.read()
+    if not second:
+        return first
+    pieces = [first, second]
+    size = len(first) + len(second)
+    while piece := await answer.read():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit_bytes:
+            raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "upstream's answer is too large")
+    return b"".join(pieces)
+
+
+async def _discard(answer: UpstreamAnswer) -> None:
+    """Read a small answer to its end, so that its connection can serve the next try."""
+    try:
+        await _read_all(answer, 65536)
+    except Failure:
+        pass
+    finally:
+        answer.close()
+
+
+def passed(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The provider's headers that reach the client."""
+    return [(PASSED_HEADERS[name], value) for name, value in headers if name in PASSED_HEADERS]
+
+
+def retry_after_s(value: bytes | None) -> float | None:
+    """Seconds a provider asks to wait (RFC 9110, 10.2.3: a number or an HTTP date), or None."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

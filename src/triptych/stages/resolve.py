@@ -1,0 +1,40 @@
+"""Which model is meant, and what serves it?"""
+
+from collections.abc import Mapping
+
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.principal import Principal
+from triptych.core.target import Model, Target
+from triptych.core.usage import FREE
+
+SANDBOX = "sandbox"
+"""Provider name under which the built-in sandbox answers test keys and its own model ids."""
+
+
+class Resolve:
+    """Model id to model and target, from the catalogue in memory."""
+
+    def __init__(self, models: Mapping[str, Model], sandbox_model_ids: frozenset[str]) -> None:
+        self._models = models
+        self._sandbox = {
+            model_id: Model(id=model_id, targets=(Target(SANDBOX, model_id),), price=FREE)
+            for model_id in sandbox_model_ids
+        }
+
+    def __call__(self, principal: Principal, model_id: str, now_us: int) -> tuple[Model, Target]:
+        """Raises Failure MODEL_NOT_FOUND, MODEL_RETIRED."""
+        model = self._models.get(model_id)
+        if model is None and principal.sandbox_models:
+            model = self._sandbox.get(model_id)
+        if model is None:
+            raise Failure(FailureKind.MODEL_NOT_FOUND, f"Model '{model_id}' not found.", param="model")
+        if model.retires_at_us is not None and model.retires_at_us <= now_us:
+            raise Failure(
+                FailureKind.MODEL_RETIRED,
+                f"Model '{model_id}' not found.",
+                param="model",
+                details={"recommended_replacement": model.replacement},
+            )
+        if principal.environment == "test":
+            return model, Target(SANDBOX, model_id)
+        return model, model.targets[0]

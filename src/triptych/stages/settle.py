@@ -1,0 +1,187 @@
+"""Exactly one outcome per exchange: leaving the settlement records it and sends the last bytes.
+
+Whatever ends the governed path - an answer, a refusal, a crash, a cancellation - ends here. The end
+row is durable before the last byte goes out, so a client that saw its answer finished can be sure
+that the row exists.
+"""
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Protocol
+
+from triptych.core.call import Headers
+from triptych.core.clock import now_us
+from triptych.core.exchange import Exchange
+from triptych.core.failure import Blame, Failure, FailureKind
+from triptych.core.outcome import Ending, Opened, Outcome
+from triptych.core.response import Response
+
+logger = logging.getLogger("triptych.settle")
+
+
+class Ledger(Protocol):
+    def open(self, opened: Opened) -> asyncio.Future[None]: ...
+    def end(self, exchange_id: str, outcome: Outcome, ended_us: int) -> asyncio.Future[bool]: ...
+    def refuse(self, opened: Opened, outcome: Outcome, ended_us: int) -> None: ...
+
+
+class Reply(Protocol):
+    """The edge's reply, as far as stages use it."""
+
+    started: bool
+    bytes_out: int
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the client has left."""
+        ...
+
+    def respond(self, response: Response) -> None: ...
+    def start(self, status: int, headers: Headers) -> None: ...
+    def write(self, piece: bytes) -> asyncio.Future[None] | None: ...
+    def finish(self, piece: bytes = b"") -> None: ...
+    def abort(self) -> None: ...
+
+
+class Dialect(Protocol):
+    """How a surface spells refusals, stream errors and common headers on one of its wires."""
+
+    def refusal(self, exchange: Exchange, failure: Failure) -> Response: ...
+    def stream_error(self, exchange: Exchange, failure: Failure) -> bytes: ...
+    def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]: ...
+
+
+class Reporter(Protocol):
+    """Metrics and the log line of a finished exchange."""
+
+    def __call__(self, exchange: Exchange, outcome: Outcome) -> None: ...
+
+
+class Settlement:
+    """``async with Settlement(...) as settlement``: the one way out of the governed path.
+
+    The body stores what the client gets last: ``settlement.answer`` (a whole response) or
+    ``settlement.last_piece`` (the end of a stream that was started).
+    """
+
+    __slots__ = ("_dialect", "_exchange", "_ledger", "_loop", "_reply", "_report", "answer", "last_piece")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        dialect: Dialect,
+        reply: Reply,
+        report: Reporter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._exchange = exchange
+        self._ledger = ledger
+        self._dialect = dialect
+        self._reply = reply
+        self._report = report
+        self._loop = loop
+        self.answer: Response | None = None
+        self.last_piece = b""
+
+    async def __aenter__(self) -> "Settlement":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        exchange, reply = self._exchange, self._reply
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and reply.disconnected:
+            exchange.ending, exchange.failure_kind = Ending.CANCELLED, FailureKind.CLIENT_DISCONNECTED
+            self._record(bytes_out=reply.bytes_out)
+            return False
+        if cancelled:
+            self._failed(Failure(FailureKind.INTERRUPTED, "The gateway is shutting down."))
+            exchange.ending = Ending.INTERRUPTED
+        elif error is not None:
+            self._failed(error if isinstance(error, Failure) else _unexpected(exchange, error))
+        answer = self.answer
+        pending = len(answer.body) if answer is not None else len(self.last_piece)
+        recorded = self._record(bytes_out=reply.bytes_out + pending)
+        if recorded is not None:
+            cancelled = await self._durable(recorded) or cancelled
+        if self.answer is not None and not reply.started:
+            reply.respond(self.answer)
+        else:
+            reply.finish(self.last_piece)
+        if cancelled and error is None:
+            raise asyncio.CancelledError
+        return not cancelled
+
+    async def _durable(self, recorded: asyncio.Future[bool]) -> bool:
+        """Wait until the end row is on disk; returns whether the gateway was told to stop meanwhile
+        (the answer still goes out: its row is as good as written)."""
+        stopping = False
+        try:
+            try:
+                await asyncio.shield(recorded)
+            except asyncio.CancelledError:
+                if self._reply.disconnected:
+                    raise
+                stopping = True
+                await recorded
+        except Exception as lost:  # whatever the ledger raises means: not recorded
+            # The row stays open and is settled as interrupted; the client must not see a finished
+            # answer that no row vouches for.
+            logger.error("outcome of %s could not be recorded: %s", self._exchange.request_id, lost)
+            self._failed(Failure(FailureKind.SERVICE_UNAVAILABLE, "The outcome could not be recorded."))
+        return stopping
+
+    def _failed(self, failure: Failure) -> None:
+        """Make the failure what the client gets, before the first byte or inside the stream."""
+        exchange = self._exchange
+        exchange.failure_kind = failure.kind
+        exchange.ending = Ending.REFUSED if failure.blame in _REFUSING else Ending.FAILED
+        if self._reply.started:
+            self.last_piece = self._dialect.stream_error(exchange, failure)
+        else:
+            self.answer = self._dialect.refusal(exchange, failure)
+            exchange.status = self.answer.status
+
+    def _record(self, bytes_out: int) -> asyncio.Future[bool] | None:
+        """Hand the outcome to the ledger. A refusal before the start row is queued, not awaited."""
+        exchange = self._exchange
+        outcome = exchange.end_row(self._loop.time(), bytes_out)
+        self._report(exchange, outcome)
+        if exchange.opened:
+            recorded = self._ledger.end(exchange.id, outcome, now_us())
+            if exchange.recordable:
+                return recorded
+            # The ledger goes on trying; its verdict comes too late for this answer.
+            recorded.add_done_callback(_ignore)
+            return None
+        self._ledger.refuse(exchange.start_row(), outcome, now_us())
+        return None
+
+
+def _ignore(recorded: asyncio.Future[bool]) -> None:
+    if not recorded.cancelled():
+        recorded.exception()
+
+
+_REFUSING = (Blame.CLIENT, Blame.POLICY)
+
+
+def _unexpected(exchange: Exchange, error: BaseException) -> Failure:
+    """A bug of ours: the place goes to the log, the values and the message go nowhere."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"{code.co_filename.rpartition('/triptych/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    logger.error(
+        "unexpected %s in %s at %s", type(error).__name__, exchange.request_id, " > ".join(frames[-6:])
+    )
+    failure = Failure(
+        FailureKind.INTERNAL_ERROR, f"Internal error. Report it with the request id {exchange.request_id}."
+    )
+    failure.__cause__ = error
+    return failure

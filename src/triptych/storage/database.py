@@ -1,0 +1,253 @@
+"""One database: opening it, its pragmas, its transactions, its single server, its schema."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from triptych.storage import schema
+from triptych.storage.errors import StorageError
+
+STRICT, PROCESS, RELAXED = "strict", "process", "relaxed"
+DURABILITIES = (STRICT, PROCESS, RELAXED)
+
+_BUSY_TIMEOUT_MS = 5_000
+_POOL_SIZE = 5
+_POOL_TIMEOUT_S = 5
+_WRITE = "triptych_write"
+
+# A server that vanished without a word is noticed within seconds, not after TCP's 15 minutes.
+_POSTGRESQL_DEFAULTS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "triptych",
+}
+
+
+def open_database(url: str, *, durability: str) -> "Database":
+    """Open (and for SQLite create, mode 0600) the database at ``sqlite:///path`` or
+    ``postgresql://user:password@host:port/name``.
+
+    ``durability``: ``strict`` has every commit on disk before it returns; ``process`` and
+    ``relaxed`` survive a killed process, and may lose the last commits when power fails.
+    Raises StorageError: unknown scheme, unreachable server, unusable file.
+    """
+    if durability not in DURABILITIES:
+        raise StorageError(
+            f"[ledger] durability is {durability!r}; it must be one of {', '.join(DURABILITIES)}."
+        )
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StorageError(
+            "[storage] url cannot be read as a database URL; write sqlite:///path/to/triptych.db or "
+            "postgresql://user:password@host:5432/name."
+        ) from error
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite":
+        return _open_sqlite(parsed, durability)
+    if backend in ("postgresql", "postgres"):
+        return _open_postgresql(parsed, durability)
+    raise StorageError(
+        f"[storage] url names the database {parsed.drivername!r}; Triptych keeps its data in sqlite:/// or postgresql://."
+    )
+
+
+class Database:
+    """An open database. ``read`` and ``write`` give connections in a transaction; database errors
+    inside them leave as StorageError. Safe to share between threads."""
+
+    def __init__(self, engine: Engine, name: str, durability: str, path: Path | None) -> None:
+        self.engine = engine
+        self.name = name
+        """For people: the file, or the server's URL without its password."""
+        self.durability = durability
+        self.path = path
+        """The SQLite file; None on PostgreSQL."""
+        self._lock_fd: int | None = None
+
+    @property
+    def dialect_name(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view of the data: everything read inside stems from one moment."""
+        with self._translated(), self.engine.connect() as connection:
+            if self.dialect_name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may write; committed when the block ends without an exception.
+
+        On SQLite it holds the write lock from the start, so that it cannot fail half-way for
+        want of it.
+        """
+        with (
+            self._translated(),
+            self.engine.connect().execution_options(**{_WRITE: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def raw_connection(self) -> Any:
+        """A new DBAPI connection outside the pool, pragmas set; the caller closes it.
+
+        Raises the driver's own errors: its one user, the ledger, tells them apart.
+        """
+        pooled = self.engine.raw_connection()
+        raw = pooled.dbapi_connection
+        pooled.detach()
+        return raw
+
+    def migrate(self) -> None:
+        """Create the schema, or bring it to this program's version. Raises StorageError when the
+        database was made by a newer version."""
+        with self.read() as connection:
+            if schema.current_revision(connection) == schema.HEAD:
+                return
+        with self.write() as connection:
+            schema.exclude_other_migrations(connection)
+            revision = schema.current_revision(connection)
+            if revision is None:
+                schema.create(connection)
+            elif revision != schema.HEAD:
+                schema.upgrade(connection)
+
+    def lock(self) -> None:
+        """Claim the SQLite file for this process as its one server, until ``close``.
+
+        Raises StorageError when another process has it. Command-line tools do not lock: they may
+        write beside a running server. PostgreSQL needs no lock: several nodes may serve.
+        """
+        if self.path is None or self._lock_fd is not None:
+            return
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        try:
+            fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"Cannot open the lock file {lock_path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(fd, 32).decode("ascii", "replace").strip()
+            os.close(fd)
+            raise StorageError(
+                f"Another process{f' (pid {holder})' if holder else ''} already serves from {self.path}. "
+                "Stop it first, give this one another [storage] url, or use PostgreSQL to run several."
+            ) from error
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._lock_fd = fd
+
+    def close(self) -> None:
+        """Close the pool and give the lock back. Idempotent."""
+        self.engine.dispose()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise StorageError(f"The database {self.name} failed: {first_line(error.orig)}") from error
+        except PoolTimeout as error:
+            raise StorageError(
+                f"No connection to {self.name} became free within {_POOL_TIMEOUT_S} s: it is overloaded."
+            ) from error
+
+
+def first_line(error: BaseException | None) -> str:
+    """The driver's message without its further lines, which may quote rows."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _open_sqlite(url: URL, durability: str) -> Database:
+    if not url.database or url.database == ":memory:":
+        raise StorageError(
+            "[storage] url must name a file, such as sqlite:///triptych.db: a database in memory "
+            "would lose keys and records at every stop."
+        )
+    path = Path(url.database).absolute()
+    try:
+        # SQLite gives its -wal and -shm files the mode of the database file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StorageError(
+            f"Cannot open the database file {path}: {error.strerror}. Create its directory, or let this "
+            "user write to it, or change [storage] url."
+        ) from error
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite", database=str(path)),
+        pool_size=_POOL_SIZE,
+        pool_timeout=_POOL_TIMEOUT_S,
+        hide_parameters=True,
+    )
+    synchronous = "FULL" if durability == STRICT else "NORMAL"
+
+    def prepare(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # transactions begin where we say, not where the driver guesses
+        cursor = raw.cursor()
+        try:
+            for pragma in (
+                f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+                "journal_mode = WAL",
+                f"synchronous = {synchronous}",
+                "foreign_keys = ON",
+            ):
+                cursor.execute(f"PRAGMA {pragma}")
+        finally:
+            cursor.close()
+
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
+    return _checked(Database(engine, str(path), durability, path))
+
+
+def _open_postgresql(url: URL, durability: str) -> Database:
+    url = url.set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        url,
+        connect_args={name: value for name, value in _POSTGRESQL_DEFAULTS.items() if name not in url.query},
+        pool_size=_POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+    return _checked(
+        Database(engine, url.set(query={}).render_as_string(hide_password=True), durability, None)
+    )
+
+
+def _checked(database: Database) -> Database:
+    """Connect once, so that what is wrong shows now and with a name."""
+    try:
+        database.engine.connect().close()
+    except DBAPIError as error:
+        database.close()
+        raise StorageError(
+            f"Cannot open the database {database.name}: {first_line(error.orig)}. Check [storage] url, "
+            "and that the server runs or the file is an SQLite database."
+        ) from error
+    return database

@@ -1,0 +1,177 @@
+"""Who may ask, as one frozen picture: every key by its hash, with all that decides about it.
+
+Built from the database in one consistent read and then kept in memory; requests look keys up in a
+dict. The strictest of key, user, group, org and plan is worked out here, once per change, not per
+request. Everything about the directory can be imported from this module.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, select
+
+from triptych.core.plans import PLANS, Plan
+from triptych.core.policy import Policy
+from triptych.core.principal import SCOPES, Group, Principal, RequestLimits
+from triptych.storage.apply import apply_orgs
+from triptych.storage.database import Database
+from triptych.storage.errors import StorageError
+from triptych.storage.keys import IssuedKey, KeyRecord, create_key, list_keys, revoke_key
+from triptych.storage.specs import Allowances, GroupSpec, KeySpec, OrgSpec, UserSpec
+from triptych.storage.tables import api_keys, groups, orgs, user_groups, users
+from triptych.storage.versions import read_version, version_of
+
+__all__ = [
+    "Allowances",
+    "GroupSpec",
+    "IssuedKey",
+    "KeyEntry",
+    "KeyRecord",
+    "KeySpec",
+    "OrgSpec",
+    "Snapshot",
+    "UserSpec",
+    "apply_orgs",
+    "create_key",
+    "list_keys",
+    "load_snapshot",
+    "read_version",
+    "revoke_key",
+]
+
+# From the most permissive to the strictest.
+_PHI_MODES = ("allow", "redact", "block")
+
+
+class KeyEntry(msgspec.Struct, frozen=True):
+    """One key, revoked and expired ones included: telling them apart is the caller's business."""
+
+    hash: bytes
+    principal: Principal
+    revoked_us: int | None
+    """When the key, its user or its org was taken out of use."""
+    expires_us: int | None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    version: int
+    by_hash: dict[bytes, KeyEntry]
+
+
+def load_snapshot(database: Database) -> Snapshot:
+    """The whole directory, as of one moment. Raises StorageError."""
+    with database.read() as connection:
+        version = version_of(connection)
+        org_rows = _by_id(connection.execute(select(orgs)).mappings())
+        user_rows = _by_id(connection.execute(select(users)).mappings())
+        memberships = _memberships(connection)
+        policies: dict[str, tuple[frozenset[str], bool]] = {
+            org_id: (frozenset(_texts(row["features"])), row["dlp_filters"] != "[]")
+            for org_id, row in org_rows.items()
+        }
+        by_hash: dict[bytes, KeyEntry] = {}
+        for key in connection.execute(select(api_keys)).mappings():
+            org, user = org_rows[key["org_id"]], user_rows[key["user_id"]]
+            member_of = memberships.get(key["user_id"], ())
+            features, filters = policies[key["org_id"]]
+            entry = KeyEntry(
+                hash=bytes(key["hash"]),
+                principal=_principal(key, user, org, member_of, features, filters),
+                revoked_us=_first(key["revoked_us"], user["removed_us"], org["removed_us"]),
+                expires_us=key["expires_us"],
+            )
+            by_hash[entry.hash] = entry
+    return Snapshot(version, by_hash)
+
+
+def _principal(
+    key: RowMapping,
+    user: RowMapping,
+    org: RowMapping,
+    member_of: Sequence[tuple[Group, RowMapping]],
+    features: frozenset[str],
+    filters: bool,
+) -> Principal:
+    plan = _plan(org)
+    levels = (key, user, org, *(row for _, row in member_of))
+    return Principal(
+        org_id=org["id"],
+        org_slug=org["slug"],
+        user_id=user["id"],
+        key_id=key["id"],
+        scopes=SCOPES if key["scopes"] is None else frozenset(_texts(key["scopes"])),
+        environment=key["environment"],
+        groups=tuple(group for group, _ in member_of),
+        key_limits=RequestLimits(
+            rpm=_lowest(plan.key_rpm, key["rpm"]), rpd=_lowest(plan.key_rpd, key["rpd"])
+        ),
+        # A group's limit holds for each of its members.
+        user_limits=RequestLimits(
+            rpm=_lowest(user["rpm"], *(row["rpm"] for _, row in member_of)),
+            rpd=_lowest(user["rpd"], *(row["rpd"] for _, row in member_of)),
+        ),
+        org_limits=RequestLimits(rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"]),
+        policy=Policy(
+            compliance=org["compliance"],
+            baa=org["baa"],
+            phi_mode=_strictest(row["phi_mode"] for row in levels),
+            filters=filters,
+            metered=any(row["spend_cap_nusd"] is not None or row["credits"] is not None for row in levels),
+            premium_enabled=org["opus_enabled"],
+            features=features,
+        ),
+        sandbox_models=key["environment"] == "test" or org["demo"],
+    )
+
+
+def _memberships(connection: Connection) -> dict[str, list[tuple[Group, RowMapping]]]:
+    """Per user id: the groups, by name, and their rows."""
+    rows = _by_id(connection.execute(select(groups)).mappings())
+    built = {
+        group_id: Group(
+            name=row["name"], models=frozenset(_texts(row["models"])), api_key_access=row["api_key_access"]
+        )
+        for group_id, row in rows.items()
+    }
+    found: dict[str, list[tuple[Group, RowMapping]]] = {}
+    for member in connection.execute(
+        select(user_groups).join(groups).order_by(user_groups.c.user_id, groups.c.name)
+    ):
+        found.setdefault(member.user_id, []).append((built[member.group_id], rows[member.group_id]))
+    return found
+
+
+def _plan(org: RowMapping) -> Plan:
+    plan = PLANS.get(org["plan"])
+    if plan is None:
+        raise StorageError(
+            f'The org "{org["slug"]}" has the plan {org["plan"]!r}, which this version of Triptych does '
+            "not know. Apply a configuration with a known plan, or upgrade this node."
+        )
+    return plan
+
+
+def _by_id(rows: Iterable[RowMapping]) -> dict[str, RowMapping]:
+    return {row["id"]: row for row in rows}
+
+
+def _texts(text: str) -> list[str]:
+    return msgspec.json.decode(text, type=list[str])
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _first(*moments_us: int | None) -> int | None:
+    return _lowest(*moments_us)
+
+
+def _strictest(modes: Iterable[str | None]) -> str | None:
+    """An unknown mode counts as the strictest."""
+    ranks = [
+        _PHI_MODES.index(mode) if mode in _PHI_MODES else len(_PHI_MODES) - 1
+        for mode in modes
+        if mode is not None
+    ]
+    return _PHI_MODES[max(ranks)] if ranks else None

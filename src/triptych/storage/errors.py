@@ -1,0 +1,8 @@
+"""The one error that leaves the storage layer."""
+
+
+class StorageError(Exception):
+    """Something a person can act on: says what was wrong, where, and what to do.
+
+    The text never holds key material, passwords or row contents.
+    """

@@ -1,0 +1,81 @@
+"""The keys and policies this node knows: a snapshot in memory, confirmed several times a second.
+
+One thread asks the database for the snapshot's version and loads a new snapshot when it moved; it
+also renews this node's lease and settles what dead nodes left open. Requests read one attribute.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from triptych.storage.database import Database
+from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
+from triptych.storage.nodes import Node, heartbeat, settle_orphans
+
+logger = logging.getLogger("triptych.keyring")
+
+POLL_S = 0.4
+HEARTBEAT_S = 3.0
+ORPHANS_S = 5.0
+# A node that could not confirm its snapshot for this long no longer knows who was revoked.
+STALE_S = 5.0
+
+
+class KeyRing:
+    """Keys by keyed hash, as of the last confirmed snapshot."""
+
+    def __init__(self, database: Database, node: Node, *, exclusive: bool) -> None:
+        """``exclusive``: no other process can serve on this database (SQLite's lock is held)."""
+        self._database = database
+        self._node = node
+        self._exclusive = exclusive
+        self._snapshot: Snapshot = load_snapshot(database)
+        self._confirmed_s = time.monotonic()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def find(self, key_hash: bytes) -> KeyEntry | None:
+        return self._snapshot.by_hash.get(key_hash)
+
+    @property
+    def fresh(self) -> bool:
+        return time.monotonic() - self._confirmed_s < STALE_S
+
+    def refresh(self) -> None:
+        """Confirm the snapshot now. Raises what the database raises."""
+        asked_s = time.monotonic()
+        if read_version(self._database) != self._snapshot.version:
+            self._snapshot = load_snapshot(self._database)
+        self._confirmed_s = asked_s
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._keep, name="keyring", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def _keep(self) -> None:
+        beat_s = orphans_s = time.monotonic()
+        while not self._stopping.wait(POLL_S):
+            now_s = time.monotonic()
+            self._attempt("confirm the keys", self.refresh)
+            if now_s - beat_s >= HEARTBEAT_S:
+                beat_s = now_s
+                self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node))
+            if now_s - orphans_s >= ORPHANS_S and not self._exclusive:
+                orphans_s = now_s
+                self._attempt(
+                    "settle interrupted exchanges",
+                    lambda: settle_orphans(self._database, self._node, exclusive=False),
+                )
+
+    def _attempt(self, purpose: str, work: Callable[[], object]) -> None:
+        """A database that is away for a moment must not end the thread; staleness is what counts."""
+        try:
+            work()
+        except Exception as error:  # the driver's classes are many; all mean "not now"
+            logger.warning("could not %s: %s", purpose, type(error).__name__)

@@ -1,0 +1,190 @@
+"""Every authenticated exchange as one row, written off the hot path and committed in groups.
+
+The event loop hands entries to one thread with one connection. The thread commits at once when it
+is idle; what queues up while a commit runs goes into the next one. So a lone request waits for its
+own commit only, and a busy gateway pays for one commit per many requests.
+
+A row exists when its future says so, not before: until the commit returned, nothing is claimed.
+"""
+
+import asyncio
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final
+
+from triptych.core.clock import MICROSECONDS_PER_S, now_us
+from triptych.core.failure import FailureKind
+from triptych.core.outcome import Opened, Outcome
+from triptych.storage.database import RELAXED, Database
+from triptych.storage.errors import StorageError
+from triptych.storage.ledger_writer import END, OPEN, STOP, UNOPENED, WHOLE, Entry, LedgerWriter, Result
+
+_AGGREGATED: Final = frozenset({FailureKind.RATE_LIMITED, FailureKind.CONCURRENCY_EXCEEDED})
+
+
+class Ledger:
+    """All methods are for the event loop's thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        node_id: str,
+        node_epoch: int,
+        *,
+        durability: str,
+        loop: asyncio.AbstractEventLoop,
+        max_pending: int = 20_000,
+        unavailable_after_s: float = 5.0,
+    ) -> None:
+        """``max_pending``: entries that may wait; beyond it no exchange is opened any more.
+        ``unavailable_after_s``: how long the database may be away before waiting is given up."""
+        self._relaxed = durability == RELAXED
+        self._loop = loop
+        self._max_pending = max_pending
+        self._queue: SimpleQueue[Entry] = SimpleQueue()
+        self._writer = LedgerWriter(
+            self._queue,
+            database,
+            node_id,
+            node_epoch,
+            unavailable_after_s=unavailable_after_s,
+            max_late=max_pending,
+            deliver=self._deliver,
+        )
+        self._thread = Thread(target=self._writer.run, name="ledger", daemon=True)
+        self._pending = 0
+        self._dropped = 0
+        self._closed: asyncio.Future[None] | None = None
+        self._refused: dict[tuple[str, str, int], list[Any]] = {}
+        self._refused_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def pending(self) -> int:
+        """Entries handed in and not committed yet."""
+        return self._pending
+
+    @property
+    def late(self) -> int:
+        """Endings that could not be written in time and are still being tried."""
+        return self._writer.late
+
+    @property
+    def lost(self) -> int:
+        """Rows given up for good since the start."""
+        return self._dropped + self._writer.lost
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last commit succeeded and there is room for more."""
+        return self._writer.healthy and self._pending < self._max_pending
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def open(self, opened: Opened) -> "asyncio.Future[None]":
+        """Queue the start row. Resolves when it is committed (``relaxed``: at once).
+
+        Fails with StorageError when it could not be, or when too much waits already: the exchange
+        must not go ahead then, but must still be ended, which writes its whole row.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._closed is not None:
+            future.set_exception(StorageError("The ledger is closed: no exchange can be recorded any more."))
+        elif self._pending >= self._max_pending:
+            self._put((UNOPENED, opened, None, 0, None))
+            future.set_exception(
+                StorageError(
+                    f"The ledger has {self._pending} entries waiting: no exchange can be recorded now."
+                )
+            )
+        elif self._relaxed:
+            self._put((OPEN, opened, None, 0, None))
+            future.set_result(None)
+        else:
+            self._put((OPEN, opened, None, 0, future))
+        return future
+
+    def end(self, exchange_id: str, outcome: Outcome, ended_us: int) -> "asyncio.Future[bool]":
+        """Queue the end row. Resolves when it is committed (``relaxed``: at once): True, or False
+        when somebody else ended the exchange before (this node is fenced).
+
+        Fails with StorageError when the database is away too long; the row is then written as soon
+        as it is back, unless this process ends before.
+        """
+        future: asyncio.Future[bool] = self._loop.create_future()
+        if self._closed is not None:
+            future.set_exception(StorageError("The ledger is closed: the outcome cannot be recorded."))
+        elif self._relaxed:
+            self._put((END, exchange_id, outcome, ended_us, None))
+            future.set_result(True)
+        else:
+            self._put((END, exchange_id, outcome, ended_us, future))
+        return future
+
+    def refuse(self, opened: Opened, outcome: Outcome, ended_us: int) -> None:
+        """Queue an exchange that ended before it began, as one row; nobody waits for it.
+
+        Refusals by a limit are gathered per key, kind and second into the row of the first, which
+        counts all: a client in a loop must not fill the disk. A killed process loses at most the
+        last second of them.
+        """
+        if self._closed is not None or self._pending >= self._max_pending:
+            self._dropped += 1
+            return
+        if outcome.failure_kind not in _AGGREGATED:
+            self._put((WHOLE, (opened, 1), outcome, ended_us, None))
+            return
+        slot = (opened.key_id, str(outcome.failure_kind), ended_us // MICROSECONDS_PER_S)
+        gathered = self._refused.get(slot)
+        if gathered is not None:
+            gathered[3] += 1
+            return
+        self._refused[slot] = [opened, outcome, ended_us, 1]
+        if self._refused_timer is None:
+            self._refused_timer = self._loop.call_later(1.0, self._flush_refused)
+
+    async def close(self) -> None:
+        """Write everything that waits, then stop the thread. Idempotent. What could not be written
+        (the database was away to the end) is logged, and counted in ``lost``."""
+        if self._closed is None:
+            self._flush_refused(everything=True)
+            self._closed = self._loop.create_future()
+            if self._thread.is_alive():
+                self._put((STOP, None, None, 0, self._closed))
+            else:
+                self._closed.set_result(None)
+        await asyncio.shield(self._closed)
+
+    def _put(self, entry: Entry) -> None:
+        self._pending += 1
+        self._queue.put(entry)
+
+    def _flush_refused(self, everything: bool = False) -> None:
+        """Queue the refusals of the seconds that are over."""
+        if self._refused_timer is not None:
+            self._refused_timer.cancel()
+            self._refused_timer = None
+        second = now_us() // MICROSECONDS_PER_S
+        for slot in [slot for slot in self._refused if everything or slot[2] < second]:
+            opened, outcome, ended_us, repeats = self._refused.pop(slot)
+            self._put((WHOLE, (opened, repeats), outcome, ended_us, None))
+        if self._refused:
+            self._refused_timer = self._loop.call_later(1.0, self._flush_refused)
+
+    def _deliver(self, results: list[Result], entries: int) -> None:
+        """Called by the thread, once per batch."""
+        try:
+            self._loop.call_soon_threadsafe(self._resolve, results, entries)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told. The rows are where they are.
+            self._pending -= entries
+
+    def _resolve(self, results: list[Result], entries: int) -> None:
+        self._pending -= entries
+        for future, result in results:
+            if future.done():
+                continue  # its waiter was cancelled
+            if isinstance(result, StorageError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

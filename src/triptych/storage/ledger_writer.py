@@ -1,0 +1,255 @@
+"""The ledger's thread: takes what waits, turns it into a batch, commits it, and tells the loop.
+
+A database that is away is tried again, with pauses, until it was away for too long; what waits is
+then told so. Endings are kept even then and written when it is back: an exchange that ran must not
+stay open for ever. A commit of unknown outcome is simply tried again: no statement writes twice.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from triptych.storage.database import Database, first_line
+from triptych.storage.errors import StorageError
+from triptych.storage.rows import (
+    END_COLUMNS,
+    WHOLE_COLUMNS,
+    Batch,
+    Row,
+    StoredEnd,
+    ended_row,
+    is_stored,
+    opened_row,
+    whole_row,
+)
+
+logger = logging.getLogger("triptych.ledger")
+
+OPEN, END, WHOLE, UNOPENED, STOP = range(5)
+Entry = tuple[int, Any, Any, int, "asyncio.Future[Any] | None"]
+"""Kind; what it is about; Outcome; ended_us; who waits. About: Opened (OPEN, UNOPENED), an
+exchange id (END), or Opened and the number of refusals it stands for (WHOLE)."""
+Result = tuple["asyncio.Future[Any]", "bool | StorageError | None"]
+Verdicts = dict[str, "bool | StorageError"]
+"""Of a batch, by exchange id: False (fenced) or an error; what is absent went well."""
+
+_MAX_BATCH = 512
+_FIRST_PAUSE_S = 0.02
+_LAST_PAUSE_S = 0.5
+_LATE_RETRY_S = 1.0
+
+
+class LedgerConnection(Protocol):
+    """What an engine must do for the ledger; used by the writer's thread only."""
+
+    def write(self, batch: Batch) -> bool: ...
+    def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]: ...
+    def close(self) -> None: ...
+    def is_about_data(self, error: Exception) -> bool: ...
+
+
+class LedgerWriter:
+    def __init__(
+        self,
+        queue: "SimpleQueue[Entry]",
+        database: Database,
+        node_id: str,
+        node_epoch: int,
+        *,
+        unavailable_after_s: float,
+        max_late: int,
+        deliver: Callable[[list[Result], int], None],
+    ) -> None:
+        self._queue = queue
+        self._node = (node_id, node_epoch)
+        self._name = database.name
+        self._connection = connect(database, node_id, node_epoch)
+        self._unavailable_after_s = unavailable_after_s
+        self._max_late = max_late
+        self._deliver = deliver
+        self._down_since_s: float | None = None
+        # Start rows that could not be confirmed: the exchange's end brings the whole row.
+        self._unopened: dict[str, Row] = {}
+        self._late = Batch()
+        self.lost = 0
+
+    @property
+    def healthy(self) -> bool:
+        return self._down_since_s is None
+
+    @property
+    def late(self) -> int:
+        return len(self._late)
+
+    def run(self) -> None:
+        """The thread's life: until a STOP was taken and everything before it was written."""
+        stop: asyncio.Future[Any] | None = None
+        while stop is None:
+            entries = self._take()
+            if entries and entries[-1][0] == STOP:
+                stop = entries.pop()[4]
+            try:
+                results = self._commit(entries)
+            except Exception as error:  # a bug: it must fail these entries, not all to come
+                logger.error("the ledger's writer failed", exc_info=error)
+                results = _all_failed(entries, StorageError("The ledger failed; the log says where."))
+            if entries:
+                self._deliver(results, len(entries))
+        self._disconnect()
+        if len(self._late):
+            self.lost += len(self._late)
+            logger.error("%d outcomes were not recorded: %s was away", len(self._late), self._name)
+        self._deliver([(stop, None)], 1)
+
+    def _take(self) -> list[Entry]:
+        """Everything that waits, up to a bound; blocks while there is nothing."""
+        get = self._queue.get
+        try:
+            entries = [get(timeout=_LATE_RETRY_S) if len(self._late) else get()]
+        except Empty:
+            return []
+        for _ in range(min(self._queue.qsize(), _MAX_BATCH)):
+            if entries[-1][0] == STOP:
+                break
+            entries.append(get())
+        return entries
+
+    def _commit(self, entries: list[Entry]) -> list[Result]:
+        batch = self._batch(entries)
+        try:
+            verdicts = self._write(batch) if len(batch) else {}
+        except StorageError as error:
+            self._keep(batch)
+            return _all_failed(entries, error)
+        self._late = Batch()
+        results: list[Result] = []
+        for kind, subject, _outcome, _ended_us, future in entries:
+            if future is None:
+                continue
+            if kind == OPEN:
+                verdict = verdicts.get(subject.id)
+                results.append((future, verdict if isinstance(verdict, StorageError) else None))
+            else:
+                results.append((future, verdicts.get(subject, True)))
+        return results
+
+    def _batch(self, entries: list[Entry]) -> Batch:
+        """The entries as rows, and what is late. An exchange is in the batch once: opened and ended
+        together, it is one row; an end whose start row is missing brings it along."""
+        node_id, node_epoch = self._node
+        unopened = self._unopened
+        opened: dict[str, Row] = {}
+        batch = Batch()
+        batch.ended.extend(self._late.ended)
+        whole: dict[str, Row] = {row[0]: row for row in self._late.whole}
+        for kind, subject, outcome, ended_us, _future in entries:
+            if kind == OPEN:
+                opened[subject.id] = opened_row(subject, node_id, node_epoch)
+            elif kind == END:
+                row = ended_row(subject, outcome, ended_us)
+                start = opened.pop(subject, None) or (unopened.pop(subject, None) if unopened else None)
+                if start is None:
+                    batch.ended.append(row)
+                else:
+                    whole.setdefault(subject, whole_row(start, row))
+            elif kind == UNOPENED:
+                self._remember_unopened(opened_row(subject, node_id, node_epoch))
+            else:
+                first, repeats = subject
+                start = opened_row(first, node_id, node_epoch)
+                whole.setdefault(first.id, whole_row(start, ended_row(first.id, outcome, ended_us, repeats)))
+        batch.opened.extend(opened.values())
+        batch.whole.extend(whole.values())
+        return batch
+
+    def _write(self, batch: Batch) -> Verdicts:
+        """Commit, trying again while the database is away. Raises StorageError when it was away for
+        too long: counted from when it went, so that later batches fail sooner, not one by one."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                complete = self._connection.write(batch)
+                verdicts: Verdicts = {} if complete else self._fenced(batch)
+            except Exception as error:  # noqa: BLE001 - each driver has its own; the next line tells them apart
+                self._disconnect()
+                if self._connection.is_about_data(error):
+                    return self._write_singly(batch, error)
+                self._give_up_in_time(error, pause_s)
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+            else:
+                if self._down_since_s is not None:
+                    logger.warning("%s is back", self._name)
+                    self._down_since_s = None
+                return verdicts
+
+    def _write_singly(self, batch: Batch, error: Exception) -> Verdicts:
+        """One row is not storable: find it, so that it fails alone."""
+        if len(batch) == 1:
+            row = (batch.opened or batch.ended or batch.whole)[0]
+            self.lost += 1
+            logger.error("a row of exchange %s cannot be stored: %s", row[0], type(error).__name__)
+            return {row[0]: StorageError(f"The row cannot be stored ({type(error).__name__}).")}
+        verdicts: Verdicts = {}
+        for single in batch.single_rows():
+            verdicts |= self._write(single)
+        return verdicts
+
+    def _give_up_in_time(self, error: Exception, pause_s: float) -> None:
+        moment_s = time.monotonic()
+        if self._down_since_s is None:
+            self._down_since_s = moment_s
+            logger.warning("%s is away (%s); the ledger tries again", self._name, first_line(error))
+        away_s = moment_s - self._down_since_s
+        time.sleep(max(min(pause_s, self._unavailable_after_s - away_s), _FIRST_PAUSE_S))
+        if away_s >= self._unavailable_after_s:
+            raise StorageError(
+                f"The database {self._name} is away since {away_s:.0f} s: {first_line(error)}. Exchanges "
+                "are refused until it is back."
+            ) from error
+
+    def _fenced(self, batch: Batch) -> Verdicts:
+        """Endings that changed no row, and are not there from a commit whose answer was lost."""
+        stored = self._connection.stored([row[0] for row in batch.ended] + [row[0] for row in batch.whole])
+        ends = [(row, END_COLUMNS) for row in batch.ended] + [(row, WHOLE_COLUMNS) for row in batch.whole]
+        return {row[0]: False for row, columns in ends if not is_stored(row, columns, stored.get(row[0]))}
+
+    def _keep(self, batch: Batch) -> None:
+        """Of a batch that was given up: endings for later, start rows for their endings."""
+        for row in batch.opened:
+            self._remember_unopened(row)
+        self._late = Batch()
+        self._late.ended.extend(batch.ended[: self._max_late])
+        self._late.whole.extend(batch.whole[: self._max_late - len(self._late.ended)])
+        surplus = batch.endings - self._late.endings
+        if surplus:
+            self.lost += surplus
+            logger.error("%d outcomes were not recorded: too many wait for %s", surplus, self._name)
+
+    def _remember_unopened(self, row: Row) -> None:
+        if len(self._unopened) >= self._max_late:
+            self._unopened.pop(next(iter(self._unopened)))
+        self._unopened[row[0]] = row
+
+    def _disconnect(self) -> None:
+        try:
+            self._connection.close()
+        except Exception as error:  # noqa: BLE001 - it was broken already; the next one is new
+            logger.debug("closing a broken connection failed: %s", type(error).__name__)
+
+
+def connect(database: Database, node_id: str, node_epoch: int) -> LedgerConnection:
+    """The engine's own way of writing; the driver is imported only for the engine in use."""
+    if database.dialect_name == "sqlite":
+        from triptych.storage.ledger_sqlite import SqliteLedgerConnection
+
+        return SqliteLedgerConnection(database, node_id, node_epoch)
+    from triptych.storage.ledger_postgresql import PostgresqlLedgerConnection
+
+    return PostgresqlLedgerConnection(database, node_id, node_epoch)
+
+
+def _all_failed(entries: Sequence[Entry], error: StorageError) -> list[Result]:
+    return [(entry[4], error) for entry in entries if entry[4] is not None]

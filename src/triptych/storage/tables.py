@@ -1,0 +1,205 @@
+"""The schema, once, for both engines.
+
+Instants are int microseconds since the epoch (UTC), money is int nano-USD, lists are JSON text.
+Ids are bare ULIDs; the prefixes that the contracts show (``key_``, ``req_``) are put on by the
+surfaces. The migrations say the same thing again, by hand; a test holds the two together.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+ORIGIN_FILE = "file"
+"""The object stands in the configuration file: applying the file may change or remove it."""
+ORIGIN_API = "api"
+"""The object was made by a person or a program at run time: applying the file leaves it alone."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _limits() -> list[Column[int] | Column[str]]:
+    """What orgs, groups, users and keys may each set; null is "not set here"."""
+    return [
+        Column("rpm", BigInteger),
+        Column("rpd", BigInteger),
+        Column("tpm", BigInteger),
+        Column("concurrency", BigInteger),
+        Column("spend_cap_nusd", BigInteger),
+        Column("credits", BigInteger),
+        Column("phi_mode", Text),
+    ]
+
+
+orgs = Table(
+    "orgs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("slug", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("compliance", Text, nullable=False),
+    Column("baa", Text, nullable=False),
+    Column("opus_enabled", Boolean, nullable=False),
+    Column("features", Text, nullable=False),
+    Column("dlp_filters", Text, nullable=False),
+    Column("demo", Boolean, nullable=False),
+    *_limits(),
+    Column("origin", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("removed_us", BigInteger),
+    UniqueConstraint("slug"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("orgs.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("api_key_access", Boolean, nullable=False),
+    *_limits(),
+    Column("origin", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("orgs.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    *_limits(),
+    Column("origin", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("removed_us", BigInteger),
+    UniqueConstraint("org_id", "name"),
+)
+
+user_groups = Table(
+    "user_groups",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("group_id", Text, ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    PrimaryKeyConstraint("user_id", "group_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("orgs.id"), nullable=False),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    # HMAC of the secret under a derived key; the secret itself is kept nowhere.
+    Column("hash", LargeBinary, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("last_four", Text, nullable=False),
+    # JSON list; null is every scope, those of later versions included.
+    Column("scopes", Text),
+    Column("environment", Text, nullable=False),
+    *_limits(),
+    Column("origin", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    # Who revoked it: a key that only left the file comes back with it, one a person revoked never.
+    Column("revoked_by", Text),
+    UniqueConstraint("hash"),
+)
+Index("ix_api_keys_org_id", api_keys.c.org_id)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    # The start row: core.outcome.Opened and the node that runs the exchange. No foreign keys:
+    # a row outlives what it names, and the hot path pays for no look-up.
+    Column("id", Text, primary_key=True),
+    Column("node_id", Text, nullable=False),
+    Column("node_epoch", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("org_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("surface", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text),
+    Column("provider", Text),
+    Column("upstream_model", Text),
+    Column("stream", Boolean, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("client_user_hash", Text),
+    # The end row: core.outcome.Outcome. Open while ended_us is null.
+    Column("ended_us", BigInteger),
+    Column("ending", Text),
+    Column("status", BigInteger),
+    Column("failure_kind", Text),
+    Column("upstream_status", BigInteger),
+    Column("input_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("output_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("cache_read_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("cache_write_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("reasoning_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("usage_source", Text, nullable=False, server_default=text("'none'")),
+    Column("cost_nusd", BigInteger, nullable=False, server_default=text("0")),
+    Column("unpriced", Boolean, nullable=False, server_default=text("false")),
+    Column("first_byte_us", BigInteger),
+    Column("total_us", BigInteger),
+    Column("bytes_out", BigInteger, nullable=False, server_default=text("0")),
+    Column("retries", BigInteger, nullable=False, server_default=text("0")),
+    Column("upstream_request_id", Text),
+    # How many equal refusals of one key in one second this row stands for.
+    Column("repeats", BigInteger, nullable=False, server_default=text("1")),
+)
+Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
+Index(
+    "ix_exchanges_open",
+    exchanges.c.started_us,
+    sqlite_where=exchanges.c.ended_us.is_(None),
+    postgresql_where=exchanges.c.ended_us.is_(None),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("lease_until_us", BigInteger, nullable=False),
+)
+
+snapshot_version = Table(
+    "snapshot_version",
+    metadata,
+    # One row, id 1: every change of orgs, groups, users or keys counts it up.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    # Facts about this database as a whole, such as the master key's fingerprint.
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""The public API contracts. Surfaces do not know each other."""

@@ -1,0 +1,1 @@
+"""Surface ``inference``: the standard model wires at one base URL."""

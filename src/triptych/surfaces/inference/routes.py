@@ -1,0 +1,45 @@
+"""What the inference surface serves, and how it refuses."""
+
+from triptych.core.failure import Failure
+from triptych.core.response import Response, json_response
+from triptych.edge.app import Route, Routes
+from triptych.edge.message import Request
+from triptych.edge.reply import Reply
+from triptych.pipeline import Pipeline
+from triptych.surfaces.inference.failures import messages_error, openai_error
+from triptych.surfaces.inference.messages import Authenticator, CountTokens, CreateMessage, guard, serve
+
+
+class InferenceSurface:
+    """Stock SDKs point here; see ``docs/contracts/inference.md``."""
+
+    def __init__(
+        self, prefix: str, pipeline: Pipeline, authenticate: Authenticator, max_body_bytes: int
+    ) -> None:
+        self.prefix = prefix.encode()
+        check = guard(authenticate)
+        create = serve(CreateMessage(max_body_bytes), "messages", pipeline)
+        count = serve(CountTokens(max_body_bytes), "count_tokens", pipeline)
+        self.routes: Routes = {
+            b"/v1/messages": {b"POST": Route(create, check)},
+            b"/v1/messages/count_tokens": {b"POST": Route(count, check)},
+            b"/": {b"GET": Route(greet, always=True)},
+        }
+
+    def refuse(self, request: Request, failure: Failure) -> Response:
+        request_id = "req_" + request.id
+        path = request.path[len(self.prefix) :]
+        on_messages = path == b"/v1/messages" or path.startswith(b"/v1/messages/")
+        on_models = path == b"/v1/models" or path.startswith(b"/v1/models/")
+        if on_messages or (on_models and any(name == b"anthropic-version" for name, _ in request.headers)):
+            response = messages_error(failure, request_id)
+        else:
+            response = openai_error(failure, request_id)
+        identity = request_id.encode()
+        response.headers = ((b"request-id", identity), (b"x-request-id", identity), *response.headers)
+        return response
+
+
+async def greet(request: Request, reply: Reply) -> None:
+    """``HEAD /`` and ``GET /``: Claude Code probes the base URL before it uses it."""
+    reply.respond(json_response(200, b'{"name":"triptych","status":"ok"}'))

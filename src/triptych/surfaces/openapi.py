@@ -1,0 +1,153 @@
+"""``/openapi.json``: what this process serves, and nothing it does not.
+
+The paths are taken from the routes themselves, so that a route without a description fails a test
+instead of being left out.
+"""
+
+from typing import Any
+
+import msgspec
+
+from triptych import __version__
+from triptych.edge.app import Routes
+
+Schema = dict[str, Any]
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: Schema, text: str) -> Schema:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+_BLOCKS: Schema = {"type": "array", "items": {"type": "object"}}
+_MESSAGE: Schema = {
+    "type": "object",
+    "required": ["role", "content"],
+    "properties": {
+        "role": {"enum": ["user", "assistant"]},
+        "content": {"anyOf": [{"type": "string"}, _BLOCKS]},
+    },
+}
+_CORE: Schema = {
+    "model": {"type": "string", "minLength": 1},
+    "messages": {"type": "array", "minItems": 1, "items": _ref("InputMessage")},
+    "stream": {"type": "boolean"},
+    "max_tokens": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+}
+_SCHEMAS: Schema = {
+    "InputMessage": _MESSAGE,
+    "CreateMessage": {
+        "type": "object",
+        "required": ["model", "messages", "max_tokens"],
+        "properties": _CORE,
+        "description": "Core fields are validated; every other field is the provider's and is forwarded.",
+    },
+    "CountTokens": {"type": "object", "required": ["model", "messages"], "properties": _CORE},
+    "TokenCount": {
+        "type": "object",
+        "required": ["input_tokens"],
+        "properties": {"input_tokens": {"type": "integer"}},
+    },
+    "MessagesError": {
+        "type": "object",
+        "required": ["type", "error", "request_id"],
+        "properties": {
+            "type": {"const": "error"},
+            "request_id": {"type": "string"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+    "TooLarge": {
+        "type": "object",
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}},
+    },
+}
+_ERROR = _ref("MessagesError")
+_REFUSALS: Schema = {
+    "400": _json(_ERROR, "Invalid body, unknown or retired model."),
+    "401": _json(_ERROR, "Missing, malformed, unknown, revoked or expired key."),
+    "402": _json(_ERROR, "Credits exhausted, or spend cap reached."),
+    "403": _json(_ERROR, "Scope, group, model or agreement does not allow it."),
+    "408": _json(_ERROR, "The body did not arrive in time."),
+    "413": _json(_ref("TooLarge"), "The body is over the limit."),
+    "415": _json(_ERROR, "Content-Encoding is neither gzip nor zstd."),
+    "429": _json(_ERROR, "A request limit is reached; see Retry-After."),
+    "431": _json(_ERROR, "The headers are over the limit."),
+    "500": _json(_ERROR, "Unexpected; report it with the request id."),
+    "502": _json(_ERROR, "The provider could not be reached or gave no usable answer."),
+    "503": _json(_ERROR, "Draining, or a part is unavailable."),
+    "504": _json(_ERROR, "The provider did not answer in time."),
+    "default": {"description": "A provider's own error, verbatim."},
+}
+_KEYS: list[Schema] = [{"bearer": []}, {"apiKey": []}]
+
+
+def _operation(name: str, text: str, body: str, answer: Schema) -> Schema:
+    return {
+        "operationId": name,
+        "summary": text,
+        "security": _KEYS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
+        "responses": {"200": answer, **_REFUSALS},
+    }
+
+
+def _open(name: str, text: str, **responses: str) -> Schema:
+    answers = {status.lstrip("s"): {"description": said} for status, said in responses.items()}
+    return {"operationId": name, "summary": text, "security": [], "responses": answers}
+
+
+_STREAM: Schema = {
+    "description": "The message, or its event stream when `stream` is true.",
+    "content": {
+        "application/json": {"schema": {"type": "object"}},
+        "text/event-stream": {"schema": {"type": "string"}},
+    },
+}
+OPERATIONS: dict[tuple[str, str], Schema] = {
+    ("/v1/messages", "post"): _operation(
+        "createMessage", "Create a message (Anthropic Messages).", "CreateMessage", _STREAM
+    ),
+    ("/v1/messages/count_tokens", "post"): _operation(
+        "countTokens", "Count a message's tokens.", "CountTokens", _json(_ref("TokenCount"), "The count.")
+    ),
+    ("/", "get"): _open("greet", "Answers without a key; clients probe it.", s200="Served."),
+    ("/healthz", "get"): _open("health", "The process answers.", s200="Alive."),
+    ("/readyz", "get"): _open(
+        "readiness", "Whether requests are served now.", s200="Ready.", s503="Not ready; see components."
+    ),
+    ("/metrics", "get"): _open("metrics", "Prometheus text format.", s200="Metrics."),
+    ("/openapi.json", "get"): _open("describe", "This document.", s200="OpenAPI 3.1."),
+}
+
+
+def describe(routes: tuple[tuple[str, Routes], ...]) -> bytes:
+    """The OpenAPI 3.1 document of these (prefix, routes). Raises KeyError for a route it lacks."""
+    paths: dict[str, Schema] = {}
+    for prefix, mounted in routes:
+        for path, methods in mounted.items():
+            name = path.decode()
+            for method in methods:
+                verb = method.decode().lower()
+                paths.setdefault(prefix + name, {})[verb] = OPERATIONS[name, verb]
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Triptych", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+    return msgspec.json.encode(document)

@@ -1,0 +1,224 @@
+"""Metrics and logs. Neither ever holds content, keys or names a client made up.
+
+Counting on the hot path is a dict increment; Prometheus's objects are built when somebody scrapes.
+"""
+
+import asyncio
+import logging
+import sys
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from triptych.core.exchange import Exchange
+from triptych.core.failure import FACTS, Blame, FailureKind
+from triptych.core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+LATENCY_BUCKETS_S = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+
+# Lines are written together this soon; a crash loses log lines, never rows.
+LOG_FLUSH_S = 0.2
+
+Gauge = Callable[[], float]
+
+
+class Histogram:
+    """Cumulative at scrape time only; an observation is one bisect and two additions."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENCY_BUCKETS_S) + 1)
+        self.total = 0.0
+
+    def observe(self, value_s: float) -> None:
+        self.counts[bisect_left(LATENCY_BUCKETS_S, value_s)] += 1
+        self.total += value_s
+
+
+class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One log line per exchange: ids, numbers and words of ours."""
+
+    level: str
+    event: str
+    time_us: int
+    request_id: str
+    surface: str
+    endpoint: str
+    org: str
+    key_id: str
+    status: int
+    ending: str
+    total_ms: float
+    model: str | None = None
+    provider: str | None = None
+    stream: bool = False
+    failure_kind: str | None = None
+    first_byte_ms: float | None = None
+    upstream_status: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nusd: int = 0
+    retries: int = 0
+
+
+class Telemetry:
+    """Counts and writes down what happened."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sink: BinaryIO | None = None) -> None:
+        self._loop = loop
+        self._sink = sys.stderr.buffer if sink is None else sink
+        self._lines: list[bytes] = []
+        self._flush_due = False
+        self._requests: defaultdict[tuple[str, str, str, int, str], int] = defaultdict(int)
+        self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._total: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        self._first_byte: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        self._retries = 0
+        self._gauges: dict[str, tuple[str, Gauge]] = {}
+
+    def gauge(self, name: str, text: str, read: Gauge) -> None:
+        """Register a value that is read at scrape time."""
+        self._gauges[name] = (text, read)
+
+    def count_refusal(self, kind: FailureKind, status: int) -> None:
+        """A request refused before there was a principal: no row, so that strangers cannot fill the
+        disk, but a count."""
+        self._requests[("", "", "", status, kind.value)] += 1
+
+    def report(self, exchange: Exchange, outcome: Outcome) -> None:
+        model = exchange.model.id if exchange.model else ""
+        failure = outcome.failure_kind or ""
+        self._requests[(exchange.surface, exchange.endpoint, model, outcome.status, failure)] += 1
+        usage = outcome.usage
+        if usage.input_tokens or usage.output_tokens:
+            self._tokens[(model, "input")] += usage.input_tokens
+            self._tokens[(model, "output")] += usage.output_tokens
+            self._tokens[(model, "cache_read")] += usage.cache_read_tokens
+            self._tokens[(model, "cache_write")] += usage.cache_write_tokens
+        where = (exchange.surface, exchange.endpoint)
+        self._total[where].observe(outcome.total_us / 1e6)
+        if outcome.first_byte_us is not None:
+            self._first_byte[where].observe(outcome.first_byte_us / 1e6)
+        self._retries += outcome.retries
+        kind = exchange.failure_kind
+        blame = FACTS[kind].blame if kind is not None else None
+        self._write(
+            ExchangeLine(
+                level="error" if blame is Blame.GATEWAY else "warning" if blame is Blame.PROVIDER else "info",
+                event="exchange",
+                time_us=exchange.started_us,
+                request_id=exchange.request_id,
+                surface=exchange.surface,
+                endpoint=exchange.endpoint,
+                org=exchange.principal.org_slug,
+                key_id=exchange.principal.key_id,
+                status=outcome.status,
+                ending=outcome.ending.value,
+                total_ms=outcome.total_us / 1000,
+                model=model or None,
+                provider=outcome.provider,
+                stream=exchange.stream,
+                failure_kind=failure or None,
+                first_byte_ms=None if outcome.first_byte_us is None else outcome.first_byte_us / 1000,
+                upstream_status=outcome.upstream_status,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cost_nusd=outcome.cost_nusd,
+                retries=outcome.retries,
+            )
+        )
+
+    def _write(self, line: ExchangeLine) -> None:
+        self._lines.append(msgspec.json.encode(line))
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_later(LOG_FLUSH_S, self.flush)
+
+    def flush(self) -> None:
+        self._flush_due = False
+        if self._lines:
+            lines, self._lines = self._lines, []
+            try:
+                self._sink.write(b"\n".join(lines) + b"\n")
+                self._sink.flush()
+            except (OSError, ValueError):
+                # A closed or full log pipe must not take the gateway down; rows are in the ledger.
+                self._lines.clear()
+
+    # -- exposition ---------------------------------------------------------------------------
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format, version 0.0.4."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator["Metric"]:
+        """Called by the registry while somebody scrapes."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        requests = CounterMetricFamily(
+            "triptych_requests",
+            "Requests by how they ended.",
+            labels=["surface", "endpoint", "model", "status", "failure_kind"],
+        )
+        for (surface, endpoint, model, status, failure), count in self._requests.items():
+            requests.add_metric([surface, endpoint, model, str(status), failure], count)
+        yield requests
+        tokens = CounterMetricFamily("triptych_tokens", "Tokens by model and kind.", labels=["model", "kind"])
+        for labels, amount in self._tokens.items():
+            tokens.add_metric(list(labels), amount)
+        yield tokens
+        for name, text, histograms in (
+            ("triptych_request_seconds", "Last byte in to last byte out.", self._total),
+            ("triptych_first_byte_seconds", "Last byte in to first byte out.", self._first_byte),
+        ):
+            family = HistogramMetricFamily(name, text, labels=["surface", "endpoint"])
+            for labels, histogram in histograms.items():
+                family.add_metric(list(labels), _cumulative(histogram), histogram.total)
+            yield family
+        yield CounterMetricFamily("triptych_upstream_retries", "Calls tried again.", value=self._retries)
+        for name, (text, read) in self._gauges.items():
+            yield GaugeMetricFamily(name, text, value=read())
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    running, rows = 0, []
+    for bound, count in zip((*map(str, LATENCY_BUCKETS_S), "+Inf"), histogram.counts, strict=True):
+        running += count
+        rows.append((bound, float(running)))
+    return rows
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """JSON lines on stderr for everything that is not an exchange."""
+    import structlog
+
+    def render(_: Any, __: str, event: Any) -> str:
+        return msgspec.json.encode(event).decode()
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)

@@ -1,0 +1,209 @@
+"""The one composition root: settings in, a running gateway out. Everything is opened here, in
+order, and closed here, in reverse."""
+
+import asyncio
+import logging
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from triptych.core.call import Upstream
+from triptych.core.target import Model, Target
+from triptych.core.usage import FREE
+from triptych.edge.app import Gateway, Surface
+from triptych.edge.protocol import EdgeLimits
+from triptych.edge.server import Server
+from triptych.pipeline import Pipeline
+from triptych.settings import Settings
+from triptych.settings.tree import ModelSettings
+from triptych.stages.authenticate import Authenticate
+from triptych.stages.relay import Relay, RetryRule
+from triptych.stages.resolve import SANDBOX, Resolve
+from triptych.stages.throttle import Throttle
+from triptych.storage.directory import apply_orgs
+from triptych.storage.keyring import KeyRing
+from triptych.storage.ledger import Ledger
+from triptych.storage.limits import MemoryLimits
+from triptych.storage.nodes import register_node, settle_orphans
+from triptych.surfaces.inference.routes import InferenceSurface
+from triptych.surfaces.openapi import describe
+from triptych.surfaces.operations import OperationsSurface
+from triptych.telemetry import Telemetry
+from triptych.upstreams.anthropic import AnthropicUpstream
+from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
+from triptych.upstreams.transport import HttpTransport
+from triptych.vault import Vault, org_specs
+
+logger = logging.getLogger("triptych")
+
+MAX_HEADERS = 128
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A gateway that accepts requests."""
+
+    server: Server
+    gateway: Gateway
+    port: int
+    metrics_port: int | None
+
+
+@asynccontextmanager
+async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
+    """Serve until the block ends. Raises StorageError, OSError (address), SettingsError."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        database = vault.database
+        apply_orgs(database, vault.key_hasher, org_specs(settings))
+        node = register_node(database)
+        exclusive = database.dialect_name == "sqlite"
+        interrupted = settle_orphans(database, node, exclusive=exclusive)
+        if interrupted:
+            logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        keys = KeyRing(database, node, exclusive=exclusive)
+        keys.start()
+        stack.callback(keys.close)
+        telemetry = Telemetry(loop)
+        stack.callback(telemetry.flush)
+        ledger = Ledger(database, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
+        ledger.start()
+        stack.push_async_callback(ledger.close)
+        transport = _transport(settings)
+        stack.callback(transport.close)
+
+        server_settings = settings.server
+        pipeline = Pipeline(
+            throttle=Throttle(MemoryLimits()),
+            resolve=Resolve(catalogue(settings), frozenset(sandbox_model_ids())),
+            relay=Relay(RetryRule(settings.retries.attempts, settings.retries.max_wait_s), loop),
+            upstreams=_upstreams(settings, transport),
+            ledger=ledger,
+            report=telemetry.report,
+            user_hasher=vault.user_hasher,
+            request_timeout_s=server_settings.request_timeout_s,
+            loop=loop,
+        )
+        authenticate = Authenticate(keys, vault.key_hasher)
+        inference = InferenceSurface(
+            settings.surfaces.inference.prefix, pipeline, authenticate, server_settings.max_body_bytes
+        )
+        own_metrics_port = server_settings.metrics_port != 0
+        mounted: list[Surface] = [inference]
+        operations = OperationsSurface(
+            checks={
+                "database": lambda: None if keys.fresh else "the database does not answer",
+                "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
+                "gateway": lambda: "draining" if gateway.draining else None,
+            },
+            exposition=None if own_metrics_port else telemetry.exposition,
+            describe=lambda: describe(
+                tuple((surface.prefix.decode(), surface.routes) for surface in mounted)
+            ),
+            refuse=inference.refuse,
+        )
+        mounted.append(operations)
+        gateway = Gateway((inference, operations), server_settings.max_body_bytes, telemetry.count_refusal)
+        limits = EdgeLimits(
+            max_header_bytes=server_settings.max_header_bytes,
+            max_headers=MAX_HEADERS,
+            max_body_bytes=server_settings.max_body_bytes,
+            header_timeout_s=server_settings.header_timeout_s,
+            body_timeout_s=server_settings.body_timeout_s,
+        )
+        server = Server(gateway, limits, loop)
+        telemetry.gauge(
+            "triptych_open_connections", "Client connections.", lambda: float(server.open_connections)
+        )
+        telemetry.gauge(
+            "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
+        )
+        telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
+        port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
+        stack.push_async_callback(server.close)
+        metrics_port = None
+        if own_metrics_port:
+            metrics = OperationsSurface({}, telemetry.exposition, lambda: b"{}", inference.refuse)
+            side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
+            metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
+            stack.push_async_callback(side.close)
+        yield Running(server, gateway, port, metrics_port)
+
+
+async def serve_until_signal(settings: Settings, vault: Vault, announce: Callable[[Running], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: new requests get 503, running ones finish within
+    ``drain_timeout_s``, the ledger is flushed."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, vault) as node:
+        announce(node)
+        await stop.wait()
+        node.gateway.draining = True
+        logger.info("draining: at most %g s", settings.server.drain_timeout_s)
+        cut = await node.server.drain(settings.server.drain_timeout_s)
+        if cut:
+            logger.warning("%d exchanges were cut off at the drain limit", cut)
+
+
+def catalogue(settings: Settings) -> Mapping[str, Model]:
+    """The configured models by id."""
+    sandboxes = {provider.name for provider in settings.providers if provider.kind == "sandbox"}
+
+    def from_sandbox(model: ModelSettings) -> bool:
+        return all(target.provider in sandboxes for target in model.targets)
+
+    return {
+        model.id: Model(
+            id=model.id,
+            targets=tuple(
+                Target(SANDBOX if target.provider in sandboxes else target.provider, target.upstream_id)
+                for target in model.targets
+            ),
+            tier=model.tier,
+            price=FREE if model.price is None and from_sandbox(model) else model.price,
+            groups=model.groups,
+            retires_at_us=model.retires_at_us,
+            replacement=model.replacement,
+            max_output_tokens=model.max_output_tokens,
+            context_window=model.context_window,
+        )
+        for model in settings.models
+    }
+
+
+def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Upstream]:
+    upstreams: dict[str, Upstream] = {
+        SANDBOX: SandboxUpstream(idle_timeout_s=settings.server.idle_stream_timeout_s)
+    }
+    for provider in settings.providers:
+        if provider.kind == "anthropic":
+            assert provider.base_url is not None
+            api_key = provider.api_key.reveal() if provider.api_key else ""
+            upstreams[provider.name] = AnthropicUpstream(
+                transport, base_url=provider.base_url, api_key=api_key
+            )
+    return upstreams
+
+
+def _transport(settings: Settings) -> HttpTransport:
+    server = settings.server
+    return HttpTransport(
+        connect_timeout_s=server.connect_timeout_s,
+        first_byte_timeout_s=server.first_byte_timeout_s,
+        idle_timeout_s=server.idle_stream_timeout_s,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    server = settings.server
+    if server.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(server.tls_cert, server.tls_key)
+    return context

@@ -1,0 +1,102 @@
+import pytest
+from sqlalchemy import select, text
+
+from tests.storage.conftest import opened
+from triptych.core.clock import now_us
+from triptych.storage.database import Database
+from triptych.storage.errors import StorageError
+from triptych.storage.nodes import Node, heartbeat, register_node, settle_orphans
+from triptych.storage.rows import OPEN_COLUMNS, Batch, opened_row
+from triptych.storage.ledger_writer import connect
+from triptych.storage.tables import exchanges, nodes
+
+
+def leave_open(database: Database, node: Node, count: int = 1) -> list[str]:
+    batch = Batch()
+    batch.opened.extend(opened_row(opened(), node.id, node.epoch) for _ in range(count))
+    connection = connect(database, node.id, node.epoch)
+    connection.write(batch)
+    connection.close()
+    return [row[OPEN_COLUMNS.index("id")] for row in batch.opened]
+
+
+def let_lapse(database: Database, node: Node) -> None:
+    with database.write() as connection:
+        connection.execute(
+            text("UPDATE nodes SET lease_until_us = :past WHERE id = :id"),
+            {"past": now_us() - 1_000_000, "id": node.id},
+        )
+
+
+def ended(database: Database) -> dict[str, object]:
+    with database.read() as connection:
+        return {row.id: row for row in connection.execute(select(exchanges)) if row.ended_us is not None}
+
+
+def test_registering_again_under_a_name_counts_the_epoch_up(database: Database) -> None:
+    assert [register_node(database, "n1").epoch for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_heartbeat_renews_the_lease_of_its_own_epoch_only(database: Database) -> None:
+    first = register_node(database, "n1")
+    let_lapse(database, first)
+    assert heartbeat(database, first)
+    with database.read() as connection:
+        until_us = connection.execute(select(nodes.c.lease_until_us)).scalar_one()
+    assert abs(until_us - now_us() - 10_000_000) < 2_000_000
+    register_node(database, "n1")
+    assert not heartbeat(database, first)
+
+
+def test_a_node_without_a_name_gets_one(database: Database) -> None:
+    first, second = register_node(database), register_node(database)
+    if database.dialect_name == "sqlite":
+        assert (first, second) == (Node("local", 1), Node("local", 2))
+    else:
+        assert first.id != second.id
+
+
+def test_a_name_that_is_no_name_is_refused(database: Database) -> None:
+    with pytest.raises(StorageError, match="cannot be named"):
+        register_node(database, "a'b")
+
+
+def test_exchanges_of_a_dead_node_are_settled_as_interrupted(database: Database) -> None:
+    dead, living, me = (register_node(database, name) for name in ("dead", "living", "me"))
+    orphans = leave_open(database, dead, 3)
+    leave_open(database, living)
+    leave_open(database, me)
+    let_lapse(database, dead)
+    assert settle_orphans(database, me, exclusive=False) == 3
+    assert settle_orphans(database, me, exclusive=False) == 0
+    rows = ended(database)
+    assert sorted(rows) == sorted(orphans)
+    for row in rows.values():
+        assert (row.ending, row.failure_kind, row.status) == ("interrupted", "interrupted", 0)  # type: ignore[attr-defined]
+
+
+def test_an_earlier_epoch_of_a_living_node_is_dead(database: Database) -> None:
+    before = register_node(database, "n1")
+    orphans = leave_open(database, before)
+    now = register_node(database, "n1")
+    leave_open(database, now)
+    assert settle_orphans(database, now, exclusive=False) == 1
+    assert list(ended(database)) == orphans
+
+
+def test_who_is_alone_settles_everything_that_is_not_its_own(database: Database) -> None:
+    other, me = register_node(database, "other"), register_node(database, "me")
+    leave_open(database, other, 2)
+    mine = leave_open(database, me)
+    assert settle_orphans(database, me, exclusive=True) == 2
+    assert mine[0] not in ended(database)
+
+
+def test_long_dead_nodes_are_forgotten(database: Database) -> None:
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    with database.write() as connection:
+        connection.execute(text("UPDATE nodes SET lease_until_us = 1 WHERE id = 'dead'"))
+    settle_orphans(database, me, exclusive=False)
+    with database.read() as connection:
+        assert connection.execute(select(nodes.c.id)).scalars().all() == [me.id]
+    assert not heartbeat(database, dead)
