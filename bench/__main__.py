@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,15 @@ from typing import Any
 from bench.facts import library_versions, machine_facts, revision
 from bench.peers import all_peers
 from bench.process import free_port, raise_file_limit
-from bench.report import bars_table, latency_table, peers_table, render, resources_table, summarise
+from bench.report import (
+    bars_table,
+    elsewhere_share,
+    latency_table,
+    peers_table,
+    render,
+    resources_table,
+    summarise,
+)
 from bench.runs import Bench, say
 from bench.session import PROCESS_DURABILITY, Plan, Session
 from bench.targets import REPOSITORY, Direct, Target, Triptych
@@ -97,7 +106,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "window_s": window_s,
         "seed": options.seed,
         "arguments": sys.argv[1:],
-        "machine": machine_facts(),
+        "machine": machine_facts() | {"elsewhere_share": elsewhere_share(session.scenarios)},
         "libraries": library_versions(),
         "targets": {
             target.name: {"title": target.title, "version": target.version(), "notes": target.notes}
@@ -133,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.exit(f"there are no results in {RESULTS_DIR}: run `python -m bench` first")
         write_page(Path(options.render) if options.render else files[-1])
         return 0
+    # A SIGTERM (timeout(1), a CI runner) must still stop the targets: it becomes an exception.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = measure(options)
     summary = results["summary"]
     names = list(results["targets"])

@@ -88,6 +88,19 @@ def process_cpu_us(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * 1e6 / TICKS_PER_S
 
 
+def machine_cpu_us() -> float:
+    """CPU time the whole machine has spent working (not idle, not waiting for disks), in microseconds."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _, _, interrupts, soft_interrupts, _ = fields
+    return (user + nice + system + interrupts + soft_interrupts) * 1e6 / TICKS_PER_S
+
+
+def own_cpu_us() -> float:
+    """CPU time of this process and of the children it has waited for (wrk), in microseconds."""
+    times = os.times()
+    return (times.user + times.system + times.children_user + times.children_system) * 1e6
+
+
 def status_bytes(pid: int, name: str) -> int:
     """A size from /proc/<pid>/status in bytes; 0 when the process is gone."""
     try:

@@ -53,6 +53,14 @@ BARS = (
 )
 
 
+def elsewhere_share(scenarios: dict[str, Any]) -> float | None:
+    """The median share of the machine that other processes took; None when it was not measured."""
+    shares = [
+        run["elsewhere_share"] for of in scenarios.values() for run in of["runs"] if "elsewhere_share" in run
+    ]
+    return round(statistics.median(shares), 4) if shares else None
+
+
 def summarise(scenarios: dict[str, Any]) -> Summary:
     """Median, least and greatest of every number, by scenario, target and metric.
 
@@ -145,7 +153,11 @@ def peers_table(summary: Summary, targets: list[str]) -> str:
                 text = cell(found[name])
                 value = found[name]
                 if own is not None and value is not None and name not in ("triptych", "direct"):
-                    text += f", x{shown(value['median'] / own['median'])}" if own["median"] > 0 else ""
+                    text += (
+                        f", x{shown(value['median'] / own['median'])}"
+                        if min(own["median"], value["median"]) > 0
+                        else ""
+                    )
                 cells.append(text)
             per = {"cpu_us_per_event": " per event", "cpu_us_per_event_net": " per event, net"}
             rows.append([workload.title + per.get(metric, ""), *cells])
@@ -202,11 +214,14 @@ def remarks(results: dict[str, Any]) -> str:
     """What was skipped and what was answered wrongly."""
     lines = []
     for name, found in results["scenarios"].items():
-        lines += [f"- `{name}`, {target}: not run: {why}" for target, why in found["skipped"].items()]
+        lines += [
+            f"- `{name}`, {target}: not run: {why.splitlines()[0]}"
+            for target, why in found["skipped"].items()
+        ]
         for run in found["runs"]:
             if run["errors"]:
                 why = run["faults"][0] if run["faults"] else "no description"
-                lines.append(f"- `{name}`, {run['target']}: {run['errors']} wrong answers: {why}")
+                lines.append(f"- `{name}`, {run['target']}: {run['errors']} faults: {why}")
     lines += [f"- {name}: not measured: {why}" for name, why in results["absent"].items()]
     return (
         "\n".join(dict.fromkeys(lines))
@@ -224,11 +239,13 @@ def render(results: dict[str, Any], source: str) -> str:
         f"- **{name}**: {about['title']}, version {about['version']}; {about['notes']}"
         for name, about in results["targets"].items()
     )
+    share = machine.get("elsewhere_share")
     every = [*targets, "direct"]
     return Template(PAGE_TEMPLATE.read_text()).substitute(
         {name: str(results[name]) for name in ("started_at", "revision", "rounds")},
         **{name: str(machine[name]) for name in ("cpu", "cores", "memory_gb", "kernel", "python")},
         source=source,
+        elsewhere="an unknown share" if share is None else f"{share:.0%}",
         kind="a quick run (short windows)" if results["quick"] else "a full run",
         bars=bars_table(summary),
         peers=peers_table(summary, every),

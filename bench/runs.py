@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import uvloop
 
 from bench.load import Check, LoadResult, run_load
-from bench.process import Running, call
+from bench.process import Running, call, machine_cpu_us, own_cpu_us
 from bench.targets import Target
 from bench.workloads import Workload
 
@@ -48,6 +49,11 @@ class Bench:
         """Tells the mock provider how to pace streams from now on."""
         status, _ = call(self.mock.port, "POST", f"/_mock/pace?ms={pace}")
         assert status == 200
+
+    def known_cpu_us(self, live: Live) -> float:
+        """CPU time of everything that takes part in a run: the target, the mock, the load generators."""
+        running = {id(self.mock): self.mock, id(live.running): live.running}.values()
+        return own_cpu_us() + sum(process.cpu_us() for process in running)
 
     def mock_stats(self) -> dict[str, float]:
         """The mock provider's counters."""
@@ -93,6 +99,8 @@ def run_cpu(bench: Bench, live: Live, workload: Workload) -> Numbers:
     with_wrk = not workload.stream and not live.target.slow and shutil.which("wrk") is not None
     upstream_before = bench.mock_stats()["requests"]
     cpu_before_us = live.running.cpu_us()
+    known_before_us = bench.known_cpu_us(live)
+    machine_before_us, began = machine_cpu_us(), time.perf_counter()
     if with_wrk:
         numbers = run_wrk(bench, live.running.port, requests, check, workload.concurrency)
     else:
@@ -110,12 +118,15 @@ def run_cpu(bench: Bench, live: Live, workload: Workload) -> Numbers:
     # What a target writes after its answer (logs, ledger) is part of the price.
     time.sleep(SETTLE_S)
     cpu_us = live.running.cpu_us() - cpu_before_us
+    elsewhere_us = machine_cpu_us() - machine_before_us - (bench.known_cpu_us(live) - known_before_us)
+    available_us = (time.perf_counter() - began) * 1e6 * (os.cpu_count() or 1)
     upstream = bench.mock_stats()["requests"] - upstream_before
     numbers |= {
         "cpu_us": round(cpu_us, 1),
         "cpu_us_per_request": round(cpu_us / max(1, numbers["requests"]), 2),
         "requests_per_s": round(numbers["requests"] / numbers["elapsed_s"], 1),
         "upstream_requests": upstream,
+        "elsewhere_share": round(max(0.0, elsewhere_us / available_us), 4),
     }
     if numbers.get("events"):
         numbers["cpu_us_per_event"] = round(cpu_us / numbers["events"], 3)

@@ -1,6 +1,5 @@
 """The governed path: every model call of every surface takes these steps, in this order."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
@@ -66,7 +65,6 @@ class Pipeline:
         report: Reporter,
         user_hasher: UserHasher,
         request_timeout_s: float,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._throttle = throttle
         self._resolve = resolve
@@ -76,13 +74,12 @@ class Pipeline:
         self._report = report
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
-        self._loop = loop
 
     async def govern(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], dialect: Dialect, reply: Reply
     ) -> None:
         """Answer one exchange of an authenticated caller; leaves exactly one outcome behind."""
-        async with Settlement(exchange, self._ledger, dialect, reply, self._report, self._loop) as settlement:
+        async with Settlement(exchange, self._ledger, dialect, reply, self._report) as settlement:
             principal = exchange.principal
             self._throttle(exchange)
             authorize_call(principal, "ai:chat")
@@ -99,7 +96,8 @@ class Pipeline:
         upstream = self._upstreams.get(provider)
         if upstream is None:
             raise Failure(
-                FailureKind.SERVICE_UNAVAILABLE, f"The provider '{provider}' is not available on this gateway."
+                FailureKind.SERVICE_UNAVAILABLE,
+                f"The provider '{provider}' is not available on this gateway.",
             )
         return upstream
 

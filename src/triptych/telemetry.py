@@ -15,7 +15,7 @@ import msgspec
 
 from triptych.core.exchange import Exchange
 from triptych.core.failure import FACTS, Blame, FailureKind
-from triptych.core.outcome import Outcome
+from triptych.core.outcome import Ending, Outcome
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -44,6 +44,20 @@ class Histogram:
         self.total += value_s
 
 
+class Latency:
+    """From a request's last byte to the first and to the last byte of its answer."""
+
+    __slots__ = ("first_byte", "total")
+
+    def __init__(self) -> None:
+        self.first_byte = Histogram()
+        self.total = Histogram()
+
+
+TOKEN_KINDS = ("input", "output", "cache_read", "cache_write")
+_LEVELS = {Blame.CLIENT: "info", Blame.POLICY: "info", Blame.GATEWAY: "error", Blame.PROVIDER: "warning"}
+
+
 class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One log line per exchange: ids, numbers and words of ours."""
 
@@ -56,7 +70,7 @@ class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True):
     org: str
     key_id: str
     status: int
-    ending: str
+    ending: Ending
     total_ms: float
     model: str | None = None
     provider: str | None = None
@@ -79,9 +93,8 @@ class Telemetry:
         self._lines: list[bytes] = []
         self._flush_due = False
         self._requests: defaultdict[tuple[str, str, str, int, str], int] = defaultdict(int)
-        self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._total: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
-        self._first_byte: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        self._tokens: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(TOKEN_KINDS))
+        self._latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
         self._retries = 0
         self._gauges: dict[str, tuple[str, Gauge]] = {}
 
@@ -97,43 +110,46 @@ class Telemetry:
     def report(self, exchange: Exchange, outcome: Outcome) -> None:
         model = exchange.model.id if exchange.model else ""
         failure = outcome.failure_kind or ""
-        self._requests[(exchange.surface, exchange.endpoint, model, outcome.status, failure)] += 1
+        surface, endpoint = exchange.surface, exchange.endpoint
+        self._requests[surface, endpoint, model, outcome.status, failure] += 1
         usage = outcome.usage
         if usage.input_tokens or usage.output_tokens:
-            self._tokens[(model, "input")] += usage.input_tokens
-            self._tokens[(model, "output")] += usage.output_tokens
-            self._tokens[(model, "cache_read")] += usage.cache_read_tokens
-            self._tokens[(model, "cache_write")] += usage.cache_write_tokens
-        where = (exchange.surface, exchange.endpoint)
-        self._total[where].observe(outcome.total_us / 1e6)
-        if outcome.first_byte_us is not None:
-            self._first_byte[where].observe(outcome.first_byte_us / 1e6)
+            counts = self._tokens[model]
+            counts[0] += usage.input_tokens
+            counts[1] += usage.output_tokens
+            counts[2] += usage.cache_read_tokens
+            counts[3] += usage.cache_write_tokens
+        latency = self._latency[surface, endpoint]
+        latency.total.observe(outcome.total_us / 1e6)
+        first_byte_us = outcome.first_byte_us
+        if first_byte_us is not None:
+            latency.first_byte.observe(first_byte_us / 1e6)
         self._retries += outcome.retries
         kind = exchange.failure_kind
-        blame = FACTS[kind].blame if kind is not None else None
         self._write(
+            # By position: the fields' names cost more than their values here.
             ExchangeLine(
-                level="error" if blame is Blame.GATEWAY else "warning" if blame is Blame.PROVIDER else "info",
-                event="exchange",
-                time_us=exchange.started_us,
-                request_id=exchange.request_id,
-                surface=exchange.surface,
-                endpoint=exchange.endpoint,
-                org=exchange.principal.org_slug,
-                key_id=exchange.principal.key_id,
-                status=outcome.status,
-                ending=outcome.ending.value,
-                total_ms=outcome.total_us / 1000,
-                model=model or None,
-                provider=outcome.provider,
-                stream=exchange.stream,
-                failure_kind=failure or None,
-                first_byte_ms=None if outcome.first_byte_us is None else outcome.first_byte_us / 1000,
-                upstream_status=outcome.upstream_status,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cost_nusd=outcome.cost_nusd,
-                retries=outcome.retries,
+                "info" if kind is None else _LEVELS[FACTS[kind].blame],
+                "exchange",
+                exchange.started_us,
+                exchange.request_id,
+                surface,
+                endpoint,
+                exchange.principal.org_slug,
+                exchange.principal.key_id,
+                outcome.status,
+                outcome.ending,
+                outcome.total_us / 1000,
+                model or None,
+                outcome.provider,
+                exchange.stream,
+                failure or None,
+                None if first_byte_us is None else first_byte_us / 1000,
+                outcome.upstream_status,
+                usage.input_tokens,
+                usage.output_tokens,
+                outcome.cost_nusd,
+                outcome.retries,
             )
         )
 
@@ -177,17 +193,22 @@ class Telemetry:
             requests.add_metric([surface, endpoint, model, str(status), failure], count)
         yield requests
         tokens = CounterMetricFamily("triptych_tokens", "Tokens by model and kind.", labels=["model", "kind"])
-        for labels, amount in self._tokens.items():
-            tokens.add_metric(list(labels), amount)
+        for model, counts in self._tokens.items():
+            for kind, count in zip(TOKEN_KINDS, counts, strict=True):
+                tokens.add_metric([model, kind], count)
         yield tokens
-        for name, text, histograms in (
-            ("triptych_request_seconds", "Last byte in to last byte out.", self._total),
-            ("triptych_first_byte_seconds", "Last byte in to first byte out.", self._first_byte),
-        ):
-            family = HistogramMetricFamily(name, text, labels=["surface", "endpoint"])
-            for labels, histogram in histograms.items():
-                family.add_metric(list(labels), _cumulative(histogram), histogram.total)
-            yield family
+        where = ["surface", "endpoint"]
+        whole = HistogramMetricFamily(
+            "triptych_request_seconds", "Last byte in to last byte out.", labels=where
+        )
+        first = HistogramMetricFamily(
+            "triptych_first_byte_seconds", "Last byte in to first byte out.", labels=where
+        )
+        for labels, latency in self._latency.items():
+            whole.add_metric(list(labels), _cumulative(latency.total), latency.total.total)
+            first.add_metric(list(labels), _cumulative(latency.first_byte), latency.first_byte.total)
+        yield whole
+        yield first
         yield CounterMetricFamily("triptych_upstream_retries", "Calls tried again.", value=self._retries)
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())

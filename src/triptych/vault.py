@@ -82,9 +82,7 @@ def _org_spec(org: OrgSettings) -> OrgSpec:
             )
             for group in org.groups
         ),
-        users=tuple(
-            UserSpec(name=user.name, groups=user.groups, **_allowances(user)) for user in org.users
-        ),
+        users=tuple(UserSpec(name=user.name, groups=user.groups, **_allowances(user)) for user in org.users),
         keys=tuple(
             KeySpec(
                 name=key.name,

@@ -78,13 +78,12 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         pipeline = Pipeline(
             throttle=Throttle(MemoryLimits()),
             resolve=Resolve(catalogue(settings), frozenset(sandbox_model_ids())),
-            relay=Relay(RetryRule(settings.retries.attempts, settings.retries.max_wait_s), loop),
+            relay=Relay(RetryRule(settings.retries.attempts, settings.retries.max_wait_s)),
             upstreams=_upstreams(settings, transport),
             ledger=ledger,
             report=telemetry.report,
             user_hasher=vault.user_hasher,
             request_timeout_s=server_settings.request_timeout_s,
-            loop=loop,
         )
         authenticate = Authenticate(keys, vault.key_hasher)
         inference = InferenceSurface(

@@ -98,6 +98,7 @@ class FaultyUpstream:
         self.port: int = self._socket.getsockname()[1]
         self.live: set[_Wire] = set()
         self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="faulty-upstream", daemon=True)
 
     @property
@@ -129,6 +130,7 @@ class FaultyUpstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._started.wait()
         return self
 
     def __exit__(
@@ -172,6 +174,7 @@ class FaultyUpstream:
         server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Wire(self), sock=self._socket, ssl=self._tls)
         )
+        self._loop.call_soon(self._started.set)
         self._loop.run_forever()
         server.close()
         for wire in tuple(self.live):

@@ -100,7 +100,11 @@ class Gateway:
         self.config.write_text(
             f'[server]\nhost = "127.0.0.1"\nport = {self.port}\n{self._server}\n{self._toml}'
         )
-        entry = [sys.executable, "-m", "triptych"] if self._preload is None else [sys.executable, "-c", self._preload]
+        entry = (
+            [sys.executable, "-m", "triptych"]
+            if self._preload is None
+            else [sys.executable, "-c", self._preload]
+        )
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*entry, "serve", "--config", str(self.config), *self._arguments],

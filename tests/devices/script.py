@@ -1,6 +1,7 @@
 """Scripted parts for driving the pipeline without sockets: each says in full what it will do."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
@@ -173,18 +174,16 @@ class PlainHasher:
 def pipeline(
     upstream: ScriptedUpstream, ledger: ListLedger, *, reports: list[Outcome] | None = None, **relay: Any
 ) -> Pipeline:
-    loop = asyncio.get_running_loop()
     seen: list[Outcome] = [] if reports is None else reports
     return Pipeline(
         throttle=Throttle(Windows()),
         resolve=Resolve({"m": MODEL}, frozenset()),
-        relay=Relay(RetryRule(**relay), loop),
+        relay=Relay(RetryRule(**relay)),
         upstreams={"p": upstream},
         ledger=ledger,
         report=lambda exchange, outcome: seen.append(outcome),
         user_hasher=PlainHasher(),
         request_timeout_s=60.0,
-        loop=loop,
     )
 
 
@@ -198,7 +197,7 @@ def exchange(body: bytes, **changes: Any) -> Exchange:
         query=b"",
         body=body,
         started_us=1,
-        received_s=asyncio.get_running_loop().time(),
+        received_s=time.monotonic(),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.usage import Usage, UsageSource
 from triptych.storage.database import Database, open_database
+from triptych.storage.nodes import Node, register_node
 from triptych.storage.secrets import KeyHasher
 
 POSTGRES_URL = os.environ.get("TRIPTYCH_TEST_POSTGRES_URL")
@@ -52,6 +53,11 @@ def database(url: str) -> Iterator[Database]:
 @pytest.fixture
 def hasher() -> KeyHasher:
     return KeyHasher(b"k" * 32)
+
+
+@pytest.fixture
+def node(database: Database) -> Node:
+    return register_node(database, "n1")
 
 
 _serial = 0

@@ -31,7 +31,11 @@ def shape(database: Database) -> dict[str, object]:
                 sorted(map(str, inspector.get_unique_constraints(table))),
                 sorted(map(str, inspector.get_foreign_keys(table))),
                 sorted(
-                    (index["name"], index["column_names"], [str(v) for v in index["dialect_options"].values()])
+                    (
+                        index["name"],
+                        index["column_names"],
+                        [str(v) for v in index["dialect_options"].values()],
+                    )
                     for index in inspector.get_indexes(table)
                 ),
             )
@@ -105,9 +109,13 @@ def test_two_first_starts_at_once_make_one_schema(url: str) -> None:
 
 
 def test_what_fails_inside_a_write_is_rolled_back(database: Database) -> None:
-    with pytest.raises(KeyError), database.write() as connection:
-        connection.execute(text("INSERT INTO installation (name, value) VALUES ('a', 'b')"))
-        raise KeyError
+    def fail_after(statement: str) -> None:
+        with database.write() as connection:
+            connection.execute(text(statement))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_after("INSERT INTO installation (name, value) VALUES ('a', 'b')")
     with database.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM installation")).scalar() == 0
 
@@ -221,3 +229,9 @@ def test_another_process_may_write_beside_the_server(sqlite_url: str) -> None:
     with server.read() as connection:
         assert connection.execute(text("SELECT value FROM installation")).scalar() == "b"
     server.close()
+
+
+def test_a_missing_driver_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StorageError, match=r"pip install 'triptych\[postgres\]'"):
+        open_database("postgresql://127.0.0.1:1/x", durability="strict")

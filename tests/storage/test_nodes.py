@@ -5,9 +5,9 @@ from tests.storage.conftest import opened
 from triptych.core.clock import now_us
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
+from triptych.storage.ledger_writer import connect
 from triptych.storage.nodes import Node, heartbeat, register_node, settle_orphans
 from triptych.storage.rows import OPEN_COLUMNS, Batch, opened_row
-from triptych.storage.ledger_writer import connect
 from triptych.storage.tables import exchanges, nodes
 
 

@@ -127,7 +127,9 @@ def test_a_ledger_that_cannot_open_refuses_before_anything_leaves() -> None:
     async def run() -> None:
         upstream, ledger, reply = ScriptedUpstream(plain), ListLedger(fail_open=True), ListReply()
         body = json.dumps(BODY).encode()
-        await pipeline(upstream, ledger).govern(exchange(body), CreateMessage(1 << 20), MessagesDialect(), reply)
+        await pipeline(upstream, ledger).govern(
+            exchange(body), CreateMessage(1 << 20), MessagesDialect(), reply
+        )
         assert reply.status == 503
         assert upstream.calls == []
 
@@ -139,7 +141,9 @@ def test_an_answer_whose_outcome_cannot_be_recorded_is_not_given_as_finished() -
         upstream = ScriptedUpstream(stream if streamed else plain)
         ledger, reply = ListLedger(fail_end=True), ListReply()
         body = json.dumps({**BODY, "stream": streamed}).encode()
-        await pipeline(upstream, ledger).govern(exchange(body), CreateMessage(1 << 20), MessagesDialect(), reply)
+        await pipeline(upstream, ledger).govern(
+            exchange(body), CreateMessage(1 << 20), MessagesDialect(), reply
+        )
         return reply
 
     assert asyncio.run(run(False)).status == 503

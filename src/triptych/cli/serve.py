@@ -43,9 +43,9 @@ def _shown_host(settings: Settings) -> str:
 
 def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
     """The demo org's first key, shown once; afterwards the command that makes another."""
-    from triptych.storage.directory import create_key
+    from triptych.storage.directory import create_key, list_keys
 
-    if not vault.first_start:
+    if list_keys(vault.database, DEMO_SLUG):
         print(
             f"\nAnother key:\n  triptych keys create --org {DEMO_SLUG} --user demo --name NAME\n",
             flush=True,

@@ -26,7 +26,7 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     """The model id the provider knows (it stands in ``body`` too)."""
     stream: bool
     deadline_s: float
-    """``loop.time()`` at which the whole exchange is out of time."""
+    """Monotonic time (``loop.time()``, ``time.monotonic()``) at which the whole exchange is out of time."""
 
 
 class UpstreamAnswer(Protocol):

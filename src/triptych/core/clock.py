@@ -3,6 +3,7 @@ monotonic clock only, so that a stepped wall clock never makes a latency negativ
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MICROSECONDS_PER_S = 1_000_000
 
@@ -16,6 +17,7 @@ def utc_from_us(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds / MICROSECONDS_PER_S, UTC)
 
 
-def rfc3339(seconds: float) -> str:
-    """Whole-second RFC 3339 in UTC, such as ``2026-01-02T03:04:05Z``."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+@lru_cache(maxsize=4)
+def rfc3339(second: int) -> str:
+    """RFC 3339 in UTC, such as ``2026-01-02T03:04:05Z``. Cached: within a second all ask alike."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

@@ -34,7 +34,7 @@ class Admission(Protocol):
 
 
 class Exchange:
-    """State of one governed exchange. Times ending in ``_s`` are ``loop.time()``."""
+    """State of one governed exchange. Times ending in ``_s`` are ``time.monotonic()``."""
 
     __slots__ = (
         "admission",

@@ -29,6 +29,7 @@ REASONS: Final = {
     529: b"Overloaded",
 }
 
+
 class Request:
     """One request. The body is whole (and still encoded) when an endpoint sees it."""
 
@@ -64,6 +65,12 @@ class Request:
         self.version_10 = False
         self.peer = peer
         self.received_s = 0.0
-        """``loop.time()`` at which the last byte arrived."""
+        """``time.monotonic()`` at which the last byte arrived (uvloop's own clock has milliseconds)."""
         self.principal: Principal | None = None
         """Set by the surface's guard when the key is good."""
+
+
+def identity_headers(request: Request) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """The two headers by which every answer says which request it belongs to."""
+    request_id = b"req_" + request.id.encode()
+    return (b"request-id", request_id), (b"x-request-id", request_id)

@@ -15,6 +15,7 @@ import urllib.parse
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from time import monotonic
 from typing import Protocol
 
 import httptools
@@ -31,6 +32,7 @@ MAX_PIPELINED = 16
 MAX_DISCARD_TO_KEEP_BYTES = 1 << 20
 LINGER_S = 30.0
 KEEP_ALIVE_S = 75.0
+VERSIONS = ("1.1", "1.0")
 
 Endpoint = Callable[[Request, Reply], Awaitable[None]]
 
@@ -89,6 +91,10 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._pieces: list[bytes] = []
         self._head_bytes = 0
+        """Of the request line and the fields of the head read so far."""
+        self._lines_bytes = 0
+        """Received since a head began, or since the last piece of its body: fields, chunk sizes and
+        trailers, whole or not."""
         self._body_bytes = 0
         self._fault: Failure | None = None
         self._resuming = False
@@ -132,6 +138,7 @@ class ServerProtocol(asyncio.Protocol):
         if self._state is State.IDLE and data:
             self._state = State.HEAD
             self.deadline_s = self._loop.time() + self._limits.header_timeout_s
+        self._lines_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -142,10 +149,8 @@ class ServerProtocol(asyncio.Protocol):
                 self._fault = Failure(FailureKind.INVALID_BODY, "The request is not valid HTTP/1.1.")
         if self._fault is not None:
             self._refuse_framing(self._fault)
-        elif self._state is State.HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.max_header_bytes:
-                self._refuse_framing(_headers_too_large(self._limits))
+        elif self._lines_bytes > self._limits.max_header_bytes:
+            self._refuse_framing(_headers_too_large(self._limits))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Go on in HTTP/1.1, as RFC 9110, 7.8 allows (Java's client asks for h2c on each first
@@ -198,26 +203,34 @@ class ServerProtocol(asyncio.Protocol):
         if self._resuming:
             return
         self._url += url
+        self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         request = self._request
         assert request is not None
         if self._resuming:
             return
-        request.headers.append((name.lower(), value))
         self._head_bytes += len(name) + len(value) + 4
+        if self._decision is None:
+            request.headers.append((name.lower(), value))
+        # Else it is a trailer: everything was decided on the head, and a field that comes after it
+        # must not change how the body is read or what is forwarded (RFC 9110, 6.5.1).
 
     def on_headers_complete(self) -> None:
         request = self._request
         assert request is not None
         if self._state is State.CLOSING or self._fault is not None or self._resuming:
             return
-        size = self._head_bytes + len(self._url)
-        if size > self._limits.max_header_bytes or len(request.headers) > self._limits.max_headers:
+        request.method = self._parser.get_method()
+        too_many = len(request.headers) > self._limits.max_headers
+        if too_many or self._head_bytes > self._limits.max_header_bytes:
             self._fault = _headers_too_large(self._limits)
             return
-        request.method = self._parser.get_method()
-        request.version_10 = self._parser.get_http_version() == "1.0"
+        version = self._parser.get_http_version()
+        if version not in VERSIONS:
+            self._fault = Failure(FailureKind.INVALID_BODY, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+            return
+        request.version_10 = version == "1.0"
         self._upgrading = self._parser.should_upgrade()
         request.keep_alive = self._upgrading or self._parser.should_keep_alive()
         fault = _read_head(request, self._url)
@@ -226,7 +239,7 @@ class ServerProtocol(asyncio.Protocol):
             return
         decision = self._application.admit(request)
         self._state = State.BODY
-        self._head_bytes = 0
+        self._lines_bytes = 0
         if isinstance(decision, Response):
             has_body = request.content_length is None or request.content_length > 0
             if has_body and (
@@ -245,6 +258,7 @@ class ServerProtocol(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
+        self._lines_bytes = 0
         if self._state is not State.BODY or self._fault is not None:
             return
         self._body_bytes += len(piece)
@@ -256,6 +270,7 @@ class ServerProtocol(asyncio.Protocol):
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
+        self._lines_bytes = 0
         if self._upgrading:
             self._upgrading = False
             return
@@ -272,7 +287,7 @@ class ServerProtocol(asyncio.Protocol):
         pieces = self._pieces
         request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
-        request.received_s = self._loop.time()
+        request.received_s = monotonic()
         if self._answering is None:
             self._begin(request, decision)
         else:
@@ -323,6 +338,10 @@ class ServerProtocol(asyncio.Protocol):
     def _refuse_framing(self, failure: Failure) -> None:
         """Answer what cannot be parsed or is too large, then close: the stream is out of step."""
         request = self._request or Request(self._peer)
+        if not request.path:
+            # The surface that owns the path says how the refusal looks, whatever else is wrong.
+            _read_head(request, self._url)
+        answered = self._state is State.DISCARD
         self._fault = None
         self._state = State.CLOSING
         if self._answering is not None:
@@ -331,6 +350,10 @@ class ServerProtocol(asyncio.Protocol):
             self._answering.keep_alive = False
             return
         request.keep_alive = False
+        if answered:
+            # This very request has had its answer; a second one would pass for the next one's.
+            self._close_gently()
+            return
         self._answering = request
         Reply(self, request).respond(self._application.refuse(request, failure))
 
@@ -339,11 +362,13 @@ class ServerProtocol(asyncio.Protocol):
         reading = self._state is not State.IDLE
         self._state = State.CLOSING
         self._pipeline.clear()
-        if reading and self.transport.can_write_eof():
-            self.transport.write_eof()
-            self.deadline_s = self._loop.time() + LINGER_S
-        else:
+        if not reading:
             self.transport.close()
+            return
+        # TLS cannot half-close; there the answer's content-length tells the client that it is whole.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.deadline_s = self._loop.time() + LINGER_S
 
     def expire(self) -> None:
         """Called by the sweep once ``deadline_s`` has passed."""
@@ -400,6 +425,8 @@ def _read_head(request: Request, url: bytes) -> Failure | None:
             request.expects_continue = value.lower() == b"100-continue"
     if hosts != 1 and not (request.version_10 and hosts == 0):
         return Failure(FailureKind.INVALID_BODY, "Exactly one Host header is required.")
+    if chunked and request.version_10:
+        return Failure(FailureKind.INVALID_BODY, "HTTP/1.0 knows no Transfer-Encoding (RFC 9112, 6.1).")
     if chunked and request.content_length is not None:
         return Failure(FailureKind.INVALID_BODY, "Content-Length and Transfer-Encoding exclude each other.")
     if not chunked and request.content_length is None:

@@ -12,9 +12,7 @@ DRAIN_POLL_S = 0.02
 class Server:
     """All client connections of this process."""
 
-    def __init__(
-        self, application: Application, limits: EdgeLimits, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, application: Application, limits: EdgeLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._application = application
         self._limits = limits
         self._loop = loop

@@ -1,6 +1,8 @@
 """What a configuration may say, but a person should know about it: warnings, not errors."""
 
-from triptych.settings.tree import BUILT_SURFACES, Settings, SurfacesSettings
+from collections.abc import Iterator
+
+from triptych.settings.tree import BUILT_SURFACES, Allowances, Settings, SurfacesSettings
 
 
 def remarks(settings: Settings) -> tuple[str, ...]:
@@ -16,6 +18,7 @@ def remarks(settings: Settings) -> tuple[str, ...]:
         for name in ("inference", "clinical", "emotion")
         if name not in BUILT_SURFACES and getattr(settings.surfaces, name) != getattr(defaults, name)
     ]
+    said += _not_yet(settings)
     models = {model.id for model in settings.models}
     groups = {group.name for org in settings.orgs for group in org.groups}
     for model in settings.models:
@@ -32,6 +35,33 @@ def remarks(settings: Settings) -> tuple[str, ...]:
                 if not name.startswith("sandbox-")
             ]
     return tuple(said)
+
+
+def _not_yet(settings: Settings) -> Iterator[str]:
+    """Settings that are right, but have no effect in this version: nobody should rely on them."""
+    if not settings.limits.in_memory:
+        yield "[limits] url: only memory:// is built yet; requests are counted in this process alone"
+    if settings.server.workers > 1:
+        yield f"[server] workers = {settings.server.workers}: one process serves in this version"
+    if settings.surfaces.inference.hosts:
+        yield 'surface "inference": hosts are not built yet; it answers on every host'
+    if any(level.tpm is not None or level.concurrency is not None for level in _levels(settings)):
+        yield "tpm and concurrency are not built yet: only rpm and rpd are counted"
+    if any(model.fallback for model in settings.models):
+        yield "fallback is not built yet: a model is answered by its own targets only"
+    if any(len(model.targets) > 1 for model in settings.models):
+        yield "several targets are not built yet: a model is answered by its first one"
+    defaults = Settings(source="")
+    for name in ("breaker", "retention"):
+        if getattr(settings, name) != getattr(defaults, name):
+            yield f"[{name}] is not built yet and has no effect"
+    if settings.server.upstream_errors != defaults.server.upstream_errors:
+        yield "[server] upstream_errors: only verbatim is built yet"
+
+
+def _levels(settings: Settings) -> Iterator[Allowances]:
+    for org in settings.orgs:
+        yield from (org, *org.groups, *org.users, *org.keys)
 
 
 def _answered_by_sandbox(settings: Settings, id: str) -> bool:

@@ -7,8 +7,9 @@ stream meter), and a broken stream becomes an error frame. A provider's own erro
 
 import asyncio
 import random
-from email.utils import parsedate_to_datetime
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import Protocol
 
 import msgspec
@@ -28,6 +29,8 @@ MAX_ERROR_BYTES = 8 << 20
 # The end of the body usually comes with the terminal event; a provider that dawdles after it does
 # not delay the client for longer than this.
 TRAILING_S = 0.05
+# An error that is not passed on is read to its end only if that comes soon.
+DISCARD_S = 0.25
 
 # What of a provider's headers reaches the client, and under which name.
 PASSED_HEADERS = {
@@ -59,6 +62,8 @@ class StreamMeter(Protocol):
     def ended(self) -> str | None: ...
     @property
     def started(self) -> bool: ...
+    @property
+    def held(self) -> int: ...
     def feed(self, chunk: bytes) -> bytes: ...
     def usage(self) -> Usage: ...
 
@@ -66,17 +71,18 @@ class StreamMeter(Protocol):
 class Wire(Protocol):
     """What relaying needs to know of a wire."""
 
-    def stream_meter(self) -> StreamMeter: ...
+    def stream_meter(self, request_bytes: int) -> StreamMeter:
+        """``request_bytes`` (of the body) are for an estimate where the provider does not count."""
+        ...
 
-    def read_answer(self, body: bytes) -> Usage:
+    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
         """Check a plain answer and count its tokens. Raises Failure UPSTREAM_INVALID_RESPONSE."""
         ...
 
 
 class Relay:
-    def __init__(self, rule: RetryRule, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, rule: RetryRule) -> None:
         self._rule = rule
-        self._loop = loop
 
     async def __call__(
         self,
@@ -103,9 +109,11 @@ class Relay:
                     f"upstream answered with status {answer.status}, which is never followed",
                 )
             elif call.stream:
-                settlement.last_piece = await self._stream(exchange, answer, wire, dialect, reply)
+                settlement.last_piece = await self._stream(
+                    exchange, answer, wire.stream_meter(len(call.body)), dialect, reply
+                )
             else:
-                settlement.answer = await self._plain(exchange, answer, wire, dialect)
+                settlement.answer = await self._plain(exchange, answer, wire, len(call.body), dialect)
         finally:
             answer.close()
 
@@ -151,21 +159,26 @@ class Relay:
             )
         exchange.ending = Ending.FAILED
         exchange.failure_kind = FailureKind.UPSTREAM_ERROR
-        exchange.first_byte_s = self._loop.time()
+        exchange.first_byte_s = monotonic()
         return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
 
     async def _plain(
-        self, exchange: Exchange, answer: UpstreamAnswer, wire: Wire, dialect: Dialect
+        self,
+        exchange: Exchange,
+        answer: UpstreamAnswer,
+        wire: Wire,
+        request_bytes: int,
+        dialect: Dialect,
     ) -> Response:
         body = await _read_all(answer, MAX_ANSWER_BYTES)
         if not body.strip():
             raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
-        exchange.usage = wire.read_answer(body)
-        exchange.first_byte_s = self._loop.time()
+        exchange.usage = wire.read_answer(body, request_bytes)
+        exchange.first_byte_s = monotonic()
         return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
 
     async def _stream(
-        self, exchange: Exchange, answer: UpstreamAnswer, wire: Wire, dialect: Dialect, reply: Reply
+        self, exchange: Exchange, answer: UpstreamAnswer, meter: StreamMeter, dialect: Dialect, reply: Reply
     ) -> bytes:
         """Pass events on until the terminal one, which is returned: it waits for the end row."""
         content_type = header(answer.headers, b"content-type") or b""
@@ -173,28 +186,29 @@ class Relay:
             if not (await _read_all(answer, MAX_ANSWER_BYTES)).strip():
                 raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
             raise Failure(
-                FailureKind.UPSTREAM_INVALID_RESPONSE, "upstream did not answer a streamed request with a stream"
+                FailureKind.UPSTREAM_INVALID_RESPONSE,
+                "upstream did not answer a streamed request with a stream",
             )
-        meter = wire.stream_meter()
         feed, read, write = meter.feed, answer.read, reply.write
         try:
             while meter.final is None:
                 chunk = await read()
                 if not chunk:
-                    if not meter.started:
+                    # Half an event, or comments, are not nothing.
+                    if not (meter.started or meter.held or reply.started):
                         raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
                     raise Failure(FailureKind.UPSTREAM_INTERRUPTED)
                 ready = feed(chunk)
                 if not ready:
                     continue
                 if exchange.first_byte_s is None:
-                    exchange.first_byte_s = self._loop.time()
+                    exchange.first_byte_s = monotonic()
                     reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
                 blocked = write(ready)
                 if blocked is not None:
                     await blocked
             if not reply.started:
-                exchange.first_byte_s = self._loop.time()
+                exchange.first_byte_s = monotonic()
                 reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
             final = meter.final + await self._trailing(answer, meter)
         finally:
@@ -210,14 +224,14 @@ class Relay:
 
     async def _trailing(self, answer: UpstreamAnswer, meter: StreamMeter) -> bytes:
         """What follows the terminal event; the end of the answer lets its connection be reused."""
+        trailing = b""
         try:
             async with asyncio.timeout(TRAILING_S):
-                trailing = b""
                 while chunk := await answer.read():
                     trailing += meter.feed(chunk)
-                return trailing
         except (TimeoutError, Failure):
-            return b""
+            pass
+        return trailing
 
 
 async def _read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
@@ -240,8 +254,9 @@ async def _read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
 async def _discard(answer: UpstreamAnswer) -> None:
     """Read a small answer to its end, so that its connection can serve the next try."""
     try:
-        await _read_all(answer, 65536)
-    except Failure:
+        async with asyncio.timeout(DISCARD_S):
+            await _read_all(answer, 65536)
+    except (TimeoutError, Failure):
         pass
     finally:
         answer.close()

@@ -226,15 +226,23 @@ def _open_sqlite(url: URL, durability: str) -> Database:
 
 def _open_postgresql(url: URL, durability: str) -> Database:
     url = url.set(drivername="postgresql+psycopg")
-    engine = create_engine(
-        url,
-        connect_args={name: value for name, value in _POSTGRESQL_DEFAULTS.items() if name not in url.query},
-        pool_size=_POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True,
-        hide_parameters=True,
-    )
+    try:
+        engine = create_engine(
+            url,
+            connect_args={
+                name: value for name, value in _POSTGRESQL_DEFAULTS.items() if name not in url.query
+            },
+            pool_size=_POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=_POOL_TIMEOUT_S,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            "[storage] url names PostgreSQL, whose driver is not installed: run "
+            "`pip install 'triptych[postgres]'`."
+        ) from error
     return _checked(
         Database(engine, url.set(query={}).render_as_string(hide_password=True), durability, None)
     )

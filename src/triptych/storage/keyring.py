@@ -77,5 +77,5 @@ class KeyRing:
         """A database that is away for a moment must not end the thread; staleness is what counts."""
         try:
             work()
-        except Exception as error:  # the driver's classes are many; all mean "not now"
+        except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
             logger.warning("could not %s: %s", purpose, type(error).__name__)

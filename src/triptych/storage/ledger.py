@@ -41,7 +41,12 @@ class Ledger:
         self._relaxed = durability == RELAXED
         self._loop = loop
         self._max_pending = max_pending
-        self._queue: SimpleQueue[Entry] = SimpleQueue()
+        # Room beyond it for the endings of what is open or was turned away: memory stays bounded.
+        self._bound = 2 * max_pending
+        self._queue: SimpleQueue[list[Entry]] = SimpleQueue()
+        self._waiting: list[Entry] = []
+        self._writing = False
+        self._handing_over = False
         self._writer = LedgerWriter(
             self._queue,
             database,
@@ -91,11 +96,10 @@ class Ledger:
         if self._closed is not None:
             future.set_exception(StorageError("The ledger is closed: no exchange can be recorded any more."))
         elif self._pending >= self._max_pending:
-            self._put((UNOPENED, opened, None, 0, None))
+            if self._pending < self._bound:
+                self._put((UNOPENED, opened, None, 0, None))
             future.set_exception(
-                StorageError(
-                    f"The ledger has {self._pending} entries waiting: no exchange can be recorded now."
-                )
+                StorageError(f"{self._pending} ledger entries wait already: no exchange can be recorded now.")
             )
         elif self._relaxed:
             self._put((OPEN, opened, None, 0, None))
@@ -114,6 +118,9 @@ class Ledger:
         future: asyncio.Future[bool] = self._loop.create_future()
         if self._closed is not None:
             future.set_exception(StorageError("The ledger is closed: the outcome cannot be recorded."))
+        elif self._pending >= self._bound:
+            self._dropped += 1
+            future.set_exception(StorageError(f"{self._pending} ledger entries wait: the outcome is lost."))
         elif self._relaxed:
             self._put((END, exchange_id, outcome, ended_us, None))
             future.set_result(True)
@@ -157,7 +164,19 @@ class Ledger:
 
     def _put(self, entry: Entry) -> None:
         self._pending += 1
-        self._queue.put(entry)
+        self._waiting.append(entry)
+        if not self._writing and not self._handing_over:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the thread, which is idle, all that came up in this turn of the loop: waking it for
+        each entry would have the two threads fight over the interpreter lock."""
+        self._handing_over = False
+        if self._waiting:
+            self._writing = True
+            self._queue.put(self._waiting)
+            self._waiting = []
 
     def _flush_refused(self, everything: bool = False) -> None:
         """Queue the refusals of the seconds that are over."""
@@ -181,6 +200,7 @@ class Ledger:
 
     def _resolve(self, results: list[Result], entries: int) -> None:
         self._pending -= entries
+        self._writing = False
         for future, result in results:
             if future.done():
                 continue  # its waiter was cancelled
@@ -188,3 +208,7 @@ class Ledger:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if self._waiting and not self._handing_over:
+            # After those who were just woken: what they have to say goes along.
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)

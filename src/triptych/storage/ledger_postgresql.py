@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import BigInteger, Boolean
 
 from triptych.storage.database import STRICT, Database
-from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, WHOLE_COLUMNS, Batch, StoredEnd
+from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
 from triptych.storage.tables import exchanges
 
@@ -70,9 +70,7 @@ class PostgresqlLedgerConnection:
     @staticmethod
     def is_about_data(error: Exception) -> bool:
         """Whether the rows are at fault, so that trying again can only fail again."""
-        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) or not isinstance(
-            error, psycopg.Error
-        )
+        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError, *UNWRITABLE))
 
     def _connect(self) -> psycopg.Connection[Any]:
         raw: psycopg.Connection[Any] = self._database.raw_connection()

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from triptych.storage.database import Database
-from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, WHOLE_COLUMNS, Batch, StoredEnd
+from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
 
 # Short: the ledger retries by itself, and says that it is unwell meanwhile.
@@ -74,8 +74,8 @@ class SqliteLedgerConnection:
     @staticmethod
     def is_about_data(error: Exception) -> bool:
         """Whether the rows are at fault, so that trying again can only fail again."""
-        return isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError)) or (
-            not isinstance(error, sqlite3.Error) and isinstance(error, (ValueError, OverflowError, TypeError))
+        return isinstance(
+            error, (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, *UNWRITABLE)
         )
 
     def _connect(self) -> sqlite3.Connection:

@@ -36,7 +36,6 @@ Result = tuple["asyncio.Future[Any]", "bool | StorageError | None"]
 Verdicts = dict[str, "bool | StorageError"]
 """Of a batch, by exchange id: False (fenced) or an error; what is absent went well."""
 
-_MAX_BATCH = 512
 _FIRST_PAUSE_S = 0.02
 _LAST_PAUSE_S = 0.5
 _LATE_RETRY_S = 1.0
@@ -54,7 +53,7 @@ class LedgerConnection(Protocol):
 class LedgerWriter:
     def __init__(
         self,
-        queue: "SimpleQueue[Entry]",
+        queue: "SimpleQueue[list[Entry]]",
         database: Database,
         node_id: str,
         node_epoch: int,
@@ -105,17 +104,11 @@ class LedgerWriter:
         self._deliver([(stop, None)], 1)
 
     def _take(self) -> list[Entry]:
-        """Everything that waits, up to a bound; blocks while there is nothing."""
-        get = self._queue.get
+        """What the loop hands over next; nothing, when it is time to try again what is late."""
         try:
-            entries = [get(timeout=_LATE_RETRY_S) if len(self._late) else get()]
+            return self._queue.get(timeout=_LATE_RETRY_S) if len(self._late) else self._queue.get()
         except Empty:
             return []
-        for _ in range(min(self._queue.qsize(), _MAX_BATCH)):
-            if entries[-1][0] == STOP:
-                break
-            entries.append(get())
-        return entries
 
     def _commit(self, entries: list[Entry]) -> list[Result]:
         batch = self._batch(entries)

@@ -46,6 +46,9 @@ WHOLE_COLUMNS: tuple[str, ...] = OPEN_COLUMNS + tuple(name for name in END_COLUM
 _PROVIDER = OPEN_COLUMNS.index("provider")
 _MAX_TEXT_CHARS = 256
 
+UNWRITABLE = (ValueError, TypeError, OverflowError)
+"""What drivers and encoders raise, beside their own classes, for a value that cannot be stored."""
+
 
 class Batch:
     """Rows that are committed together. An exchange is in at most one of the three lists."""

@@ -7,7 +7,6 @@ goes through Alembic, which costs 100 ms and 10 MB to import and is therefore im
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
-from sqlalchemy.exc import DBAPIError
 
 from triptych.storage.errors import StorageError
 from triptych.storage.tables import metadata, snapshot_version
@@ -71,11 +70,3 @@ def exclude_other_migrations(connection: Connection) -> None:
     transaction is exclusive from its first statement."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('triptych migrate'))"))
-
-
-def is_current(connection: Connection) -> bool:
-    """Whether the stamp is the head; False also when it cannot be read."""
-    try:
-        return current_revision(connection) == HEAD
-    except DBAPIError:
-        return False

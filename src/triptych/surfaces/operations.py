@@ -7,7 +7,7 @@ import msgspec
 from triptych.core.failure import Failure
 from triptych.core.response import Response, json_response
 from triptych.edge.app import Route, Routes
-from triptych.edge.message import Request
+from triptych.edge.message import Request, identity_headers
 from triptych.edge.protocol import Endpoint
 from triptych.edge.reply import Reply
 
@@ -66,6 +66,8 @@ class OperationsSurface:
 
 def _endpoint(answer: Callable[[], Response]) -> Endpoint:
     async def endpoint(request: Request, reply: Reply) -> None:
-        reply.respond(answer())
+        response = answer()
+        response.headers = (*identity_headers(request), *response.headers)
+        reply.respond(response)
 
     return endpoint

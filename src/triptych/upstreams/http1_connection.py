@@ -181,6 +181,7 @@ class Connection(asyncio.Protocol):
         self._answer = answer = HttpAnswer(self._loop, self)
         self._deadline_s = deadline_s
         self.limit_s = min(deadline_s, head_limit_s)
+        # Trailers of the answer before may be in it.
         self._headers = []
         self._unparsed_bytes = 0
         self._complete = self._framed = self._interim = False
@@ -217,7 +218,7 @@ class Connection(asyncio.Protocol):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses of asyncio.Transport; they have its methods.
+        # create_connection makes stream transports, on either loop.
         self._transport = cast("asyncio.Transport", transport)
         self._owner.opened(self)
 
@@ -322,9 +323,6 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._chunked:
-            # Trailers must not linger in the parser and surface in the next answer's head.
-            self._parser = httptools.HttpResponseParser(self)
         if self._keep_alive and not self._transport.get_write_buffer_size():
             self._owner.released(self)
         else:

@@ -186,7 +186,8 @@ class OriginPool:
             async with asyncio.timeout_at(min(limit_s, deadline_s)):
                 connection = await self._connect_to_any_address(loop, limit_s)
         except TimeoutError as error:
-            late = loop.time() >= deadline_s
+            # Which limit it was, not what the clock says: timers may fire a moment early.
+            late = deadline_s <= limit_s
             kind = FailureKind.UPSTREAM_TIMEOUT if late else FailureKind.UPSTREAM_UNREACHABLE
             raise Failure(kind) from error
         except OSError as error:
@@ -218,6 +219,9 @@ class OriginPool:
                         ssl=self._transport.tls_context() if secure else None,
                         server_hostname=origin.host if secure else None,
                     )
+            except TimeoutError:
+                last_error = OSError("an address did not answer in its share of the time")
+                continue
             except OSError as error:
                 last_error = error
                 continue

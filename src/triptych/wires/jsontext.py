@@ -84,12 +84,10 @@ def members(body: bytes) -> tuple[Member, ...]:
         _check_utf8(body)
     try:
         values = _RAW_MEMBERS.decode(body)
-    except msgspec.ValidationError:
-        # The grammar is read only up to the wrong type: malformed text is to be called malformed.
+    except (msgspec.DecodeError, RecursionError):
+        # The grammar was read only up to a wrong type: malformed text is to be called malformed.
         check(body)
         raise Failure(FailureKind.INVALID_BODY, "The request body must be a JSON object.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _explained(body, error) from None
     if not large:
         check_shape(body)
     if len(values) > MAX_MEMBERS:
@@ -188,4 +186,7 @@ def _explained(body: bytes, error: Exception) -> Failure:
     at = int(where[1])
     if any(body.startswith(word, at) or body.startswith(word, at - 1) for word in _WORDS_NOT_IN_JSON):
         return _invalid(f"NaN and Infinity are not JSON (byte {at})")
+    if "trailing characters" in text:
+        # msgspec names the place after the first of them.
+        return _invalid(f"trailing characters (byte {at - 1})")
     return _invalid(text.removeprefix("JSON is malformed: "))

@@ -353,3 +353,21 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(tmp_path: Path) -> 
     assert 'provider "gpt": kind "openai" is not built yet' in said
     assert 'no org of this file has a group "nobody"' in said
     assert "sandbox" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[limits]\nurl = "redis://h/0"\n', "only memory:// is built yet"),
+        ('[limits]\nurl = "redis://h/0"\n[server]\nworkers = 2\n', "one process serves in this version"),
+        ('[surfaces]\ninference = { hosts = ["a.b"] }\n', "it answers on every host"),
+        (
+            '[[orgs]]\nslug = "o"\n[[orgs.users]]\nname = "u"\nconcurrency = 1\n',
+            "only rpm and rpd are counted",
+        ),
+        ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
+        ('[server]\nupstream_errors = "render"\n', "only verbatim is built yet"),
+    ],
+)
+def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:
+    assert said in "\n".join(remarks(load(tmp_path, text)))

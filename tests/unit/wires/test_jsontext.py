@@ -41,7 +41,7 @@ def refusal(body: bytes) -> str:
         (b'{"a":[1,]}', "trailing comma in array (byte 8)"),
         (b'{"a":01}', "invalid number (byte 6)"),
         (b'{"a":"\n"}', "invalid character (byte 6)"),
-        (b"{'a':1}", "object keys must be strings (byte 1)"),
+        (b"{'a':1}", "expected '\"' (byte 1)"),
         (b'{"a":[1', "it ends too early (byte 7)"),
         (b'{"a":"x', "it ends too early (byte 7)"),
     ],
@@ -50,14 +50,20 @@ def test_what_is_not_json_is_refused_with_its_place(body: bytes, reason: str) ->
     assert refusal(body) == f"The request body is not valid JSON: {reason}."
 
 
-@pytest.mark.parametrize("half", ["\\ud800", "\\uDBFF", "\\udc00", "\\uDFFF", "\\ud800\\ud800", "\\ud83d\\\\ude00"])
-@pytest.mark.parametrize("frame", ['{"a":"%s"}', '{"a":{"b":["%sxxxxxxxx"]}}', '{"%s":1}', '{"a":"\\\\%s tail"}'])
+@pytest.mark.parametrize(
+    "half", ["\\ud800", "\\uDBFF", "\\udc00", "\\uDFFF", "\\ud800\\ud800", "\\ud83d\\\\ude00"]
+)
+@pytest.mark.parametrize(
+    "frame", ['{"a":"%s"}', '{"a":{"b":["%sxxxxxxxx"]}}', '{"%s":1}', '{"a":"\\\\%s tail"}']
+)
 def test_half_a_surrogate_pair_is_refused(half: str, frame: str) -> None:
     body = (frame % half).encode()
     assert refusal(body).startswith("The request body is not valid JSON: lone surrogate escape (byte ")
 
 
-@pytest.mark.parametrize("text", ["\\ud83d\\ude00", "\\uD83D\\uDE00", "\\\\ud800", "\\\\\\\\udfff", "\\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["\\ud83d\\ude00", "\\uD83D\\uDE00", "\\\\ud800", "\\\\\\\\udfff", "\\u00e9"]
+)
 def test_whole_pairs_and_escaped_backslashes_are_text(text: str) -> None:
     check(f'{{"a":"{text}","{text}":[]}}'.encode())
 
@@ -66,7 +72,9 @@ def nested(depth: int, opening: str, closing: str) -> bytes:
     return ('{"a":' + opening * (depth - 1) + "1" + closing * (depth - 1) + "}").encode()
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"x":', "}"), ("[[],{},", "]"), ('["[[\\"}",', "]")])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("[", "]"), ('{"x":', "}"), ("[1 , ", "]"), ('["[[\\"}",', "]")]
+)
 def test_depth_is_counted_exactly(opening: str, closing: str) -> None:
     check(nested(MAX_DEPTH, opening, closing))
     members(nested(MAX_DEPTH, opening, closing))
@@ -88,7 +96,7 @@ def test_a_bracket_bomb_is_refused_at_once() -> None:
 
 
 def test_a_large_body_of_few_values_passes() -> None:
-    text = '{"model":"m","data":"' + "é\\n\\\"[,{" * 200_000 + '"}'
+    text = '{"model":"m","data":"' + 'é\\n\\"[,{' * 200_000 + '"}'
     assert [member.key for member in members(text.encode())] == ["model", "data"]
 
 
@@ -155,7 +163,8 @@ def test_spans_are_exact_for_any_spelling() -> None:
             assert text[member.value_start : member.value_end].decode() == piece.value
 
 
-_MUTATIONS = st.lists(st.tuples(st.integers(0, 200), st.sampled_from(list(b'{}[]",:\\ud8001e.-+tfn \n\xc3\xff'))), max_size=3)  # fmt: skip
+_BYTES = list(b'{}[]",:\\ud8001e.-+tfn \n\xc3\xff')
+_MUTATIONS = st.lists(st.tuples(st.integers(0, 200), st.sampled_from(_BYTES)), max_size=3)
 
 
 @settings(max_examples=400, deadline=None)

@@ -53,7 +53,7 @@ class MessagesDialect:
             headers.append((b"x-triptych-environment", b"test"))
         admission = exchange.admission
         if admission is not None and admission.limit is not None:
-            reset = rfc3339(time.time() + admission.reset_ms / 1000)
+            reset = rfc3339(int(time.time() + admission.reset_ms / 1000))
             headers += (
                 (b"anthropic-ratelimit-requests-limit", b"%d" % admission.limit),
                 (b"anthropic-ratelimit-requests-remaining", b"%d" % admission.remaining),
@@ -74,14 +74,15 @@ class CreateMessage:
 
     def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
         body = exchange.body
-        for name, value in exchange.headers:
-            if name == b"content-encoding":
-                try:
-                    body = inflate(body, value, self._max_body_bytes)
-                except Failure as failure:
-                    if failure.kind is failure.kind.PAYLOAD_TOO_LARGE:
-                        raise body_too_large(self._max_body_bytes) from None
-                    raise
+        # Several fields are one list (RFC 9110, 5.3), and nested encodings are not accepted.
+        encodings = [value for name, value in exchange.headers if name == b"content-encoding"]
+        if encodings:
+            try:
+                body = inflate(body, b",".join(encodings), self._max_body_bytes)
+            except Failure as failure:
+                if failure.kind is failure.kind.PAYLOAD_TOO_LARGE:
+                    raise body_too_large(self._max_body_bytes) from None
+                raise
         return messages_wire.parse_request(body, counting=self.counting)
 
     def rewrite(self, parsed: messages_wire.MessagesRequest, upstream_model: str) -> bytes:
@@ -90,11 +91,11 @@ class CreateMessage:
     def forwarded(self, headers: Headers) -> Headers:
         return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
 
-    def stream_meter(self) -> messages_wire.MessagesStream:
-        return messages_wire.MessagesStream()
+    def stream_meter(self, request_bytes: int) -> messages_wire.MessagesStream:
+        return messages_wire.MessagesStream(request_bytes=request_bytes)
 
-    def read_answer(self, body: bytes) -> Usage:
-        return messages_wire.read_answer(body)
+    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
+        return messages_wire.read_answer(body, request_bytes=request_bytes)
 
 
 class CountTokens(CreateMessage):
@@ -103,7 +104,7 @@ class CountTokens(CreateMessage):
     path = "/v1/messages/count_tokens"
     counting = True
 
-    def read_answer(self, body: bytes) -> Usage:
+    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
         messages_wire.read_answer(body)
         return NO_USAGE
 

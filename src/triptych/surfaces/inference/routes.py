@@ -3,7 +3,7 @@
 from triptych.core.failure import Failure
 from triptych.core.response import Response, json_response
 from triptych.edge.app import Route, Routes
-from triptych.edge.message import Request
+from triptych.edge.message import Request, identity_headers
 from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
 from triptych.surfaces.inference.failures import messages_error, openai_error
@@ -35,11 +35,11 @@ class InferenceSurface:
             response = messages_error(failure, request_id)
         else:
             response = openai_error(failure, request_id)
-        identity = request_id.encode()
-        response.headers = ((b"request-id", identity), (b"x-request-id", identity), *response.headers)
+        response.headers = (*identity_headers(request), *response.headers)
         return response
 
 
 async def greet(request: Request, reply: Reply) -> None:
     """``HEAD /`` and ``GET /``: Claude Code probes the base URL before it uses it."""
-    reply.respond(json_response(200, b'{"name":"triptych","status":"ok"}'))
+    body = b'{"name":"triptych","status":"ok"}'
+    reply.respond(json_response(200, body, identity_headers(request)))
