@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import FACTS, Blame, FailureKind
 from triptych.core.outcome import Ending, Outcome
@@ -26,6 +27,7 @@ LATENCY_BUCKETS_S = (
 
 # Lines are written together this soon; a crash loses log lines, never rows.
 LOG_FLUSH_S = 0.2
+REFUSALS_FLUSH_S = 1.0
 
 Gauge = Callable[[], float]
 
@@ -84,6 +86,17 @@ class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True):
     retries: int = 0
 
 
+class RefusalLine(msgspec.Struct, frozen=True):
+    """Requests refused within a second before there was a principal."""
+
+    level: str
+    event: str
+    time_us: int
+    failure_kind: str
+    status: int
+    count: int
+
+
 class Telemetry:
     """Counts and writes down what happened."""
 
@@ -95,6 +108,7 @@ class Telemetry:
         self._requests: defaultdict[tuple[str, str, str, int, str], int] = defaultdict(int)
         self._tokens: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(TOKEN_KINDS))
         self._latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
+        self._refused: defaultdict[tuple[FailureKind, int], int] = defaultdict(int)
         self._retries = 0
         self._gauges: dict[str, tuple[str, Gauge]] = {}
 
@@ -105,7 +119,17 @@ class Telemetry:
     def count_refusal(self, kind: FailureKind, status: int) -> None:
         """A request refused before there was a principal: no row, so that strangers cannot fill the
         disk, but a count."""
-        self._requests[("", "", "", status, kind.value)] += 1
+        self._requests["", "", "", status, kind.value] += 1
+        if not self._refused:
+            self._loop.call_later(REFUSALS_FLUSH_S, self._write_refusals)
+        self._refused[kind, status] += 1
+
+    def _write_refusals(self) -> None:
+        """One line per kind and second, however many strangers knock."""
+        refused = dict(self._refused)
+        self._refused.clear()
+        for (kind, status), count in refused.items():
+            self._write(RefusalLine("info", "refused", now_us(), kind.value, status, count))
 
     def report(self, exchange: Exchange, outcome: Outcome) -> None:
         model = exchange.model.id if exchange.model else ""
@@ -153,7 +177,7 @@ class Telemetry:
             )
         )
 
-    def _write(self, line: ExchangeLine) -> None:
+    def _write(self, line: "ExchangeLine | RefusalLine") -> None:
         self._lines.append(msgspec.json.encode(line))
         if not self._flush_due:
             self._flush_due = True

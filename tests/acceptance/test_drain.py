@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from tests.devices import messages_wire as wire
 from tests.devices.faulty_upstream import FaultyUpstream
 from tests.devices.gateway import LIVE_KEY, ORG, Gateway, message, provider
+from tests.devices.speaker import ask
 
 SLOW = "fault-ok_stream:30:50"  # 1.5 s and a little
 STALLED = "fault-stream_stalls"
 MUTE = "fault-hang_before_head"
+FIRST_LINE = b"event: message_start\n"
 KEY = {"x-api-key": LIVE_KEY}
 
 
@@ -30,27 +33,45 @@ def serve(upstream: FaultyUpstream, server: str = "drain_timeout_s = 10") -> Gat
     return Gateway(ORG + provider(upstream.base_url, SLOW, STALLED, MUTE, "m"), server=server)
 
 
-def connect(gateway: Gateway) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
+class Clients:
+    """Connections that are closed when the test is over."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+
+    def connect(self, gateway: Gateway) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
+        self._open.callback(connection.close)
+        return connection
+
+    def ask(self, gateway: Gateway, body: bytes, path: str = "/v1/messages") -> http.client.HTTPConnection:
+        """A new connection with a request on it."""
+        connection = self.connect(gateway)
+        connection.request("POST", path, body, KEY)
+        return connection
+
+    def begin(self, gateway: Gateway, model: str) -> http.client.HTTPResponse:
+        """A stream of which the first line has come."""
+        answer = self.ask(gateway, message(model, stream=True)).getresponse()
+        self._open.callback(answer.close)
+        assert answer.status == 200
+        assert answer.readline() == FIRST_LINE
+        return answer
+
+    def close(self) -> None:
+        self._open.close()
 
 
-def begin(gateway: Gateway, model: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    """A stream of which the first event has come."""
-    connection = connect(gateway)
-    connection.request("POST", "/v1/messages", message(model, stream=True), KEY)
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert answer.readline() == b"event: message_start\n"
-    return connection, answer
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    opened = Clients()
+    yield opened
+    opened.close()
 
 
-def get(gateway: Gateway, path: str) -> tuple[int, dict[str, Any]]:
-    connection = connect(gateway)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = json.loads(answer.read())
-    connection.close()
-    return answer.status, body
+def get(gateway: Gateway, path: str) -> tuple[int, Any]:
+    answer = ask(gateway.port, method="GET", path=path, key=None)
+    return answer.status, answer.json
 
 
 def until_draining(gateway: Gateway) -> None:
@@ -78,34 +99,27 @@ def assert_turned_away(answer: http.client.HTTPResponse) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_turns_new_requests_away_and_lets_running_streams_finish(
-    upstream: FaultyUpstream, number: int
+    upstream: FaultyUpstream, clients: Clients, number: int
 ) -> None:
     with serve(upstream) as gateway:
-        kept = connect(gateway)
-        kept.request("POST", "/v1/messages", message("m"), KEY)
+        kept = clients.ask(gateway, message("m"))
         assert kept.getresponse().read() == wire.message("m")
-        streams = [begin(gateway, SLOW) for _ in range(5)]
+        streams = [clients.begin(gateway, SLOW) for _ in range(5)]
         assert gateway.process is not None
         gateway.process.send_signal(number)
         until_draining(gateway)
 
         kept.request("POST", "/v1/messages", message("m"), KEY)
         assert_turned_away(kept.getresponse())
-        new = connect(gateway)
-        new.request("POST", "/v1/messages", message("m"), KEY)
-        assert_turned_away(new.getresponse())
-        new = connect(gateway)
-        new.request("POST", "/v1/messages/count_tokens", message("m"), KEY)
-        assert_turned_away(new.getresponse())
-        new.close()
+        assert_turned_away(clients.ask(gateway, message("m")).getresponse())
+        counting = clients.ask(gateway, message("m"), "/v1/messages/count_tokens")
+        assert_turned_away(counting.getresponse())
         status, body = get(gateway, "/readyz")
         assert (status, body["components"]["gateway"]) == (503, "draining")
         assert get(gateway, "/healthz") == (200, {"status": "ok"})
 
-        for connection, answer in streams:
-            whole = b"event: message_start\n" + answer.read()
-            assert whole == wire.stream(30, SLOW)
-            connection.close()
+        for answer in streams:
+            assert FIRST_LINE + answer.read() == wire.stream(30, SLOW)
         assert wait_for_exit(gateway) == 0
         rows = gateway.rows()
         assert [row["ending"] for row in rows] == ["completed"] * 6
@@ -113,33 +127,29 @@ def test_a_drain_turns_new_requests_away_and_lets_running_streams_finish(
         assert "draining" in gateway.log
 
 
-def test_a_drain_without_running_requests_is_over_at_once(upstream: FaultyUpstream) -> None:
+def test_a_drain_without_running_requests_is_over_at_once(upstream: FaultyUpstream, clients: Clients) -> None:
     with serve(upstream, "drain_timeout_s = 30") as gateway:
-        idle = connect(gateway)
-        idle.request("GET", "/healthz")
-        idle.getresponse().read()
+        idle = clients.ask(gateway, message("m"))
+        assert idle.getresponse().read()
         started_s = time.monotonic()
         assert gateway.stop() == 0
         assert time.monotonic() - started_s < 5
 
 
 def test_past_the_drain_limit_a_stream_ends_with_an_error_frame_and_a_plain_call_with_503(
-    upstream: FaultyUpstream,
+    upstream: FaultyUpstream, clients: Clients
 ) -> None:
     with serve(upstream, "drain_timeout_s = 0.5") as gateway:
-        streams = [begin(gateway, STALLED) for _ in range(3)]
-        silent = connect(gateway)
-        silent.request("POST", "/v1/messages", message(MUTE, stream=True), KEY)
-        plain = connect(gateway)
-        plain.request("POST", "/v1/messages", message(MUTE), KEY)
+        streams = [clients.begin(gateway, STALLED) for _ in range(3)]
+        mute = [clients.ask(gateway, message(MUTE, stream=stream)) for stream in (True, False)]
         assert upstream.wait_until(lambda: sum(r.json["model"] == MUTE for r in upstream.requests[-2:]) == 2)
         assert gateway.process is not None
         gateway.process.send_signal(signal.SIGTERM)
         started_s = time.monotonic()
 
         begun = b"".join(wire.stream_events(2, STALLED)[:5])
-        for _, answer in streams:
-            frames = b"event: message_start\n" + answer.read()  # IncompleteRead: cut, not ended
+        for answer in streams:
+            frames = FIRST_LINE + answer.read()  # raises IncompleteRead when the stream is cut
             assert frames.startswith(begun)
             name, data, *rest = frames.removeprefix(begun).split(b"\n")
             assert (name, rest) == (b"event: error", [b"", b""])
@@ -147,10 +157,10 @@ def test_past_the_drain_limit_a_stream_ends_with_an_error_frame_and_a_plain_call
             assert error["type"] == "error"
             assert error["error"]["type"] == "overloaded_error"
             assert "shutting down" in error["error"]["message"]
-        for connection in (silent, plain):
-            answer = connection.getresponse()
-            body = json.loads(answer.read())
-            assert (answer.status, body["error"]["type"]) == (503, "overloaded_error")
+        for connection in mute:
+            refused = connection.getresponse()
+            body = json.loads(refused.read())
+            assert (refused.status, body["error"]["type"]) == (503, "overloaded_error")
         assert time.monotonic() - started_s < 5
         assert wait_for_exit(gateway) == 0
         rows = gateway.rows()
@@ -163,15 +173,14 @@ def test_past_the_drain_limit_a_stream_ends_with_an_error_frame_and_a_plain_call
         assert "5 exchanges were cut off" in gateway.log
 
 
-def test_a_slow_reader_cannot_hold_up_the_exit(upstream: FaultyUpstream) -> None:
+def test_a_slow_reader_cannot_hold_up_the_exit(upstream: FaultyUpstream, clients: Clients) -> None:
     """A client that does not read keeps its answer from being sent, and the drain still ends."""
     endless = "fault-endless"
     toml = ORG + provider(upstream.base_url, endless)
     with Gateway(toml, server="drain_timeout_s = 0.5") as gateway:
-        connection, _ = begin(gateway, endless)
+        clients.begin(gateway, endless)
         time.sleep(0.5)  # until every buffer on the way is full
         started_s = time.monotonic()
         assert gateway.stop() == 0
         assert time.monotonic() - started_s < 8
         assert [row["ending"] for row in gateway.rows()] == ["interrupted"]
-        connection.close()

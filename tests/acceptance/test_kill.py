@@ -130,7 +130,8 @@ def kill_and_judge(rounds: Rounds, count: int) -> None:
     endings = [row["ending"] for row in rows]
     assert endings.count("interrupted") >= count
     assert endings.count("cancelled") >= count // 2
-    assert set(endings) <= {"completed", "interrupted", "cancelled"}
+    # The provider answered every call well: nothing may have failed.
+    assert [row for row in rows if row["ending"] not in ("completed", "interrupted", "cancelled")] == []
 
 
 def test_a_killed_gateway_loses_and_doubles_nothing_that_a_caller_saw_finished(rounds: Rounds) -> None:

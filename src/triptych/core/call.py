@@ -60,7 +60,7 @@ class Upstream(Protocol):
 
         Raises Failure: UPSTREAM_UNREACHABLE (DNS, connect, TLS, or closed before any byte of an
         answer), UPSTREAM_TIMEOUT (no head in time), UPSTREAM_INVALID_RESPONSE (not HTTP).
-        A cancelled call leaves no connection behind.
+        SERVICE_UNAVAILABLE (the gateway is closing). A cancelled call leaves no connection behind.
         """
         ...
 

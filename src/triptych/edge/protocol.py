@@ -129,7 +129,10 @@ class ServerProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A client that has closed its sending side has left: the transport closes, and the
-        # running exchange is cancelled by connection_lost.
+        # running exchange is cancelled by connection_lost. Not before it is lost, and a transport
+        # that closes writes what it holds first, which a client that does not read would prevent.
+        if self._task is not None:
+            self.transport.abort()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -212,7 +215,8 @@ class ServerProtocol(asyncio.Protocol):
             return
         self._head_bytes += len(name) + len(value) + 4
         if self._decision is None:
-            request.headers.append((name.lower(), value))
+            # The parser leaves the white space that may follow a value (RFC 9110, 5.5).
+            request.headers.append((name.lower(), value.rstrip(b" \t")))
         # Else it is a trailer: everything was decided on the head, and a field that comes after it
         # must not change how the body is read or what is forwarded (RFC 9110, 6.5.1).
 
@@ -320,6 +324,8 @@ class ServerProtocol(asyncio.Protocol):
         """The answer is complete: close, or go on with the next request."""
         self._answering = None
         self._task = None
+        if self.disconnected:
+            return
         if not request.keep_alive:
             self._close_gently()
             return

@@ -93,6 +93,9 @@ class Reply:
         if self._request.method == b"HEAD":
             body = b""
         self.started = True
+        if self._connection.disconnected:
+            self._complete()
+            return
         self.bytes_out += len(body)
         if len(body) < 65536:
             self._connection.transport.write(head + body)
@@ -112,14 +115,21 @@ class Reply:
         self._head = encode_head(status, headers, framing)
 
     def write(self, piece: bytes) -> asyncio.Future[None] | None:
-        """Send a piece at once. Returns a future to await when the client reads too slowly."""
-        if piece:
+        """Send a piece at once. Returns a future to await when the client reads too slowly.
+
+        Nothing happens once the client has left: a closed transport refuses bytes with an error,
+        and the cancellation that ends the exchange may come a turn of the loop later.
+        """
+        if piece and not self._connection.disconnected:
             self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
             self.bytes_out += len(piece)
         return self._connection.blocked()
 
     def finish(self, piece: bytes = b"") -> None:
         """Send the last piece and end the body."""
+        if self._connection.disconnected:
+            self._complete()
+            return
         self.bytes_out += len(piece)
         if not self._chunked:
             self._send(piece)

@@ -61,6 +61,18 @@ def test_half_an_event_is_held_back() -> None:
     assert stream.held == 5
 
 
+def test_a_whole_delta_never_overtakes_what_is_held_back() -> None:
+    stream, _ = fed(START, b"id: 1\n")
+    assert stream.feed(delta("a")) == b"id: 1\n" + delta("a")
+
+
+def test_a_line_feed_belongs_to_the_carriage_return_right_before_it_only() -> None:
+    stream, relayed = fed(START, b"data: x\r\r", b"\n" + STOP)
+    assert (relayed, stream.final) == (START + b"data: x\r\r\n", STOP)
+    stream, relayed = fed(START, b"data: x\r\r", delta("a"), b"\n" + STOP)
+    assert (relayed, stream.final) == (START + b"data: x\r\r" + delta("a"), b"\n" + STOP)
+
+
 def test_a_providers_error_event_is_terminal() -> None:
     stream, relayed = fed(START + delta("a") + ERROR + b"more")
     assert relayed == START + delta("a")
@@ -122,8 +134,11 @@ def test_comments_do_not_start_an_answer() -> None:
 
 
 def test_a_byte_order_mark_before_the_first_event_is_no_part_of_it() -> None:
-    stream, relayed = fed(b"\xef\xbb\xbf" + STOP)
-    assert (relayed, stream.final) == (b"", b"\xef\xbb\xbf" + STOP)
+    block = b"\xef\xbb\xbfevent: message_stop\ndata: {}\n\n"
+    stream, relayed = fed(block)
+    assert (relayed, stream.final) == (b"", block)
+    stream, relayed = fed(PING, block)
+    assert (relayed, stream.final) == (PING + block, None)
 
 
 def test_garbage_is_relayed_and_counts_nothing() -> None:
@@ -174,6 +189,12 @@ def test_a_count_that_lies_is_replaced_by_an_estimate(lie: object) -> None:
     assert stream.usage() == Usage(25, 100, 7, 3, 0, UsageSource.ESTIMATE)
     stream, _ = fed(START, delta("a"), end(input_tokens=lie, output_tokens=9), STOP)
     assert stream.usage().input_tokens == 25
+
+
+@pytest.mark.parametrize("lie", [-1, 1.5, "7", 10**40])
+def test_a_cache_count_that_lies_changes_nothing_and_is_labelled(lie: object) -> None:
+    stream, _ = fed(START, end(output_tokens=9, cache_read_input_tokens=lie), STOP)
+    assert stream.usage() == Usage(25, 9, 7, 3, 0, UsageSource.ESTIMATE)
 
 
 def test_an_event_longer_than_the_bound_is_an_invalid_response() -> None:

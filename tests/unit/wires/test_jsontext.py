@@ -82,6 +82,19 @@ def test_depth_is_counted_exactly(opening: str, closing: str) -> None:
     assert sentence == "The request body nests arrays and objects deeper than 128 levels."
 
 
+def test_depth_is_counted_exactly_where_many_branches_are_deep() -> None:
+    def comb(depth: int) -> bytes:
+        branch = "[" * depth + "]" * depth
+        return ('{"a":[' + ",".join([branch] * 3) + "]}").encode()
+
+    members(comb(MAX_DEPTH - 2))
+    assert refusal(comb(MAX_DEPTH - 1)) == "The request body nests arrays and objects deeper than 128 levels."
+
+
+def test_brackets_in_the_strings_of_a_large_dense_body_do_not_count_as_depth() -> None:
+    assert len(members(b'{"a":[' + b'["[["],' * 400_000 + b"1]}")) == 1
+
+
 def test_brackets_in_strings_do_not_count_as_depth() -> None:
     texts = ["[" * 200, "\\\\", '\\"[{[{', "{\\n[" * 100, '\\\\\\"' + "[" * 50, "]]]", ""] * 3
     members(('{"a":["' + '","'.join(texts) + '"],"b":"' + "{" * 300 + '"}').encode())
@@ -131,6 +144,7 @@ def test_malformed_text_that_starts_as_an_array_is_called_malformed() -> None:
         # The last value of "a" fits where a careless reader would look for the first.
         (b'{"a":1,"b":11,"a":{"q":1,      "b":2}}', "a"),
         (b'{"":1,"":1}', ""),
+        (b'{"a":1,"b":5,"a":1,"b":5,"a\\":1,\\"b":5}', "a"),
         ('{"é":[],"é":[]}'.encode(), "é"),
     ],
 )
