@@ -71,7 +71,6 @@ def test_a_client_that_reads_again_gets_everything(gateway: Gateway, upstream: F
     assert facts(row, *expected) == expected
 
 
-@pytest.mark.slow
 def test_a_hundred_megabytes_go_through_without_staying(gateway: Gateway, upstream: FaultyUpstream) -> None:
     before = rss_bytes(gateway)
     upstream.enqueue("endless")

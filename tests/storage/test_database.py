@@ -233,5 +233,5 @@ def test_another_process_may_write_beside_the_server(sqlite_url: str) -> None:
 
 def test_a_missing_driver_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StorageError, match=r"pip install 'triptych\[postgres\]'"):
+    with pytest.raises(StorageError, match=r"-m pip install 'psycopg\[binary\]"):
         open_database("postgresql://127.0.0.1:1/x", durability="strict")

@@ -20,12 +20,12 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(_options)
     app.command("serve")(_serve)
     app.command("demo")(_demo)
-    app.command("init")(init.init)
-    app.command("check")(check.check)
-    app.command("apply")(apply.apply)
+    app.command("init", short_help="Write a commented configuration, print a first key.")(init.init)
+    app.command("check", short_help="Check a configuration, print what is in effect.")(check.check)
+    app.command("apply", short_help="Apply the [[orgs]] of a file to the database.")(apply.apply)
     app.add_typer(keys.build(), name="keys")
     app.add_typer(models.build(), name="models")
-    app.command("doctor")(doctor.doctor)
+    app.command("doctor", short_help="Check what a gateway needs, from disk to providers.")(doctor.doctor)
     return app
 
 
@@ -51,7 +51,7 @@ def _serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any.", show_default=False)] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of processes.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; this version serves with 1.", show_default=False)] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Without a file: SQLite here, the sandbox and a demo org."""
     from triptych.cli.serve import serve

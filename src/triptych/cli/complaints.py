@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -64,6 +65,10 @@ def _system(error: OSError) -> str:
     if error.filename is not None:
         told = f"{error.filename}: {told}"
     if error.errno == errno.EADDRINUSE:
+        # asyncio puts the address into the text and nowhere else.
+        address = re.search(r"address \('([^']+)', (\d+)", told)
+        if address is not None:
+            told = f"{address[1]} port {address[2]} is in use already"
         told += '; stop what listens there, or choose another with "--port"'
     return told
 

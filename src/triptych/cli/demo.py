@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from triptych.cli.terminal import program
 from triptych.core.ids import new_ulid
 from triptych.core.usage import NANO_USD_PER_USD
 
@@ -58,7 +59,7 @@ def demo() -> None:
         tour.refusals()
         tour.broken_stream()
         tour.rows(Path(folder) / "triptych.db")
-    print("\nThat was the tour. `make run` starts a server that stays.")
+    print(f"\nThat was the tour. `{program()} serve` starts a server that stays.")
 
 
 class _Tour:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from triptych.cli.terminal import say
+from triptych.cli.terminal import program, say
 
 DEFAULT_FILE: Final = Path("triptych.toml")
 FIRST_KEY: Final = "first"
@@ -36,7 +36,7 @@ def init(
             say(f"The master key is in {key_file(vault.database).absolute()}: keep a copy of it.")
         if any(key.revoked_us is None for key in list_keys(vault.database, org.slug)):
             say(f'\nThe org "{org.slug}" has keys already. One more:')
-            say(f"\n  triptych keys create --config {config}")
+            say(f"\n  {program()} keys create --config {config}")
         else:
             issued = create_key(
                 vault.database,
@@ -48,7 +48,7 @@ def init(
             )
             say(f'\nFirst key of the org "{org.slug}" (shown once, only its hash is kept):')
             say(f"\n  {issued.plaintext}")
-    say(f"\nNext:\n\n  triptych serve --config {config}")
+    say(f"\nNext:\n\n  {program()} serve --config {config}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """``triptych keys``: issue, list and revoke API keys."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli.terminal import ConfigOption, help_when_alone, note, say, table
+from triptych.core.principal import SCOPES
 
 if TYPE_CHECKING:
     from triptych.settings import Settings
+    from triptych.storage.database import Database
     from triptych.storage.directory import KeyRecord
     from triptych.vault import Vault
 
@@ -38,23 +40,29 @@ def create(
     user: Annotated[str | None, typer.Option(help="Whom the key acts for.", show_default=False)] = None,
     name: Annotated[str, typer.Option(help="What it is for.")] = "cli",
     scope: Annotated[
-        list[str] | None, typer.Option(help="May be given several times; all when not.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help=f"May be given several times; all when not. One of {', '.join(sorted(SCOPES))}.",
+            show_default=False,
+        ),
     ] = None,
     environment: Annotated[str, typer.Option(help="live or test (answered by the sandbox only).")] = "live",
 ) -> None:
     """Issue a key. Its text is printed this once, alone on stdout; only its hash is kept.
 
-    --org and --user may be left out where the configuration has but one.
+    --org and --user may be left out where there is but one.
     """
     from triptych.storage.directory import apply_orgs, create_key
     from triptych.vault import org_specs
 
     with _opened(config, create=True) as (settings, vault):
-        slug = org or _only("--org", [spec.slug for spec in settings.orgs])
-        of_org = [spec.name for one in settings.orgs if one.slug == slug for spec in one.users]
-        user_name = user or _only("--user", of_org)
         if vault.first_start:
             apply_orgs(vault.database, vault.key_hasher, org_specs(settings))
+        users = _users_by_org(vault.database)
+        slug = org or _only("--org", list(users), 'the configuration has no [[orgs]], and "apply" made none')
+        _known(slug, users, settings)
+        user_name = user or _only("--user", users[slug], f'the org "{slug}" has no users')
         issued = create_key(
             vault.database,
             vault.key_hasher,
@@ -77,7 +85,9 @@ def list_(config: ConfigOption = None, org: OrgOption = None) -> None:
     from triptych.core.clock import now_us
     from triptych.storage.directory import list_keys
 
-    with _opened(config) as (_, vault):
+    with _opened(config) as (settings, vault):
+        if org is not None:
+            _known(org, _users_by_org(vault.database), settings)
         records = list_keys(vault.database, org)
     now = now_us()
     rows = [
@@ -127,11 +137,38 @@ def _opened(config: Path | None, *, create: bool = False) -> "Iterator[tuple[Set
         vault.database.close()
 
 
-def _only(option: str, names: Sequence[str]) -> str:
+def _users_by_org(database: "Database") -> dict[str, list[str]]:
+    """The names of each org's users, of orgs and users that are not removed."""
+    from triptych.cli.directory_changes import directory
+
+    present = [name for name, row in directory(database).items() if row.get("removed_us") is None]
+    users: dict[str, list[str]] = {name: [] for kind, name in present if kind == "org"}
+    for kind, name in present:
+        slug, _, user = name.partition("/")
+        if kind == "user" and slug in users:
+            users[slug].append(user)
+    return users
+
+
+def _known(slug: str, known: Collection[str], settings: "Settings") -> None:
+    """Raises StorageError for an org that the database does not have."""
+    from triptych.cli.terminal import program
+    from triptych.storage.errors import StorageError
+
+    if slug in known:
+        return
+    told = f"The orgs are: {', '.join(sorted(known))}." if known else "There are no orgs yet."
+    if any(org.slug == slug for org in settings.orgs):
+        told = f"It stands in {settings.source}, which was not applied: {program()} apply {settings.source}"
+    raise StorageError(f'There is no org "{slug}" in the database. {told}')
+
+
+def _only(option: str, names: Sequence[str], none: str) -> str:
     if len(names) == 1:
         return names[0]
-    known = f"the configuration has {', '.join(names)}" if names else "the configuration does not tell"
-    raise typer.BadParameter(f"say which: {known}", param_hint=option)
+    raise typer.BadParameter(
+        f"say which: there are {', '.join(sorted(names))}" if names else none, param_hint=option
+    )
 
 
 def _scopes(scopes: Sequence[str] | None) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def build() -> typer.Typer:
     app = typer.Typer(rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_models)
-    app.command("list")(list_)
+    app.command("list", short_help="List the configured models, then the sandbox's own.")(list_)
     return app
 
 

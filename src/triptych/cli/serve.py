@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import os
-import sys
 from pathlib import Path
 
+from triptych.cli.terminal import program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.vault import Vault, open_vault
 
@@ -23,7 +23,7 @@ def serve(
     settings = with_server(load_settings(path, os.environ), host, port, workers)
     configure_logging()
     for remark in remarks(settings):
-        print(f"triptych: warning: {remark}", file=sys.stderr)
+        warn(remark)
     vault = open_vault(settings, serving=True)
 
     def announce(node: Running) -> None:
@@ -47,14 +47,18 @@ def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
 
     if list_keys(vault.database, DEMO_SLUG):
         print(
-            f"\nAnother key:\n  triptych keys create --org {DEMO_SLUG} --user demo --name NAME\n",
+            "\nThe first key was shown once, when it was made. Another one:\n\n"
+            f"  {program()} keys create --org {DEMO_SLUG} --user demo --name NAME\n",
             flush=True,
         )
         return
     issued = create_key(
         vault.database, vault.key_hasher, DEMO_SLUG, "demo", "first", prefix=settings.keys.prefix
     )
-    print(_TOUR.format(key=issued.plaintext, address=address), flush=True)
+    print(
+        _TOUR.format(key=issued.plaintext, address=address, database=vault.database.name, program=program()),
+        flush=True,
+    )
 
 
 _TOUR = """
@@ -69,4 +73,7 @@ Try it:
   curl -sN {address}/v1/messages -H "x-api-key: {key}" -d '{{"model": "sandbox-lorem", "max_tokens": 32, "stream": true, "messages": [{{"role": "user", "content": "12 words"}}]}}'
 
   curl -sN {address}/v1/messages -H "x-api-key: {key}" -d '{{"model": "sandbox-error-midstream_overloaded", "max_tokens": 32, "stream": true, "messages": [{{"role": "user", "content": "break"}}]}}'
+
+Ctrl-C stops the server; keys and records stay in {database}.
+"{program} init" writes a configuration of your own.
 """

@@ -1,5 +1,7 @@
 """Plain text for terminals and pipes."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +24,18 @@ def help_when_alone(context: typer.Context) -> None:
     """For a group named without one of its commands: its help is the answer."""
     if context.invoked_subcommand is None:
         say(context.get_help())
+
+
+def program() -> str:
+    """How this program was called, for commands to copy: ``triptych`` where that finds it."""
+    called = sys.argv[0]
+    name = os.path.basename(called)
+    if name == "__main__.py":
+        return "python -m triptych"
+    found = shutil.which("triptych")
+    if name != "triptych" or (found is not None and os.path.realpath(found) == os.path.realpath(called)):
+        return "triptych"
+    return called
 
 
 def say(text: str = "") -> None:

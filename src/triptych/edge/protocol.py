@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from time import monotonic
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import httptools
 import msgspec
@@ -228,19 +228,16 @@ class ServerProtocol(asyncio.Protocol):
         request.method = self._parser.get_method()
         too_many = len(request.headers) > self._limits.max_headers
         if too_many or self._head_bytes > self._limits.max_header_bytes:
-            self._fault = _headers_too_large(self._limits)
-            return
+            self._stop(_headers_too_large(self._limits))
         version = self._parser.get_http_version()
         if version not in VERSIONS:
-            self._fault = Failure(FailureKind.INVALID_BODY, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-            return
+            self._stop(Failure(FailureKind.INVALID_BODY, "Only HTTP/1.1 and HTTP/1.0 are spoken here."))
         request.version_10 = version == "1.0"
         self._upgrading = self._parser.should_upgrade()
         request.keep_alive = self._upgrading or self._parser.should_keep_alive()
         fault = _read_head(request, self._url)
         if fault is not None:
-            self._fault = fault
-            return
+            self._stop(fault)
         decision = self._application.admit(request)
         self._state = State.BODY
         self._lines_bytes = 0
@@ -269,8 +266,7 @@ class ServerProtocol(asyncio.Protocol):
         if isinstance(self._decision, Response):
             return
         if self._body_bytes > self._limits.max_body_bytes:
-            self._fault = Failure(FailureKind.PAYLOAD_TOO_LARGE)
-            return
+            self._stop(Failure(FailureKind.PAYLOAD_TOO_LARGE))
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
@@ -298,6 +294,11 @@ class ServerProtocol(asyncio.Protocol):
             self._pipeline.append((request, decision))
             if len(self._pipeline) >= MAX_PIPELINED:
                 self.transport.pause_reading()
+
+    def _stop(self, fault: Failure) -> NoReturn:
+        """Leave the parser: what follows in the same read is not to be looked at any more."""
+        self._fault = fault
+        raise fault
 
     # -- answering ----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,7 +242,7 @@ def _open_postgresql(url: URL, durability: str) -> Database:
     except ModuleNotFoundError as error:
         raise StorageError(
             "[storage] url names PostgreSQL, whose driver is not installed: run "
-            "`pip install 'triptych[postgres]'`."
+            f"`{sys.executable} -m pip install 'psycopg[binary]>=3.2'`."
         ) from error
     return _checked(
         Database(engine, url.set(query={}).render_as_string(hide_password=True), durability, None)

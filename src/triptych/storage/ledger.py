@@ -1,8 +1,8 @@
 """Every authenticated exchange as one row, written off the hot path and committed in groups.
 
-The event loop hands entries to one thread with one connection. The thread commits at once when it
-is idle; what queues up while a commit runs goes into the next one. So a lone request waits for its
-own commit only, and a busy gateway pays for one commit per many requests.
+The event loop hands entries to one thread with one connection. A lone entry is handed over at once;
+what comes up while the loop is busy, or while a commit runs, goes together. So a lone request waits
+for its own commit only, and a busy gateway pays for one commit per many requests.
 
 A row exists when its future says so, not before: until the commit returned, nothing is claimed.
 """
@@ -10,6 +10,7 @@ A row exists when its future says so, not before: until the commit returned, not
 import asyncio
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, Final
 
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
@@ -19,6 +20,9 @@ from triptych.storage.database import RELAXED, Database
 from triptych.storage.errors import StorageError
 from triptych.storage.ledger_writer import END, OPEN, STOP, UNOPENED, WHOLE, Entry, LedgerWriter, Result
 
+# Bounds of what is gathered for one commit while the loop is busy.
+_GATHER_S: Final = 0.001
+_GATHER_ENTRIES: Final = 64
 _AGGREGATED: Final = frozenset({FailureKind.RATE_LIMITED, FailureKind.CONCURRENCY_EXCEEDED})
 
 
@@ -46,7 +50,9 @@ class Ledger:
         self._queue: SimpleQueue[list[Entry]] = SimpleQueue()
         self._waiting: list[Entry] = []
         self._writing = False
-        self._handing_over = False
+        self._gathering = False
+        self._gathered = 0
+        self._gather_until_s = 0.0
         self._writer = LedgerWriter(
             self._queue,
             database,
@@ -165,15 +171,28 @@ class Ledger:
     def _put(self, entry: Entry) -> None:
         self._pending += 1
         self._waiting.append(entry)
-        if not self._writing and not self._handing_over:
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over)
+        if not self._writing and not self._gathering:
+            self._gather()
+
+    def _gather(self) -> None:
+        self._gathering = True
+        self._gathered = 0
+        self._gather_until_s = monotonic() + _GATHER_S
+        self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """Give the thread, which is idle, all that came up in this turn of the loop: waking it for
-        each entry would have the two threads fight over the interpreter lock."""
-        self._handing_over = False
-        if self._waiting:
+        """Give the thread, which is idle, what waits - once a turn of the loop brought nothing new.
+
+        A lone request is handed over at once. Under load every commit and every wake-up of the
+        other thread is shared by what the loop had to do anyway, for at most ``_GATHER_S``.
+        """
+        waiting = len(self._waiting)
+        if self._gathered < waiting < _GATHER_ENTRIES and monotonic() < self._gather_until_s:
+            self._gathered = waiting
+            self._loop.call_soon(self._hand_over)
+            return
+        self._gathering = False
+        if waiting:
             self._writing = True
             self._queue.put(self._waiting)
             self._waiting = []
@@ -208,7 +227,6 @@ class Ledger:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        if self._waiting and not self._handing_over:
+        if self._waiting and not self._gathering:
             # After those who were just woken: what they have to say goes along.
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over)
+            self._gather()

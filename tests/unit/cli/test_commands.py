@@ -224,7 +224,7 @@ def test_a_key_is_revoked_by_name_or_by_id(run: Run) -> None:
         (("--scope", "ai:cat"), 1, "unknown scope 'ai:cat'"),
         (("--environment", "prod"), 1, "must be live or test"),
         (("--user", "bob"), 1, 'There is no user "bob"'),
-        (("--org", "other"), 2, "Invalid value for --user: say which"),
+        (("--org", "other"), 1, 'There is no org "other" in the database. The orgs are: demo.'),
         (("--org", "other", "--user", "x"), 1, 'There is no org "other"'),
     ],
 )

@@ -6,12 +6,21 @@ numbers: such a count is replaced by an estimate of four characters per token, a
 labelled so. Four is the rule of thumb Anthropic itself gives for English text.
 """
 
+import re
+
 import msgspec
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import MAX_PLAUSIBLE_TOKENS, Usage, UsageSource
 
 CHARS_PER_TOKEN = 4
+
+# An escape of half a surrogate pair (group 1), told from whole pairs and from other escapes.
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 
 
 class Counts(msgspec.Struct):
@@ -73,8 +82,11 @@ def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
     """
     try:
         answer = _ANSWER.decode(body)
-    except UNREADABLE as error:
-        raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE) from error
+    except UNREADABLE:
+        try:
+            answer = _ANSWER.decode(_HALF_PAIR.sub(_paired, body))
+        except UNREADABLE as error:
+            raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE) from error
     counts = read_counts(answer.usage) or Counts()
     cache_read, cache_write = counts.cache_read_input_tokens, counts.cache_creation_input_tokens
     input_tokens = plausible(counts.input_tokens)
@@ -93,6 +105,12 @@ def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
         min(thinking_tokens(counts.output_tokens_details), output_tokens),
         source,
     )
+
+
+def _paired(escape: re.Match[bytes]) -> bytes:
+    """Half a surrogate pair is JSON by its grammar (RFC 8259, 8.2), but msgspec takes none: a text
+    cut inside an emoji is still an answer, and is read with U+FFFD in that place."""
+    return b"\\ufffd" if escape[1] else escape[0]
 
 
 def believable(count: object) -> bool:
