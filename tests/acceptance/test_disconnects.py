@@ -119,6 +119,27 @@ def test_leaving_inside_a_stream_stops_the_provider(
     assert row["first_byte_us"] is not None
 
 
+def test_the_last_count_of_a_stream_that_was_left_is_kept(gateway: Gateway, upstream: FaultyUpstream) -> None:
+    rows_before = len(gateway.rows())
+    events = wire.stream_events(3, "m", stop=False)
+
+    async def counted(exchange: Exchange) -> None:
+        await begin_stream(exchange)
+        await chunk(exchange, b"".join(events))
+        await exchange.hang()
+
+    upstream.enqueue(counted)
+    with Caller(gateway) as caller:
+        caller.send(message("m", stream=True))
+        answer = Answer()
+        for _ in caller.pieces(answer):
+            if len(answer.body) == len(b"".join(events)):
+                break
+    row = cancelled_row(gateway, rows_before)
+    assert (row["input_tokens"], row["output_tokens"]) == (12, 7)
+    assert row["cost_nusd"] == 12 * 3_000 + 7 * 15_000
+
+
 @leaving
 def test_leaving_while_the_provider_pours_stops_it(
     gateway: Gateway, upstream: FaultyUpstream, leave: Leave

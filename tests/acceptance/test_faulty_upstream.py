@@ -120,7 +120,7 @@ GOOD_STREAMED = (
     ("close_after_answer", 4),
     ("gzip_answer", 4),
     ("slow_first_byte", 4),
-    ("ok_stream:6:60", 6),
+    ("ok_stream:6:150", 6),
 )
 STREAM_FAULTS = ("stream_without_stop", "stream_stalls", "stream_error_event", "stream_garbage_event")
 
@@ -540,6 +540,34 @@ def test_a_token_count_that_fails_is_answered_like_a_message(gateway: Gateway) -
             "ending": "failed",
             "cost_nusd": 0,
         }
+
+
+def test_a_token_count_is_plain_whatever_the_body_asks_for(gateway: Gateway) -> None:
+    answer = ask(gateway, message("m", stream=True), path="/v1/messages/count_tokens")
+    assert (answer.status, answer.body) == (200, b'{"input_tokens":12}')
+    row = settled_row(gateway, answer.request_id)
+    assert facts(row, "ending", "stream") == {"ending": "completed", "stream": False}
+
+
+def test_no_exchange_lasts_longer_than_the_limit_of_all(upstream: FaultyUpstream) -> None:
+    toml = ORG + provider(upstream.base_url, "fault-ok_stream:100:100", "fault-slow_drip:20")
+    with Gateway(toml, server="request_timeout_s = 1\n") as gateway:
+        answer = send(gateway, "ok_stream:100:100", stream=True)
+        assert answer.status == 200
+        sentence = "upstream did not answer in time"
+        assert answer.events[-1] == (
+            "error",
+            {"type": "error", "error": {"type": "timeout_error", "message": sentence}},
+        )
+        row = settled_row(gateway, answer.request_id)
+        assert facts(row, "ending", "failure_kind") == {
+            "ending": "failed",
+            "failure_kind": "upstream_timeout",
+        }
+        assert 900_000 < row["total_us"] < 2_500_000
+        # The same for a plain answer that drips.
+        refused = Refused("", *_TIMEOUT, upstream_status=None)
+        check_refused(gateway, send(gateway, "slow_drip:20", stream=False), refused, stream=False)
 
 
 def test_every_behaviour_of_the_device_is_used_by_some_test() -> None:

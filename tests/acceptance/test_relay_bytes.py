@@ -98,10 +98,15 @@ def relay_in_parallel(gateway: Gateway, upstream: RecordingUpstream, seeds: rang
             done.result()
 
 
+@pytest.mark.timeout(240)
 def test_ten_thousand_random_exchanges_pass_byte_for_byte(
     gateway: Gateway, upstream: RecordingUpstream
 ) -> None:
+    rows_before = len(gateway.rows())
     relay_in_parallel(gateway, upstream, range(10_000))
+    rows = gateway.settled_rows(rows_before + 10_000)[rows_before:]
+    assert len(rows) == 10_000
+    assert {(row["ending"], row["status"], row["retries"]) for row in rows} == {("completed", 200, 0)}
 
 
 def test_the_random_requests_are_worth_sending() -> None:

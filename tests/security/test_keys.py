@@ -330,7 +330,7 @@ def test_the_third_request_of_three_a_minute_passes_and_the_fourth_does_not(
         retry_after_s = assert_limited(ask(scene.port, message("m"), key=key), 3, scope)
         # Until the first of the three is a minute old: rounded up, never down.
         exact_s = 60 - (time.monotonic() - started_s)
-        assert exact_s <= retry_after_s <= exact_s + 2
+        assert exact_s <= retry_after_s <= exact_s + 4
     assert len(scene.upstream.requests) == sent + 3
     if scope == "key":
         assert ask(scene.port, message("m"), key="secret-of-keyfree-0000").status == 200
@@ -414,7 +414,7 @@ def test_every_answer_to_a_valid_key_tells_the_limit(scene: Scene) -> None:
     assert answer.headers["anthropic-ratelimit-requests-limit"] == "1000"
 
 
-def test_a_stranger_learns_nothing_of_limits_and_consumes_none(scene: Scene) -> None:
+def test_a_stranger_learns_nothing_of_limits(scene: Scene) -> None:
     for _ in range(5):
         answer = ask(scene.port, message("m"), key="secret-of-key3-0001")
         assert answer.status == 401

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.terminal import ConfigOption, help_when_alone, note, say, table
+from triptych.cli.terminal import ConfigOption, help_when_alone, note, program, say, table
 from triptych.core.principal import SCOPES
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def create(
         if vault.first_start:
             apply_orgs(vault.database, vault.key_hasher, org_specs(settings))
         users = _users_by_org(vault.database)
-        slug = org or _only("--org", list(users), 'the configuration has no [[orgs]], and "apply" made none')
+        nobody = f'there are no orgs yet: describe them in [[orgs]], then "{program()} apply FILE"'
+        slug = org or _only("--org", list(users), nobody)
         _known(slug, users, settings)
         user_name = user or _only("--user", users[slug], f'the org "{slug}" has no users')
         issued = create_key(
@@ -152,7 +153,6 @@ def _users_by_org(database: "Database") -> dict[str, list[str]]:
 
 def _known(slug: str, known: Collection[str], settings: "Settings") -> None:
     """Raises StorageError for an org that the database does not have."""
-    from triptych.cli.terminal import program
     from triptych.storage.errors import StorageError
 
     if slug in known:

@@ -369,13 +369,11 @@ class ServerProtocol(asyncio.Protocol):
         reading = self._state is not State.IDLE
         self._state = State.CLOSING
         self._pipeline.clear()
-        if not reading:
-            self.transport.close()
-            return
-        # TLS cannot half-close; there the answer's content-length tells the client that it is whole.
-        if self.transport.can_write_eof():
+        if reading and self.transport.can_write_eof():
             self.transport.write_eof()
-        self.deadline_s = self._loop.time() + LINGER_S
+            self.deadline_s = self._loop.time() + LINGER_S
+        else:  # TLS says goodbye in its own way, and reads on until the other side has done so
+            self.transport.close()
 
     def expire(self) -> None:
         """Called by the sweep once ``deadline_s`` has passed."""

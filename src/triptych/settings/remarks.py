@@ -52,11 +52,22 @@ def _not_yet(settings: Settings) -> Iterator[str]:
     if any(len(model.targets) > 1 for model in settings.models):
         yield "several targets are not built yet: a model is answered by its first one"
     defaults = Settings(source="")
-    for name in ("breaker", "retention"):
+    if settings.limits.unpriced != defaults.limits.unpriced:
+        yield '[limits] unpriced: only "flag" is built yet; a model without a price is served and flagged'
+    if settings.server.environments != defaults.server.environments:
+        yield "[server] environments is not built yet: live and test keys are accepted"
+    for name in ("breaker", "retention", "emotion"):
         if getattr(settings, name) != getattr(defaults, name):
             yield f"[{name}] is not built yet and has no effect"
     if settings.server.upstream_errors != defaults.server.upstream_errors:
         yield "[server] upstream_errors: only verbatim is built yet"
+    for org in settings.orgs:
+        levels = (org, *org.groups, *org.users, *org.keys)
+        if any(level.spend_cap_nusd is not None or level.credits is not None for level in levels):
+            yield f'org "{org.slug}": spend caps and credits are not built yet; its requests answer 503'
+        scanned = any(level.phi_mode is not None for level in levels)
+        if org.compliance == "hipaa" or org.dlp_filters or scanned:
+            yield f'org "{org.slug}": the PHI/DLP guard is not built yet; requests that need it answer 503'
 
 
 def _levels(settings: Settings) -> Iterator[Allowances]:

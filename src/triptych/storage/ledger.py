@@ -50,6 +50,7 @@ class Ledger:
         self._queue: SimpleQueue[list[Entry]] = SimpleQueue()
         self._waiting: list[Entry] = []
         self._writing = False
+        self._running = 0
         self._gathering = False
         self._gathered = 0
         self._gather_until_s = 0.0
@@ -99,6 +100,7 @@ class Ledger:
         must not go ahead then, but must still be ended, which writes its whole row.
         """
         future: asyncio.Future[None] = self._loop.create_future()
+        self._running += 1
         if self._closed is not None:
             future.set_exception(StorageError("The ledger is closed: no exchange can be recorded any more."))
         elif self._pending >= self._max_pending:
@@ -132,6 +134,7 @@ class Ledger:
             future.set_result(True)
         else:
             self._put((END, exchange_id, outcome, ended_us, future))
+        self._running -= 1
         return future
 
     def refuse(self, opened: Opened, outcome: Outcome, ended_us: int) -> None:
@@ -175,24 +178,29 @@ class Ledger:
             self._gather()
 
     def _gather(self) -> None:
+        if self._running <= 1:
+            # Nobody else is under way whose entries could come along.
+            self._hand_over()
+            return
         self._gathering = True
         self._gathered = 0
         self._gather_until_s = monotonic() + _GATHER_S
-        self._loop.call_soon(self._hand_over)
+        self._loop.call_soon(self._wait_for_more)
 
-    def _hand_over(self) -> None:
-        """Give the thread, which is idle, what waits - once a turn of the loop brought nothing new.
-
-        A lone request is handed over at once. Under load every commit and every wake-up of the
-        other thread is shared by what the loop had to do anyway, for at most ``_GATHER_S``.
-        """
+    def _wait_for_more(self) -> None:
+        """Hand over once a turn of the loop brought nothing new: under load every commit, and every
+        wake-up of the other thread, is shared by what came up within ``_GATHER_S``."""
         waiting = len(self._waiting)
         if self._gathered < waiting < _GATHER_ENTRIES and monotonic() < self._gather_until_s:
             self._gathered = waiting
-            self._loop.call_soon(self._hand_over)
-            return
+            self._loop.call_soon(self._wait_for_more)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the thread, which is idle, all that waits."""
         self._gathering = False
-        if waiting:
+        if self._waiting:
             self._writing = True
             self._queue.put(self._waiting)
             self._waiting = []

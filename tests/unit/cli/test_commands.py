@@ -14,6 +14,7 @@ import pytest
 
 from triptych import __version__
 from triptych.cli import main
+from triptych.cli.terminal import program
 
 KEY = re.compile(r"trp_(live|test)_[0-9A-HJKMNP-TV-Z]{32}")
 
@@ -235,6 +236,47 @@ def test_a_key_that_cannot_be_made_is_refused_in_one_line(
     assert (got, out) == (code, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_an_org_that_was_not_applied_yet_is_told_what_to_do(run: Run) -> None:
+    configure(ACME)
+    run("apply", "t.toml")
+    configure(ACME + '[[orgs]]\nslug = "late"\n')
+    code, out, err = run("keys", "create", "--config", "t.toml", "--org", "late")
+    assert (code, out) == (1, "")
+    assert "It stands in t.toml, which was not applied" in err
+    assert err.endswith("triptych apply t.toml\n")
+
+
+def test_listing_the_keys_of_an_unknown_org_is_an_error_and_not_an_empty_list(run: Run) -> None:
+    configure(ACME)
+    run("apply", "t.toml")
+    code, out, err = run("keys", "list", "--config", "t.toml", "--org", "amce")
+    assert (code, out) == (1, "")
+    assert 'There is no org "amce" in the database. The orgs are: acme.' in err
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [
+        (".venv/bin/triptych", ".venv/bin/triptych"),
+        ("/x/triptych/__main__.py", "python -m triptych"),
+        ("/x/pytest", "triptych"),
+    ],
+)
+def test_commands_to_copy_name_the_program_as_it_was_called(
+    monkeypatch: pytest.MonkeyPatch, called: str, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program() == shown
+
+
+def test_an_address_in_use_is_told_with_its_port(run: Run, listening: int) -> None:
+    configure(ACME)
+    code, _, err = run("serve", "--config", "t.toml", "--port", str(listening))
+    assert code == 1
+    assert err.startswith(f"triptych: error: 127.0.0.1 port {listening} is in use already; stop what")
 
 
 def test_listing_keys_makes_no_database(run: Run) -> None:

@@ -367,6 +367,11 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(tmp_path: Path) -> 
         ),
         ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
         ('[server]\nupstream_errors = "render"\n', "only verbatim is built yet"),
+        ('[limits]\nunpriced = "refuse"\n', "served and flagged"),
+        ('[server]\nenvironments = ["live"]\n', "live and test keys are accepted"),
+        ("[emotion]\nstore_text = true\n", "[emotion] is not built yet"),
+        ('[[orgs]]\nslug = "o"\n[[orgs.users]]\nname = "u"\ncredits = 1\n', "its requests answer 503"),
+        ('[[orgs]]\nslug = "o"\ncompliance = "hipaa"\n', "guard is not built yet"),
     ],
 )
 def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:

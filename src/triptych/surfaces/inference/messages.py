@@ -3,6 +3,8 @@
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from triptych.core.call import Headers
 from triptych.core.clock import now_us, rfc3339
 from triptych.core.exchange import Exchange
@@ -103,6 +105,11 @@ class CountTokens(CreateMessage):
 
     path = "/v1/messages/count_tokens"
     counting = True
+
+    def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
+        """A count is never streamed, whatever the body says of ``stream``."""
+        parsed = super().parse(exchange)
+        return msgspec.structs.replace(parsed, stream=False) if parsed.stream else parsed
 
     def read_answer(self, body: bytes, request_bytes: int) -> Usage:
         messages_wire.read_answer(body)
