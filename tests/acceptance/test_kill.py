@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.devices.gateway import ORG, Gateway, provider
 from tests.devices.judge import judge
-from tests.devices.load import MODEL, STOP, Load, Order, OrderedUpstream, Seen
+from tests.devices.load import MODEL, STOP, Caller, Load, Order, OrderedUpstream, Seen
 from triptych.storage.secrets import KeyHasher, derive_key
 
 # The end row is handed in, and what waits for it goes out at once; the commit comes a moment later.
@@ -192,47 +193,69 @@ def test_the_judge_tells_every_kind_of_mistake() -> None:
 
 
 @pytest.mark.postgres
-def test_on_postgresql_another_node_settles_what_a_killed_node_left_open(
+def test_on_postgresql_another_node_settles_what_a_killed_or_frozen_node_left_open(
     tmp_path: Path, postgresql: tuple[str, Any]
 ) -> None:
-    """Within the dead node's lease (10 s) and the next look for orphans (5 s)."""
+    """Within the lost node's lease (10 s) and the next look for orphans (5 s). The frozen node comes
+    back and is too late: its caller must not see finished what the ledger calls interrupted."""
     url, connection = postgresql
     master = os.urandom(32)
-    with OrderedUpstream() as upstream:
+    with OrderedUpstream() as upstream, ExitStack() as running:
         toml = (
             f'[secrets]\nmaster_key = "{master.hex()}"\n[ledger]\ndurability = "process"\n'
             f"{ORG}{provider(upstream.base_url, MODEL)}"
         )
-        (tmp_path / "a").mkdir()
-        (tmp_path / "b").mkdir()
-        with Gateway(toml, folder=tmp_path / "b", storage_url=url) as other:
-            killed = Gateway(toml, folder=tmp_path / "a", storage_url=url).start()
-            rounds = Rounds(tmp_path, upstream)
-            load, beside = Load(killed.port, "killed"), Load(other.port, "beside", callers=3)
 
-            async def both() -> None:
-                running = asyncio.ensure_future(beside.run())
-                await rounds._load_and_kill(killed, load)
-                beside.stop()
-                async with asyncio.timeout(10):
-                    await running
+        def node(name: str) -> Gateway:
+            (tmp_path / name).mkdir()
+            return Gateway(toml, folder=tmp_path / name, storage_url=url)
 
-            asyncio.run(both())
-            killed_s = time.monotonic()
-            open_rows = "SELECT count(*) FROM exchanges WHERE ended_us IS NULL"
-            assert connection.execute(open_rows).fetchone()[0] > 0
-            while connection.execute(open_rows).fetchone()[0]:
-                assert time.monotonic() - killed_s < 20
+        other, frozen = running.enter_context(node("other")), running.enter_context(node("frozen"))
+        killed = node("killed").start()
+        assert frozen.process is not None
+        late = Order("late", stream=True, deltas=20, pause_ms=50, input_tokens=5, output_tokens=6)
+        load, beside = Load(killed.port, "killed"), Load(other.port, "beside", callers=3)
+        lost_s = time.monotonic()
+
+        async def lose_two_nodes() -> Seen:
+            work = asyncio.ensure_future(beside.run())
+            patient = Caller(frozen.port)
+            waiting = asyncio.ensure_future(patient.call(late))
+            while late not in upstream.orders():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # the stream has begun
+            frozen.process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
+            await Rounds(tmp_path, upstream)._load_and_kill(killed, load)
+            await asyncio.sleep(0.5)
+            beside.stop()
+            async with asyncio.timeout(30):
+                await work
+                await asyncio.to_thread(until_settled)
+                frozen.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
+                seen = await waiting
+            patient.close()
+            return seen
+
+        def until_settled() -> None:
+            orphans = "SELECT count(*) FROM exchanges WHERE ended_us IS NULL"
+            assert connection.execute(orphans).fetchone()[0] > 1
+            while connection.execute(orphans).fetchone()[0]:
+                assert time.monotonic() - lost_s < 22
                 time.sleep(0.2)
-            assert time.monotonic() - killed_s > 3  # a node that is only slow is not robbed
-            cursor = connection.execute("SELECT * FROM exchanges")
-            names = [column.name for column in cursor.description]
-            rows = [dict(zip(names, values, strict=True)) for values in cursor]
-            assert other.stop() == 0
-        verdict = judge(load.seen + beside.seen, upstream.orders(), rows, hash_of(master))
+            assert time.monotonic() - lost_s > 3  # a node that is only slow is not robbed
+
+        too_late = asyncio.run(lose_two_nodes())
+        assert b"event: error\n" in too_late.body
+        assert STOP not in too_late.body
+        assert other.stop() == frozen.stop() == 0
+        cursor = connection.execute("SELECT * FROM exchanges")
+        names = [column.name for column in cursor.description]
+        rows = [dict(zip(names, values, strict=True)) for values in cursor]
+        verdict = judge([*load.seen, *beside.seen, too_late], upstream.orders(), rows, hash_of(master))
         assert not verdict, str(verdict)
         assert all(call.finished or call.left for call in beside.seen)
-        assert any(row["ending"] == "interrupted" for row in rows)
+        of_late = [row for row in rows if row["id"] == too_late.request_id.removeprefix("req_").upper()]
+        assert [row["ending"] for row in of_late] == ["interrupted"]
 
 
 @pytest.fixture

@@ -55,8 +55,7 @@ def assert_unavailable(answer: Answer) -> None:
 def test_a_second_server_on_the_same_sqlite_file_is_refused_and_told_why(upstream: FaultyUpstream) -> None:
     with Gateway(ORG + provider(upstream.base_url, "m")) as gateway:
         second = subprocess.run(
-            [sys.executable, "-m", "triptych", "serve", "--config", str(gateway.config)]
-            + ["--port", str(free_port())],
+            [sys.executable, *f"-m triptych serve --config {gateway.config} --port {free_port()}".split()],
             cwd=gateway.folder,
             capture_output=True,
             text=True,

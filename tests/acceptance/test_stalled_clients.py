@@ -1,6 +1,7 @@
 """A thousand clients that send next to nothing must not be felt by the others, and must be gone in time."""
 
 import asyncio
+import contextlib
 import resource
 import time
 from collections.abc import Iterator
@@ -21,9 +22,7 @@ NEEDED_FILES = 3 * STALLED
 
 REQUEST_LINE = b"POST /v1/messages HTTP/1.1\r\nhost: triptych\r\n"
 BODY_HEAD = REQUEST_LINE + b"x-api-key: %b\r\ncontent-length: 5000\r\n\r\n" % LIVE_KEY.encode()
-CHUNKED_HEAD = (
-    REQUEST_LINE + b"x-api-key: %b\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{" % LIVE_KEY.encode()
-)
+CHUNKED_HEAD = REQUEST_LINE + b"x-api-key: %b\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{" % LIVE_KEY.encode()
 # What each sends at once, and what it goes on dripping, a byte at a time.
 SILENT = (b"", b"")
 IN_HEAD = (REQUEST_LINE + b"x-slow: ", b"")
@@ -61,10 +60,8 @@ class Stalled:
         first, drip = self.kind
         writer.write(first)
         dripping = asyncio.ensure_future(self._drip(writer, drip)) if drip else None
-        try:
+        with contextlib.suppress(ConnectionResetError):
             self.answer = await reader.read()
-        except ConnectionResetError:
-            pass
         self.waited_s = time.monotonic() - started_s
         if dripping is not None:
             dripping.cancel()
@@ -103,7 +100,7 @@ async def stall_all(port: int) -> tuple[list[Stalled], list[float]]:
     async with asyncio.timeout(45):
         await asyncio.gather(*(client.stall(port, connected) for client in stalled))
     over.set()
-    return stalled, sorted(sum(await asyncio.gather(*workers), start=[]))
+    return stalled, sorted(took_s for worker in workers for took_s in await worker)
 
 
 def open_files(pid: int) -> int:
@@ -117,7 +114,10 @@ def resident_bytes(pid: int) -> int:
 @pytest.mark.usefixtures("many_files")
 def test_a_thousand_stalled_clients_are_shown_out_and_nobody_else_notices() -> None:
     server = f"header_timeout_s = {HEADER_TIMEOUT_S}\nbody_timeout_s = {BODY_TIMEOUT_S}"
-    with FaultyUpstream() as upstream, Gateway(ORG + provider(upstream.base_url, "m"), server=server) as gateway:
+    with (
+        FaultyUpstream() as upstream,
+        Gateway(ORG + provider(upstream.base_url, "m"), server=server) as gateway,
+    ):
         assert gateway.process is not None
         pid = gateway.process.pid
         for _ in range(20):

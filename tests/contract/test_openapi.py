@@ -76,7 +76,10 @@ def test_the_document_is_whole(document: dict[str, Any]) -> None:
 
 REQUESTS: dict[str, tuple[tuple[str, ...], bytes]] = {
     "plain": ((LIVE,), message("mapped-model")),
-    "blocks": ((LIVE,), message("mapped-model", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}])),
+    "blocks": (
+        (LIVE,),
+        message("mapped-model", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]),
+    ),
     "streamed": ((LIVE,), message("mapped-model", stream=True)),
     "sandbox": ((TEST,), message("sandbox-tool")),
     "400": ((LIVE,), b"{}"),
@@ -91,11 +94,13 @@ REQUESTS: dict[str, tuple[tuple[str, ...], bytes]] = {
     "503": ((LIVE,), message("openai-model")),
     "504": ((LIVE,), message(fault_model("hang_before_head"))),
     "413": ((LIVE, "content-length: 52428801"), b""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_what_is_answered_fits_what_is_described(sides: TwoSides, document: dict[str, Any], name: str) -> None:
+def test_what_is_answered_fits_what_is_described(
+    sides: TwoSides, document: dict[str, Any], name: str
+) -> None:
     fields, body = REQUESTS[name]
     for target in ("/v1/messages", "/v1/messages/count_tokens"):
         if target.endswith("count_tokens") and name == "streamed":
@@ -106,7 +111,11 @@ def test_what_is_answered_fits_what_is_described(sides: TwoSides, document: dict
         if name.isdigit():
             assert answer.status == int(name)
         check(answer, operation["responses"][str(answer.status)], document)
-        fits = not faults(json.loads(body or b"{}"), operation["requestBody"]["content"]["application/json"]["schema"], document)
+        fits = not faults(
+            json.loads(body or b"{}"),
+            operation["requestBody"]["content"]["application/json"]["schema"],
+            document,
+        )
         assert fits or answer.status in (400, 401, 413, 415, 431)
 
 
@@ -126,7 +135,9 @@ def check(answer: Answer, response: dict[str, Any], document: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"])
-def test_the_open_operations_answer_as_described(sides: TwoSides, document: dict[str, Any], path: str) -> None:
+def test_the_open_operations_answer_as_described(
+    sides: TwoSides, document: dict[str, Any], path: str
+) -> None:
     operation = document["paths"][path]["get"]
     assert operation["security"] == []
     assert str(sides.ask(method="GET", target=path).status) in operation["responses"]

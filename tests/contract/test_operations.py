@@ -103,8 +103,21 @@ def test_a_request_id_of_the_client_is_not_taken_over(sides: TwoSides) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/models/x", "/nope", "/v1", "/v1/", "//v1/messages", "/V1/messages", "/v1/messagesx", "/v1/%6dodels/%2e%2e", "/" + "x" * 5000],
-)  # fmt: skip
+    [
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/models",
+        "/v1/models/x",
+        "/nope",
+        "/v1",
+        "/v1/",
+        "//v1/messages",
+        "/V1/messages",
+        "/v1/messagesx",
+        "/v1/%6dodels/%2e%2e",
+        "/" + "x" * 5000,
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_an_unknown_path_is_answered_before_the_key_in_the_openai_envelope(
     sides: TwoSides, target: str, method: str

@@ -1,6 +1,7 @@
 """One request, said in exact bytes, and the answer as it came: for tests that must send what no
 decent HTTP client would."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -46,10 +47,9 @@ def ask(
 def say(port: int, raw: bytes, timeout_s: float = 10) -> Answer:
     """Send the bytes, and read until the answer's end or the connection's."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-        try:
+        # Refused before the end of it, the answer may be there all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(raw)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before the end of it; the answer may be there all the same
         return hear(connection)
 
 

@@ -181,7 +181,9 @@ class Scene:
             self.gateway.port,
             sent,
             method=method,
-            path=f"{path}?beta={plant('query', number)}".replace("NUMBER", f"{number:04d}"),
+            path=f"{path}{'&' if '?' in path else '?'}beta={plant('query', number)}".replace(
+                "NUMBER", f"{number:04d}"
+            ),
             key=None,
             fields=self.lines(number, key) + extra(number),
             timeout_s=20,
@@ -195,9 +197,7 @@ class Scene:
         self.own[number] = may_repeat
 
 
-EVERYTHING = frozenset(
-    b"system prompt toolinput toolresult text schema tool stop field value query".split()
-)
+EVERYTHING = frozenset(b"system prompt toolinput toolresult text schema tool stop field value query".split())
 """What goes to the provider, so that the provider's own words may repeat it to the same caller."""
 
 
@@ -221,6 +221,9 @@ def be_refused(scene: Scene) -> None:
         assert scene.call("m", key=plant("wrong")).status == 401
         assert scene.call("m", key=plant("wrong") + "k" * 600).status == 401
         assert scene.call("withheld").status == 403
+    # The name of a field that stands there twice is told to the one who wrote it.
+    twice = lambda number: b'{"%b":1,"%b":2,"model":"m"}' % ((plant("twice", number).encode(),) * 2)  # noqa: E731
+    assert scene.call("m", body=twice, may_repeat=frozenset({b"twice"})).status == 400
     broken: tuple[Callable[[int], bytes], ...] = (
         lambda number: b'{"model": "m", "' + plant("prompt", number).encode(),
         lambda number: plant("prompt", number).encode(),
@@ -232,7 +235,6 @@ def be_refused(scene: Scene) -> None:
         lambda number: scene.body(number, "m", max_tokens=plant("number", number)),
         lambda number: scene.body(number, "m", stream=plant("stream", number)),
         lambda number: scene.body(number, "m", messages=[{"role": "system", "content": plant("x", number)}]),
-        lambda number: b'{"%b":1,"%b":2,"model":"m"}' % ((plant("twice", number).encode(),) * 2),
         lambda number: b'{"model":"m","x":"\\ud800%b"}' % plant("lone", number).encode(),
         lambda number: b'{"model":"m","x":"\xff%b"}' % plant("utf", number).encode(),
         lambda number: b'{"model":"m","x":NaN,"y":"%b"}' % plant("nan", number).encode(),
@@ -259,14 +261,14 @@ def be_refused(scene: Scene) -> None:
 
 
 def speak_no_http(scene: Scene) -> None:
-    good = f"x-api-key: {GOOD_KEY}\r\n"
+    start = f"POST /v1/messages HTTP/1.1\r\nhost: a\r\nx-api-key: {GOOD_KEY}\r\n"
     for raw in (
-        f"POST /v1/messages HTTP/1.1\r\nhost: a\r\n{good}content-length: 2\r\ncontent-length: PLANT\r\n\r\n{{}}",
-        f"POST /v1/messages HTTP/1.1\r\nhost: a\r\n{good}transfer-encoding: PLANT\r\n\r\n",
-        f"POST /v1/messages HTTP/1.1\r\nhost: a\r\n{good}x-a: b\x00PLANT\r\n\r\n",
-        f"PLANT /v1/messages HTTP/1.1\r\nhost: a\r\n{good}\r\n",
-        f"POST /v1/messages HTTP/1.1\r\n{good}x: PLANT\r\n\r\n",
-        f"POST /v1/messages HTTP/1.1\r\nhost: a\r\n{good}content-length: 99999999\r\n\r\nPLANT",
+        f"{start}content-length: 2\r\ncontent-length: PLANT\r\n\r\n{{}}",
+        f"{start}transfer-encoding: PLANT\r\n\r\n",
+        f"{start}x-a: b\x00PLANT\r\n\r\n",
+        start.replace("POST", "PLANT") + "\r\n",
+        start.replace("host: a", "x: PLANT") + "\r\n",
+        f"{start}content-length: 99999999\r\n\r\nPLANT",
         "PLANT\r\n\r\n",
     ):
         number = next(scene.numbers)
@@ -308,24 +310,18 @@ def crash(scene: Scene) -> None:
         may_repeat=EVERYTHING,
     )
     assert b"event: error" in broken.body if broken.status == 200 else broken.status == 500
-    number = next(scene.numbers)
-    try:
-        path = f"/v1/messages?crash-in-settlement={plant('query', number)}"
-        answer = ask(
-            scene.gateway.port,
-            scene.body(number, "m"),
-            path=path,
-            key=None,
-            fields=scene.lines(number, GOOD_KEY),
-        )
-        scene.note(number, answer)
-    except (EOFError, ConnectionResetError):
-        pass  # nobody could be answered; what counts is what is left behind
+    # The words for the refusal cannot be found either: then it is a bare 500.
+    wordless = scene.call("m", path="/v1/messages?crash-in-settlement=1")
+    assert (wordless.status, wordless.body) == (500, b"")
 
 
 def leave_and_stall(scene: Scene) -> None:
     """Clients that go away inside a stream, before it, and inside their own request."""
-    for stream, model, part in ((True, PARROT, 1.0), (False, "fault-hang_before_head", 1.0), (True, "m", 0.5)):
+    for stream, model, part in (
+        (True, PARROT, 1.0),
+        (False, "fault-hang_before_head", 1.0),
+        (True, "m", 0.5),
+    ):
         number = next(scene.numbers)
         body = scene.body(number, model, stream=stream)
         head = [b"POST /v1/messages HTTP/1.1", b"host: a", b"content-length: %d" % len(body)]
@@ -345,7 +341,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         served = ("m", "withheld", PARROT, SCOLD, LEAK, *(f"fault-{fault}" for fault in FAULTS))
         granted = json.dumps([model for model in (*served, "gone") if model != "withheld"])
         keys = "".join(
-            f'  [[orgs.keys]]\n  name = "{name}"\n  user = "ana"\n  secret = "{key}"\n  environment = "{where}"\n'
+            f'  [[orgs.keys]]\n  name = "{name}"\n  user = "ana"\n'
+            f'  secret = "{key}"\n  environment = "{where}"\n'
             for name, key, where in (
                 ("good", GOOD_KEY, "live"),
                 ("test", TEST_KEY, "test"),
@@ -377,7 +374,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             for command in (("check",), ("keys", "list"), ("models", "list"), ("doctor",)):
                 command_line(scene, *command, *config, code=None)
             yield scene
-            open("/tmp/canary.log","w").write(gateway.log)
 
 
 def command_line(scene: Scene, *arguments: str, code: int | None = 0) -> None:
@@ -455,9 +451,11 @@ def test_the_ledger_holds_nothing_that_a_client_said(scene: Scene) -> None:
     for table in tables:
         for row in connection.execute(f"SELECT * FROM {table}"):
             assert_clean(table, repr(row).encode())
-    (rows,) = connection.execute("SELECT count(*) FROM exchanges").fetchone()
+    rows, open_rows = connection.execute("SELECT count(*), sum(ended_us IS NULL) FROM exchanges").fetchone()
     connection.close()
     assert rows > 200
+    # None of the crashes left a row behind without its end.
+    assert open_rows == 0
 
 
 def test_after_kill_restart_and_drain_no_file_and_no_log_line_holds_a_secret(scene: Scene) -> None:

@@ -19,7 +19,6 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
 # What a smuggler would like to be taken for a request of its own.
 INNER = b"GET /smuggled HTTP/1.1\r\nhost: gateway\r\n\r\n"
-NOT_HTTP = b'{"type":"error","error":{"type":"invalid_request_error","message":"The request is not valid HTTP/1.1."},"request_id":"req_X"}'
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,9 @@ def sides() -> Iterator[TwoSides]:
         yield both
 
 
-def exchange(sides: TwoSides, *pieces: bytes, gap_s: float = 0.0, method: str = "POST") -> tuple[Answer, bytes]:
+def exchange(
+    sides: TwoSides, *pieces: bytes, gap_s: float = 0.0, method: str = "POST"
+) -> tuple[Answer, bytes]:
     """The first answer to these bytes, and everything after it up to the end of the connection."""
     with RawClient(sides.port, timeout_s=5.0) as client:
         client.send(*pieces, gap_s=gap_s)
@@ -96,7 +97,9 @@ SMUGGLING = {
 
 
 @pytest.mark.parametrize("data", SMUGGLING.values(), ids=SMUGGLING)
-def test_a_request_that_could_be_read_two_ways_is_refused_and_nothing_follows_it(sides: TwoSides, data: bytes) -> None:
+def test_a_request_that_could_be_read_two_ways_is_refused_and_nothing_follows_it(
+    sides: TwoSides, data: bytes
+) -> None:
     before = len(sides.upstream.requests)
     answer, rest = exchange(sides, data + INNER)
     assert (answer.status, answer.header("connection")) == (400, "close")
@@ -159,9 +162,15 @@ def test_the_body_of_a_refused_request_is_not_taken_for_the_next_one(sides: TwoS
 
 ACCEPTED = {
     "in chunks": HEAD + CHUNKED + b"\r\n" + CHUNKS,
-    "in chunks of one byte": HEAD + CHUNKED + b"\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n",
+    "in chunks of one byte": HEAD
+    + CHUNKED
+    + b"\r\n"
+    + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD)
+    + b"0\r\n\r\n",
     "in chunks with leading zeros": HEAD + CHUNKED + b"\r\n%020x\r\n%b\r\n000\r\n\r\n" % (len(GOOD), GOOD),
-    "in chunks with extensions": HEAD + CHUNKED + b'\r\n%x;a=b;c="d;e"\r\n%b\r\n0;last\r\n\r\n' % (len(GOOD), GOOD),
+    "in chunks with extensions": HEAD
+    + CHUNKED
+    + b'\r\n%x;a=b;c="d;e"\r\n%b\r\n0;last\r\n\r\n' % (len(GOOD), GOOD),
     "chunked in capitals": HEAD + b"Transfer-Encoding: CHUNKED\r\n\r\n" + CHUNKS,
     "chunked between white space": HEAD + b"transfer-encoding:   chunked  \r\n\r\n" + CHUNKS,
     "a length between white space": HEAD + b"content-length: \t%d \t\r\n\r\n" % len(GOOD) + GOOD,
@@ -175,10 +184,16 @@ ACCEPTED = {
     "HTTP/1.0 without a host": b"POST /v1/messages HTTP/1.0\r\n" + KEY + SIZED + b"\r\n" + GOOD,
     "an upgrade to h2c": HEAD
     + b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
-    + SIZED + b"\r\n" + GOOD,
-    "an upgrade to h2c in chunks": HEAD + b"connection: upgrade\r\nupgrade: h2c\r\n" + CHUNKED + b"\r\n" + CHUNKS,
+    + SIZED
+    + b"\r\n"
+    + GOOD,
+    "an upgrade to h2c in chunks": HEAD
+    + b"connection: upgrade\r\nupgrade: h2c\r\n"
+    + CHUNKED
+    + b"\r\n"
+    + CHUNKS,
     "an expectation nobody knows": HEAD + b"expect: 200-maybe\r\n" + SIZED + b"\r\n" + GOOD,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
@@ -225,7 +240,9 @@ def test_a_fault_behind_a_good_request_does_not_spoil_its_answer(sides: TwoSides
 
 
 def test_nothing_is_answered_after_connection_close(sides: TwoSides) -> None:
-    answer, rest = exchange(sides, request("GET", "/healthz", "connection: close") + request("GET", "/healthz"))
+    answer, rest = exchange(
+        sides, request("GET", "/healthz", "connection: close") + request("GET", "/healthz")
+    )
     assert (answer.status, answer.header("connection"), rest) == (200, "close", b"")
 
 
@@ -273,7 +290,9 @@ def test_trailers_change_nothing(sides: TwoSides) -> None:
     [(b"0\r\n", b"x-trailer: 1\r\n"), (b"0\r\nx-trailer: ", b"a"), (b"5;ext=", b"a")],
     ids=["many trailers", "a trailer without end", "an extension without end"],
 )
-def test_a_flood_in_the_framing_of_a_body_is_cut_off(sides: TwoSides, key: bytes, start: bytes, more: bytes) -> None:
+def test_a_flood_in_the_framing_of_a_body_is_cut_off(
+    sides: TwoSides, key: bytes, start: bytes, more: bytes
+) -> None:
     piece = more * 1000
     with RawClient(sides.port) as client:
         client.send(b"POST /v1/messages HTTP/1.1\r\nhost: gateway\r\n" + key + CHUNKED + b"\r\n" + start)
@@ -304,7 +323,16 @@ def test_a_flood_in_the_framing_of_a_body_is_cut_off(sides: TwoSides, key: bytes
 
 @pytest.mark.parametrize("size", [60_000, 65_000])
 def test_headers_within_the_limit_pass_however_they_are_cut(sides: TwoSides, size: int) -> None:
-    head = HEAD + b"x-one: " + b"a" * (size // 2) + b"\r\nx-two: " + b"b" * (size // 2 - 200) + b"\r\n" + SIZED + b"\r\n"
+    head = (
+        HEAD
+        + b"x-one: "
+        + b"a" * (size // 2)
+        + b"\r\nx-two: "
+        + b"b" * (size // 2 - 200)
+        + b"\r\n"
+        + SIZED
+        + b"\r\n"
+    )
     third = len(head) // 3
     for pieces in ((head + GOOD,), (head[:third], head[third : 2 * third], head[2 * third :] + GOOD)):
         answer, _ = exchange(sides, *pieces, gap_s=0.02)
@@ -335,7 +363,12 @@ TRUST = {
     "another host": ("x-forwarded-host: admin", "x-forwarded-proto: https", "x-forwarded-prefix: /admin"),
     "another path": ("x-original-url: /healthz", "x-rewrite-url: /healthz", "x-forwarded-path: /healthz"),
     "another method": ("x-http-method-override: GET", "x-method-override: GET", "x-http-method: GET"),
-    "a user": ("x-forwarded-user: ana", "x-remote-user: ana", "remote-user: ana", "x-authenticated-user: ana"),
+    "a user": (
+        "x-forwarded-user: ana",
+        "x-remote-user: ana",
+        "remote-user: ana",
+        "x-authenticated-user: ana",
+    ),
     "a client certificate": ("x-ssl-client-verify: SUCCESS", "x-forwarded-client-cert: Subject=ana"),
     "an org of ours": ("x-triptych-org: acme", "x-org-id: acme", "x-triptych-environment: live"),
 }

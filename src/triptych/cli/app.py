@@ -51,9 +51,7 @@ def _serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any.", show_default=False)] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (1).", show_default=False)
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes (1).", show_default=False)] = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Without a file: SQLite here, the sandbox and a demo org."""
     from triptych.cli.serve import serve

@@ -1,6 +1,6 @@
-"""What an apply changed, told by comparing the directory before and after."""
+"""What an apply changed, told by comparing the directory before and after; and what it leaves alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -62,6 +62,30 @@ def differences(before: Directory, after: Directory) -> Iterator[str]:
             changed = [key for key in sorted(new) if key not in _NOT_TOLD and old.get(key) != new[key]]
             if changed:
                 yield f"~ {title}: {', '.join(changed)}"
+
+
+def left_over(database: "Database", slugs: Collection[str]) -> Iterator[str]:
+    """One sentence per org that a file once brought, that is not among ``slugs`` any more, and whose
+    keys still work: applying a file takes back what left an org, but no whole org."""
+    from sqlalchemy import select
+
+    from triptych.storage.tables import ORIGIN_FILE, api_keys, orgs
+
+    query = (
+        select(orgs.c.slug)
+        .distinct()
+        .join(api_keys, api_keys.c.org_id == orgs.c.id)
+        .where(orgs.c.origin == ORIGIN_FILE, orgs.c.removed_us.is_(None), api_keys.c.revoked_us.is_(None))
+        .order_by(orgs.c.slug)
+    )
+    with database.read() as connection:
+        found = connection.execute(query).scalars().all()
+    for slug in found:
+        if slug not in slugs:
+            yield (
+                f'org "{slug}" is in the database but not in this configuration, and its keys still work; '
+                f'"triptych keys list --org {slug}" shows them, "keys revoke" takes one back'
+            )
 
 
 def _is_gone(row: Mapping[str, object]) -> bool:

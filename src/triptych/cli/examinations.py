@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import inspect, select
 
+from triptych.cli.directory_changes import left_over
 from triptych.settings import Settings, remarks
 from triptych.storage import schema
 from triptych.storage.database import Database, open_database
@@ -56,6 +57,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     try:
         yield from _revision(opened)
         yield from _master_key(settings, opened)
+        yield from _orgs(settings, opened)
     except StorageError as error:
         yield Finding(WRONG, "database", str(error))
     finally:
@@ -91,6 +93,14 @@ def _master_key(settings: Settings, opened: Database) -> Iterator[Finding]:
         yield Finding(WRONG, "master key", str(error))
     else:
         yield Finding(OK, "master key", "the one the database was made with")
+
+
+def _orgs(settings: Settings, opened: Database) -> Iterator[Finding]:
+    with opened.read() as connection:
+        current = schema.current_revision(connection) == schema.HEAD
+    if current:
+        for sentence in left_over(opened, {org.slug for org in settings.orgs}):
+            yield Finding(LOOK, "orgs", sentence)
 
 
 def key_file(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from triptych.cli.directory_changes import left_over
 from triptych.cli.terminal import program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.vault import Vault, open_vault
@@ -25,6 +26,8 @@ def serve(
     for remark in remarks(settings):
         warn(remark)
     vault = open_vault(settings, serving=True)
+    for sentence in left_over(vault.database, {org.slug for org in settings.orgs}):
+        warn(sentence)
 
     def announce(node: Running) -> None:
         address = f"{'https' if settings.server.tls_cert else 'http'}://{_shown_host(settings)}:{node.port}"

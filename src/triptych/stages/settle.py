@@ -66,7 +66,16 @@ class Settlement:
     ``settlement.last_piece`` (the end of a stream that was started).
     """
 
-    __slots__ = ("_dialect", "_exchange", "_ledger", "_reply", "_report", "answer", "last_piece")
+    __slots__ = (
+        "_dialect",
+        "_exchange",
+        "_ledger",
+        "_reply",
+        "_report",
+        "_speechless",
+        "answer",
+        "last_piece",
+    )
 
     def __init__(
         self,
@@ -83,6 +92,8 @@ class Settlement:
         self._report = report
         self.answer: Response | None = None
         self.last_piece = b""
+        self._speechless = False
+        """Whether a stream must be cut, because even its error frame could not be written."""
 
     async def __aenter__(self) -> "Settlement":
         return self
@@ -106,7 +117,9 @@ class Settlement:
         recorded = self._record(bytes_out=reply.bytes_out + pending)
         if recorded is not None:
             cancelled = await self._durable(recorded) or cancelled
-        if self.answer is not None and not reply.started:
+        if self._speechless:
+            reply.abort()
+        elif self.answer is not None and not reply.started:
             reply.respond(self.answer)
         else:
             reply.finish(self.last_piece)
@@ -120,12 +133,14 @@ class Settlement:
         stopping = False
         try:
             try:
-                await _uncancelled(recorded)
+                written = await _uncancelled(recorded)
             except asyncio.CancelledError:
                 if self._reply.disconnected:
                     raise
                 stopping = True
-                await recorded
+                written = await recorded
+            if not written:
+                raise RuntimeError("another node took this one for dead, and settled it as interrupted")
         except Exception as lost:  # noqa: BLE001 - whatever the ledger raises means: not recorded
             # The row stays open and is settled as interrupted; the client must not see a finished
             # answer that no row vouches for.
@@ -138,26 +153,35 @@ class Settlement:
         exchange = self._exchange
         exchange.failure_kind = failure.kind
         exchange.ending = Ending.REFUSED if failure.blame in _REFUSING else Ending.FAILED
-        if self._reply.started:
-            self.last_piece = self._dialect.stream_error(exchange, failure)
-        else:
-            self.answer = self._dialect.refusal(exchange, failure)
-            exchange.status = self.answer.status
+        try:
+            if self._reply.started:
+                self.last_piece = self._dialect.stream_error(exchange, failure)
+            else:
+                self.answer = self._dialect.refusal(exchange, failure)
+                exchange.status = self.answer.status
+        except Exception as broken:  # noqa: BLE001 - a bug in the wording must not cost the row
+            _unexpected(exchange, broken)
+            self._speechless = self._reply.started
+            if not self._speechless:
+                self.answer = _WORDLESS
+                exchange.status = _WORDLESS.status
 
     def _record(self, bytes_out: int) -> asyncio.Future[bool] | None:
         """Hand the outcome to the ledger. A refusal before the start row is queued, not awaited."""
         exchange = self._exchange
         outcome = exchange.end_row(monotonic(), bytes_out)
-        self._report(exchange, outcome)
+        recorded: asyncio.Future[bool] | None = None
         if exchange.opened:
             recorded = self._ledger.end(exchange.id, outcome, now_us())
-            if exchange.recordable:
-                return recorded
-            # The ledger goes on trying; its verdict comes too late for this answer.
-            recorded.add_done_callback(_ignore)
-            return None
-        self._ledger.refuse(exchange.start_row(), outcome, now_us())
-        return None
+            if not exchange.recordable:
+                # The ledger goes on trying; its verdict comes too late for this answer.
+                recorded.add_done_callback(_ignore)
+                recorded = None
+        else:
+            self._ledger.refuse(exchange.start_row(), outcome, now_us())
+        # The row first: metrics may be wrong by one, the ledger may not.
+        self._report(exchange, outcome)
+        return recorded
 
 
 def _uncancelled(recorded: asyncio.Future[bool]) -> asyncio.Future[bool]:
@@ -172,7 +196,7 @@ def _uncancelled(recorded: asyncio.Future[bool]) -> asyncio.Future[bool]:
         if error is not None:
             waiter.set_exception(error)
         else:
-            waiter.set_result(True)
+            waiter.set_result(done.result())
 
     recorded.add_done_callback(follow)
     return waiter
@@ -184,6 +208,7 @@ def _ignore(recorded: asyncio.Future[bool]) -> None:
 
 
 _REFUSING = (Blame.CLIENT, Blame.POLICY)
+_WORDLESS = Response(500, (), b"")
 
 
 def _unexpected(exchange: Exchange, error: BaseException) -> Failure:

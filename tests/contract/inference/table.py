@@ -79,9 +79,7 @@ CONTRACT: Mapping[K, Promise] = {
     K.UPSTREAM_EMPTY_BODY: _upstream("upstream_empty_body", "upstream_empty_body"),
     K.UPSTREAM_UNREACHABLE: _upstream("api_error", "upstream_unreachable"),
     K.UPSTREAM_INVALID_RESPONSE: _upstream("api_error", "upstream_invalid_response"),
-    K.SERVICE_UNAVAILABLE: Promise(
-        (503, "overloaded_error"), (503, "server_error", "service_unavailable")
-    ),
+    K.SERVICE_UNAVAILABLE: Promise((503, "overloaded_error"), (503, "server_error", "service_unavailable")),
     K.UPSTREAM_TIMEOUT: Promise((504, "timeout_error"), (504, "server_error", "upstream_timeout")),
 }
 """Kinds that the page gives a row. 401 and 413 have forms of their own and are tested apart; the

@@ -45,9 +45,23 @@ def test_bearer_and_x_api_key_are_equal_however_they_are_spelled(sides: TwoSides
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Bearer nobody", "Basic YTpi", f"Basic {LIVE_KEY}", LIVE_KEY, f"Token {LIVE_KEY}", f"Bearer{LIVE_KEY}", f"Bearer {LIVE_KEY} {LIVE_KEY}", f"Bearer\t{LIVE_KEY}"],
-)  # fmt: skip
-def test_authorization_alone_decides_even_beside_a_good_x_api_key(sides: TwoSides, authorization: str) -> None:
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer nobody",
+        "Basic YTpi",
+        f"Basic {LIVE_KEY}",
+        LIVE_KEY,
+        f"Token {LIVE_KEY}",
+        f"Bearer{LIVE_KEY}",
+        f"Bearer {LIVE_KEY} {LIVE_KEY}",
+        f"Bearer\t{LIVE_KEY}",
+    ],
+)
+def test_authorization_alone_decides_even_beside_a_good_x_api_key(
+    sides: TwoSides, authorization: str
+) -> None:
     for fields in (
         (f"authorization: {authorization}", GOOD),
         (GOOD, f"authorization: {authorization}"),
@@ -71,13 +85,15 @@ def test_a_good_bearer_is_enough_beside_a_bad_x_api_key(sides: TwoSides) -> None
         ((f"authorization: Bearer {LIVE_KEY}", GOOD, GOOD), "x-api-key"),
     ],
 )
-def test_the_same_credential_header_twice_is_a_400(sides: TwoSides, fields: tuple[str, ...], name: str) -> None:
+def test_the_same_credential_header_twice_is_a_400(
+    sides: TwoSides, fields: tuple[str, ...], name: str
+) -> None:
     answer = sides.ask(*fields)
     sentence = f"{name} was sent more than once."
     assert answer.status == 400
-    assert answer.normalised == UNAUTHORIZED.replace(b"authentication_error", b"invalid_request_error").replace(
-        b"Unauthorized", sentence.encode()
-    )
+    assert answer.normalised == UNAUTHORIZED.replace(
+        b"authentication_error", b"invalid_request_error"
+    ).replace(b"Unauthorized", sentence.encode())
 
 
 def test_the_clients_credentials_and_cookies_never_reach_the_provider(sides: TwoSides) -> None:

@@ -104,7 +104,9 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize(("body", "sentence"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_a_body_that_cannot_be_served_is_a_400_that_says_why(sides: TwoSides, body: bytes, sentence: str) -> None:
+def test_a_body_that_cannot_be_served_is_a_400_that_says_why(
+    sides: TwoSides, body: bytes, sentence: str
+) -> None:
     answer = sides.ask(LIVE, body=body)
     check(answer, 400, "invalid_request_error", sentence)
     kind = {"an": "model_not_found", "re": "model_retired", "sa": "model_not_found"}
@@ -114,7 +116,12 @@ def test_a_body_that_cannot_be_served_is_a_400_that_says_why(sides: TwoSides, bo
 
 
 FORBIDDEN = {
-    "a key without the scope": (SCOPELESS, "mapped-model", "insufficient_scope", "The API key lacks the scope 'ai:chat'."),
+    "a key without the scope": (
+        SCOPELESS,
+        "mapped-model",
+        "insufficient_scope",
+        "The API key lacks the scope 'ai:chat'.",
+    ),
     "a group without API access": (NO_ACCESS, "mapped-model", "api_key_access_denied", None),
     "a model the group does not grant": (
         NARROW,
@@ -132,8 +139,10 @@ FORBIDDEN = {
         UNSIGNED,
         "mapped-model",
         "baa_required",
-        "No active Business Associate Agreement on the org. Sign at Settings > Compliance "
-        "or with `triptych baa sign`.",
+        (
+            "No active Business Associate Agreement on the org. Sign at Settings > Compliance "
+            "or with `triptych baa sign`."
+        ),
     ),
 }
 
@@ -155,7 +164,9 @@ def test_a_group_that_grants_a_model_is_enough_for_it(sides: TwoSides) -> None:
 
 
 @pytest.mark.parametrize("key", [GUARDED, CAPPED])
-def test_a_policy_this_gateway_cannot_enforce_refuses_instead_of_failing_open(sides: TwoSides, key: str) -> None:
+def test_a_policy_this_gateway_cannot_enforce_refuses_instead_of_failing_open(
+    sides: TwoSides, key: str
+) -> None:
     before = len(sides.upstream.requests)
     answer = sides.ask(f"x-api-key: {key}")
     check(answer, 503, "overloaded_error", json.loads(answer.body)["error"]["message"])
@@ -181,7 +192,10 @@ def test_a_body_over_the_limit_is_refused_flat_and_before_the_key_is_looked_at(s
     with RawClient(sides.port) as client:
         client.send(head)
         answer = client.answer()
-    assert (answer.status, answer.body) == (413, b'{"message":"Request body too large. Maximum size is 50 MB."}')
+    assert (answer.status, answer.body) == (
+        413,
+        b'{"message":"Request body too large. Maximum size is 50 MB."}',
+    )
     assert answer.names - FRAMING == IDENTITY
     assert answer.header("connection") == "close"
 
@@ -203,7 +217,9 @@ def test_a_limited_key_is_told_when_to_come_back(sides: TwoSides) -> None:
     key = f"authorization: Bearer {LIMITED}"
     first, second, third = (sides.ask(key) for _ in range(3))
     assert [answer.status for answer in (first, second, third)] == [200, 200, 429]
-    assert [answer.header("anthropic-ratelimit-requests-limit") for answer in (first, second, third)] == ["2"] * 3
+    assert [answer.header("anthropic-ratelimit-requests-limit") for answer in (first, second, third)] == [
+        "2"
+    ] * 3
     remaining = [answer.header("anthropic-ratelimit-requests-remaining") for answer in (first, second, third)]
     assert remaining == ["1", "0", "0"]
     reset = third.header("anthropic-ratelimit-requests-reset")
@@ -274,11 +290,26 @@ def test_a_provider_kind_not_built_yet_is_a_503(sides: TwoSides) -> None:
 
 
 PASSED_ON = {
-    "400": ("error:400", 400, b'{"type":"error","error":{"type":"api_error","message":"Failed."}}', "application/json"),
-    "529": ("error:529", 529, b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded."}}', "application/json"),
-    "429": ("rate_limited:7", 429, b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}', "application/json"),
+    "400": (
+        "error:400",
+        400,
+        b'{"type":"error","error":{"type":"api_error","message":"Failed."}}',
+        "application/json",
+    ),
+    "529": (
+        "error:529",
+        529,
+        b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded."}}',
+        "application/json",
+    ),
+    "429": (
+        "rate_limited:7",
+        429,
+        b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}',
+        "application/json",
+    ),
     "HTML": ("html", 502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", "text/html"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("fault", "status", "body", "content_type"), PASSED_ON.values(), ids=PASSED_ON)
@@ -291,30 +322,48 @@ def test_a_providers_own_error_passes_verbatim(
     assert answer.header("x-upstream-request-id") == "req_fault"
     assert (answer.header("retry-after") == "7") == (fault == "rate_limited:7")
     assert "set-cookie" not in answer.names
-    check_row(sides, answer, "upstream_error", "failed", upstream_status=status, upstream_request_id="req_fault")
+    check_row(
+        sides, answer, "upstream_error", "failed", upstream_status=status, upstream_request_id="req_fault"
+    )
 
 
 def test_a_providers_error_event_passes_verbatim_and_ends_the_stream(sides: TwoSides) -> None:
     answer = sides.ask(LIVE, body=message(fault_model("stream_error_event"), stream=True))
-    event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    event = (
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    )
     assert answer.status == 200 and answer.body.endswith(event)
     assert b"message_stop" not in answer.body
     row = sides.row(answer)
-    assert row is not None and (row["status"], row["failure_kind"], row["ending"]) == (200, "upstream_stream_error", "failed")
+    assert row is not None and (row["status"], row["failure_kind"], row["ending"]) == (
+        200,
+        "upstream_stream_error",
+        "failed",
+    )
 
 
 def test_a_stream_that_breaks_ends_with_an_error_event_and_never_in_silence(sides: TwoSides) -> None:
     answer = sides.ask(LIVE, body=message(fault_model("stream_cut_at:400"), stream=True))
-    frame = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"upstream stream interrupted"}}\n\n'
+    error = b'{"type":"api_error","message":"upstream stream interrupted"}'
+    frame = b'event: error\ndata: {"type":"error","error":%b}\n\n' % error
     assert answer.status == 200 and answer.body.endswith(frame)
     assert b"message_stop" not in answer.body
     row = sides.row(answer)
-    assert row is not None and (row["status"], row["failure_kind"], row["ending"]) == (200, "upstream_interrupted", "failed")
+    assert row is not None and (row["status"], row["failure_kind"], row["ending"]) == (
+        200,
+        "upstream_interrupted",
+        "failed",
+    )
 
 
 def test_the_sandbox_makes_each_row_that_no_real_cause_can_make_yet(sides: TwoSides) -> None:
     rows = {
-        "credits_exhausted": (402, "billing_error", "The credits of this cycle are used up.", "x-should-retry"),
+        "credits_exhausted": (
+            402,
+            "billing_error",
+            "The credits of this cycle are used up.",
+            "x-should-retry",
+        ),
         "budget_exceeded": (402, "billing_error", "The spend cap is reached.", "x-should-retry"),
         "dlp_blocked": (400, "invalid_request_error", None),
         "feature_not_allowed": (403, "permission_error", None),
@@ -323,8 +372,8 @@ def test_the_sandbox_makes_each_row_that_no_real_cause_can_make_yet(sides: TwoSi
     }
     for kind, (status, type_, sentence, *headers) in rows.items():
         answer = sides.ask(TEST, body=message(f"sandbox-error-{kind}"))
-        sentence = sentence or json.loads(answer.body)["error"]["message"]
-        check(answer, status, type_, sentence, "x-triptych-environment", *headers)
+        expected = sentence or json.loads(answer.body)["error"]["message"]
+        check(answer, status, type_, expected, "x-triptych-environment", *headers)
         assert answer.header("x-should-retry") == ("false" if status == 402 else None)
 
 
@@ -347,14 +396,21 @@ def test_a_bug_of_ours_is_a_500_that_shows_no_internals_and_leaves_its_row() -> 
         (row,) = gateway.settled_rows(1)
         sentence = f"Internal error. Report it with the request id {answer.header('request-id')}."
         assert json.loads(answer.body)["error"] == {"type": "api_error", "message": sentence}
-        assert (answer.status, row["status"], row["failure_kind"], row["ending"]) == (500, 500, "internal_error", "failed")
+        assert (answer.status, row["status"], row["failure_kind"], row["ending"]) == (
+            500,
+            500,
+            "internal_error",
+            "failed",
+        )
         assert "canary-model" not in gateway.log and "text of a bug" not in gateway.log
         assert "RuntimeError" in gateway.log and str(answer.header("request-id")) in gateway.log
 
 
 def test_a_gateway_that_drains_refuses_new_requests_and_finishes_running_ones() -> None:
     with Gateway(server="drain_timeout_s = 10") as gateway, RawClient(gateway.port) as running:
-        body = message("sandbox-lorem", max_tokens=4000, stream=True, messages=[{"role": "user", "content": "60"}])
+        body = message(
+            "sandbox-lorem", max_tokens=4000, stream=True, messages=[{"role": "user", "content": "60"}]
+        )
         running.send(request("POST", "/v1/messages", TEST, body=body))
         with RawClient(gateway.port) as waiting:
             waiting.send(request("GET", "/healthz"))

@@ -94,7 +94,9 @@ def test_the_messages_envelopes_have_no_code_and_no_details(kind: FailureKind) -
         assert b"detail" not in text
 
 
-@pytest.mark.parametrize("text", ['"', "\\", "\r\n\r\n", "\x00", "\u2028", "\U0001f600", "data: x\n\nevent: y"])
+@pytest.mark.parametrize(
+    "text", ['"', "\\", "\r\n\r\n", "\x00", "\u2028", "\U0001f600", "data: x\n\nevent: y"]
+)
 def test_no_text_of_a_message_breaks_its_frame(text: str) -> None:
     failure = Failure(K.MODEL_NOT_FOUND, f"Model '{text}' not found.")
     frame = messages_stream_error(failure)

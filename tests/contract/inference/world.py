@@ -42,7 +42,14 @@ def _models() -> str:
     )
 
 
-def _org(slug: str, key: str, *, org: str = "", group: str = 'models = ["*"]\napi_key_access = true', more: str = "") -> str:
+def _org(
+    slug: str,
+    key: str,
+    *,
+    org: str = "",
+    group: str = 'models = ["*"]\napi_key_access = true',
+    more: str = "",
+) -> str:
     return f"""
 [[orgs]]
 slug = "{slug}"

@@ -303,6 +303,19 @@ def test_doctor_finds_nothing_wrong_with_a_new_installation(run: Run) -> None:
     assert re.search(r"^ok +master key ", out, re.MULTILINE)
 
 
+def test_doctor_tells_of_keys_of_an_org_that_left_the_configuration(run: Run) -> None:
+    assert run("keys", "create")[0] == 0
+    configure(ACME)
+    run("apply", "t.toml")
+    code, out, _ = run("doctor", "--config", "t.toml")
+    assert code == 0
+    assert re.search(
+        r'^look +orgs +org "demo" is in the database but not in this configuration', out, re.MULTILINE
+    )
+    run("keys", "revoke", "cli", "--config", "t.toml")
+    assert "look" not in run("doctor", "--config", "t.toml")[1]
+
+
 def test_doctor_makes_nothing(run: Run) -> None:
     configure(ACME)
     assert run("doctor", "--config", "t.toml")[0] == 0

@@ -1,0 +1,138 @@
+"""From a head to its endpoint: who owns a path, and in which order it is refused."""
+
+import pytest
+
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
+from triptych.edge.app import Gateway, Route, Routes, body_too_large
+from triptych.edge.message import Request, identity_headers
+from triptych.edge.reply import Reply
+
+
+async def endpoint(request: Request, reply: Reply) -> None:
+    raise AssertionError("never run here")
+
+
+def deny(request: Request) -> None:
+    raise Failure(FailureKind.INVALID_API_KEY)
+
+
+class Surface:
+    def __init__(self, prefix: bytes, routes: Routes) -> None:
+        self.prefix, self.routes = prefix, routes
+
+    def refuse(self, request: Request, failure: Failure) -> Response:
+        return Response(400, failure.headers, b"%b|%b" % (self.prefix, failure.kind.value.encode()))
+
+
+ROOT = Surface(
+    b"",
+    {
+        b"/free": {b"GET": Route(endpoint, always=True)},
+        b"/closed": {
+            b"POST": Route(endpoint, deny),
+            b"DELETE": Route(endpoint, deny),
+            b"GET": Route(endpoint),
+        },
+    },
+)
+INNER = Surface(b"/inner", {b"/x": {b"POST": Route(endpoint)}, b"": {b"GET": Route(endpoint)}})
+DEEP = Surface(b"/inner/deep", {})
+
+
+def gateway(counted: list[tuple[FailureKind, int]] | None = None) -> Gateway:
+    seen = [] if counted is None else counted
+    return Gateway((ROOT, INNER, DEEP), 100, lambda kind, status: seen.append((kind, status)))
+
+
+def request(method: bytes, path: bytes, content_length: int | None = 0) -> Request:
+    made = Request("peer")
+    made.method, made.path, made.content_length = method, path, content_length
+    return made
+
+
+def refused(method: bytes, path: bytes, content_length: int | None = 0) -> bytes:
+    answer = gateway().admit(request(method, path, content_length))
+    assert isinstance(answer, Response)
+    return answer.body
+
+
+def test_a_served_request_finds_its_endpoint() -> None:
+    for method, path in (
+        (b"GET", b"/free"),
+        (b"HEAD", b"/free"),
+        (b"POST", b"/inner/x"),
+        (b"GET", b"/inner"),
+    ):
+        assert gateway().admit(request(method, path)) is endpoint
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [
+        (b"/nope", b""),
+        (b"/innerx", b""),
+        (b"", b""),
+        (b"*", b""),
+        (b"/inner/nope", b"/inner"),
+        (b"/inner/deeper", b"/inner"),
+        (b"/inner/deep", b"/inner/deep"),
+        (b"/inner/deep/x", b"/inner/deep"),
+    ],
+)
+def test_the_longest_matching_prefix_decides_how_a_refusal_looks(path: bytes, owner: bytes) -> None:
+    assert refused(b"GET", path) == owner + b"|route_not_found"
+
+
+def test_route_comes_before_method_before_size_before_key() -> None:
+    assert refused(b"POST", b"/nope", 101) == b"|route_not_found"
+    assert refused(b"PUT", b"/closed", 101) == b"|method_not_allowed"
+    assert refused(b"POST", b"/closed", 101) == b"|payload_too_large"
+    assert refused(b"POST", b"/closed", 100) == b"|invalid_api_key"
+    assert refused(b"POST", b"/closed", None) == b"|invalid_api_key"
+
+
+def test_allow_names_every_method_once_and_head_where_get_is() -> None:
+    answer = gateway().admit(request(b"PATCH", b"/closed"))
+    assert isinstance(answer, Response) and answer.headers == ((b"allow", b"DELETE, GET, HEAD, POST"),)
+    answer = gateway().admit(request(b"GET", b"/inner/x"))
+    assert isinstance(answer, Response) and answer.headers == ((b"allow", b"POST"),)
+
+
+def test_a_draining_gateway_serves_only_what_is_always_served() -> None:
+    draining = gateway()
+    draining.draining = True
+    asked = request(b"POST", b"/closed")
+    answer = draining.admit(asked)
+    assert isinstance(answer, Response) and answer.body == b"|service_unavailable"
+    assert not asked.keep_alive
+    assert draining.admit(request(b"GET", b"/free")) is endpoint
+
+
+def test_every_refusal_is_counted_and_every_request_has_an_id_of_its_own() -> None:
+    counted: list[tuple[FailureKind, int]] = []
+    asked = [request(b"GET", b"/nope") for _ in range(3)]
+    app = gateway(counted)
+    for one in asked:
+        app.admit(one)
+    assert counted == [(FailureKind.ROUTE_NOT_FOUND, 400)] * 3
+    assert len({one.id for one in asked}) == 3
+    # A fault of framing may come before the head was whole.
+    nameless = request(b"", b"")
+    app.refuse(nameless, Failure(FailureKind.INVALID_BODY))
+    assert nameless.id
+    request_id = b"req_" + nameless.id.encode()
+    assert identity_headers(nameless) == ((b"request-id", request_id), (b"x-request-id", request_id))
+
+
+def test_two_surfaces_may_not_own_one_path() -> None:
+    with pytest.raises(ValueError, match="two surfaces own the path /free"):
+        Gateway((ROOT, Surface(b"", {b"/free": {}})), 100, lambda kind, status: None)
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "size"),
+    [(52_428_800, "50 MB"), (1 << 20, "1 MB"), (1_000, "1000 bytes"), (1_500_000, "1500000 bytes")],
+)
+def test_the_limit_is_named_in_the_unit_that_is_exact(limit_bytes: int, size: str) -> None:
+    assert body_too_large(limit_bytes).message == f"Request body too large. Maximum size is {size}."

@@ -1,0 +1,142 @@
+"""When a call is tried again, and what of the provider's headers goes on."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+
+import pytest
+
+from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
+from triptych.core.failure import Failure, FailureKind
+from triptych.stages.relay import RETRYABLE_STATUSES, passed, retry_after_s
+from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
+
+BODY = json.dumps({"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}).encode()
+ANSWER = b'{"id":"msg_1","type":"message","usage":{"input_tokens":5,"output_tokens":7}}'
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+def status(code: int, *headers: tuple[bytes, bytes]) -> Callable[[], ScriptedAnswer]:
+    body = ANSWER if code == 200 else b'{"type":"error","n":%d}' % code
+    return lambda: ScriptedAnswer(code, [JSON_TYPE, *headers], [body])
+
+
+def run(
+    *answers: Callable[[], ScriptedAnswer] | Failure, attempts: int = 2, max_wait_s: float = 2.0
+) -> tuple[ScriptedUpstream, ListReply, float]:
+    upstream, reply = ScriptedUpstream(*answers), ListReply()
+
+    async def govern() -> None:
+        governed = pipeline(upstream, ListLedger(), attempts=attempts, max_wait_s=max_wait_s)
+        await governed.govern(exchange(BODY), CreateMessage(1 << 20), MessagesDialect(), reply)
+
+    began_s = time.monotonic()
+    asyncio.run(govern())
+    return upstream, reply, time.monotonic() - began_s
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.stages.relay.BACKOFF_BASE_S", 0.001)
+
+
+def test_what_is_worth_another_try() -> None:
+    assert sorted(RETRYABLE_STATUSES) == [429, 500, 502, 503, 529]
+
+
+@pytest.mark.parametrize("code", sorted(RETRYABLE_STATUSES))
+def test_a_passing_error_is_tried_again_and_the_last_one_is_what_is_seen(code: int) -> None:
+    upstream, reply, _ = run(status(code), status(code), status(200))
+    assert (len(upstream.calls), reply.status, reply.body) == (3, 200, ANSWER)
+    upstream, reply, _ = run(status(500), status(502), status(code))
+    assert (len(upstream.calls), reply.status, reply.body) == (3, code, b'{"type":"error","n":%d}' % code)
+    assert all(answer.closed for answer in upstream.given)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 408, 409, 413, 422, 501, 504])
+def test_any_other_error_is_the_clients_to_see_at_once(code: int) -> None:
+    upstream, reply, _ = run(status(code))
+    assert (len(upstream.calls), reply.status) == (1, code)
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls", "code"),
+    [
+        (FailureKind.UPSTREAM_UNREACHABLE, 3, 502),
+        (FailureKind.UPSTREAM_TIMEOUT, 1, 504),
+        (FailureKind.UPSTREAM_INVALID_RESPONSE, 1, 502),
+    ],
+)
+def test_only_what_never_reached_the_provider_is_sent_again(kind: FailureKind, calls: int, code: int) -> None:
+    upstream, reply, _ = run(Failure(kind), Failure(kind), Failure(kind))
+    assert (len(upstream.calls), reply.status) == (calls, code)
+
+
+def test_retry_after_is_waited_for_when_there_is_time_and_answered_when_not() -> None:
+    upstream, reply, took_s = run(status(429, (b"retry-after", b"0.2")), status(200))
+    assert (len(upstream.calls), reply.status) == (2, 200) and took_s >= 0.2
+    upstream, reply, took_s = run(status(429, (b"retry-after", b"3")), status(200))
+    assert (len(upstream.calls), reply.status) == (1, 429) and took_s < 1
+    assert (b"retry-after", b"3") in reply.headers
+
+
+def test_the_waits_together_stay_below_their_bound() -> None:
+    asked = (b"retry-after", b"0.15")
+    upstream, _, took_s = run(*[status(503, asked)] * 4, attempts=9, max_wait_s=0.4)
+    assert len(upstream.calls) == 3 and took_s < 1
+
+
+def test_no_attempts_means_one_call() -> None:
+    upstream, reply, _ = run(status(529), attempts=0)
+    assert (len(upstream.calls), reply.status) == (1, 529)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        (b"", None),
+        (b"soon", None),
+        (b"7", 7.0),
+        (b" 0.5 ", 0.5),
+        (b"-3", 0.0),
+        (b"nan", 0.0),
+        (b"inf", float("inf")),
+        (b"\xff", None),
+        (b"Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        (b"Fri, 99 Dec 1999", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_nothing(value: bytes | None, seconds: float | None) -> None:
+    assert retry_after_s(value) == seconds
+
+
+def test_a_date_to_come_is_seconds_from_now() -> None:
+    asked = retry_after_s(formatdate(time.time() + 30, usegmt=True).encode())
+    assert asked is not None and 28 <= asked <= 30
+
+
+def test_only_listed_headers_of_a_provider_go_on() -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"retry-after", b"1"),
+        (b"request-id", b"req_p"),
+        (b"anthropic-organization-id", b"o"),
+        (b"openai-processing-ms", b"5"),
+        (b"set-cookie", b"a=b"),
+        (b"server", b"x"),
+        (b"x-request-id", b"theirs"),
+        (b"content-length", b"5"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"close"),
+        (b"x-should-retry", b"true"),
+    ]
+    assert passed(headers) == [
+        (b"content-type", b"application/json"),
+        (b"retry-after", b"1"),
+        (b"x-upstream-request-id", b"req_p"),
+        (b"anthropic-organization-id", b"o"),
+        (b"openai-processing-ms", b"5"),
+    ]
