@@ -100,7 +100,10 @@ async def stall_all(port: int) -> tuple[list[Stalled], list[float]]:
     async with asyncio.timeout(45):
         await asyncio.gather(*(client.stall(port, connected) for client in stalled))
     over.set()
-    return stalled, sorted(took_s for worker in workers for took_s in await worker)
+    took_s: list[float] = []
+    for worker in workers:
+        took_s += await worker
+    return stalled, sorted(took_s)
 
 
 def open_files(pid: int) -> int:

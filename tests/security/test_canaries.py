@@ -6,7 +6,6 @@ to contain nothing of another request.
 """
 
 import json
-import re
 import socket
 import sqlite3
 import subprocess
@@ -23,65 +22,19 @@ from typing import Any
 import pytest
 
 from tests.devices import faulty_behaviours as behaviours
-from tests.devices import messages_wire as wire
-from tests.devices.faulty_behaviours import BEHAVIOURS, Exchange
-from tests.devices.faulty_upstream import FaultyUpstream, SeenRequest
+from tests.devices.canaries import CRASHES, LEAK, MARK, PARROT, PLANTED, SCOLD, TalkativeUpstream, plant
+from tests.devices.faulty_behaviours import BEHAVIOURS
 from tests.devices.gateway import Gateway, provider
 from tests.devices.speaker import Answer, ask, hear, say
 from triptych.upstreams.sandbox import sandbox_model_ids
 
-MARK = "zq7canary"
-PLANTED = re.compile(rb"zq7canary-([a-z]+)-(\d{4})-")
 # Forms in which a word could hide, beside its own.
 HIDDEN = (MARK.encode(), MARK.encode().hex().encode(), MARK.upper().encode())
-
-
-def plant(kind: str, number: int = 0) -> str:
-    return f"{MARK}-{kind}-{number:04d}-"
 
 
 GOOD_KEY, TEST_KEY, REVOKED_KEY = (plant(kind) + "key-000000" for kind in ("good", "test", "revoked"))
 PROVIDER_KEY = plant("provider")
 KEYS = frozenset({b"good", b"test", b"revoked", b"provider", b"wrong"})
-
-# Bugs of the kind that happen, at places along the path, with content in what is raised.
-CRASHES = """
-import sys
-from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
-from triptych.upstreams.anthropic import AnthropicUpstream
-from triptych.wires.anthropic_messages import MessagesStream
-
-def breaks(owner, name, sign):
-    whole = getattr(owner, name)
-
-    def broken(self, *arguments):
-        text = " ".join(repr(argument) for argument in arguments)
-        text += repr(getattr(arguments[0], "body", ""))
-        if sign in text:
-            try:
-                raise KeyError(text)
-            except KeyError as cause:
-                raise RuntimeError("because of " + text) from cause
-        return whole(self, *arguments)
-
-    setattr(owner, name, broken)
-
-breaks(CreateMessage, "parse", "crash-in-parse")
-breaks(CreateMessage, "rewrite", "crash-in-rewrite")
-breaks(AnthropicUpstream, "call", "crash-in-call")
-breaks(MessagesStream, "feed", "crash-in-feed")
-
-headers = MessagesDialect.answer_headers
-
-def broken_headers(self, exchange):
-    if b"crash-in-settlement" in exchange.query:
-        raise RuntimeError(repr(exchange.headers) + repr(exchange.query))
-    return headers(self, exchange)
-
-MessagesDialect.answer_headers = broken_headers
-from triptych.cli import main
-sys.exit(main())
-"""
 
 FAULTS = (
     *("ok", "reset", "close", "hang_before_head", "hang_inside_head", "hang_after_head", "empty:200"),
@@ -91,43 +44,12 @@ FAULTS = (
     *("slow_drip", "redirect", "error:400", "error:500", "error:529", "rate_limited:9", "gzip_answer"),
     *(f"usage:{lie}" for lie in behaviours.USAGE_LIES),
 )
-PARROT, SCOLD, LEAK = "parrot", "scold", "leak"
-
-
-class TalkativeUpstream(FaultyUpstream):
-    """Repeats what it was told, in answers and in errors, and leaks its own secrets in headers."""
-
-    def behaviour(self, request: SeenRequest, wire: Any) -> Any:
-        talk = {PARROT: self._parrot, SCOLD: self._scold, LEAK: self._leak}.get(wire.model)
-        return super().behaviour(request, wire) if talk is None else talk(request, wire)
-
-    async def _parrot(self, request: SeenRequest, exchange: Exchange) -> None:
-        text = request.body.decode()
-        if exchange.stream:
-            events = wire.stream_events(2, PARROT)
-            await behaviours.whole_stream(exchange, [*events[:3], wire.delta(text), *events[3:]], 0.05)
-        else:
-            await behaviours.answer(exchange, 200, behaviours.JSON, wire.message(PARROT, text=text))
-
-    async def _scold(self, request: SeenRequest, exchange: Exchange) -> None:
-        number = PLANTED.search(request.body)
-        assert number is not None
-        secret = f"x-secret: {plant('header', int(number[2]))}"
-        error = wire.error("invalid_request_error", f"cannot read {request.body.decode()}")
-        await behaviours.answer(exchange, 400, behaviours.JSON, error, secret)
-
-    async def _leak(self, request: SeenRequest, exchange: Exchange) -> None:
-        """Half an answer of content, then the line is dead."""
-        await behaviours.begin_stream(exchange)
-        events = wire.stream_events(0, LEAK)
-        await behaviours.chunk(exchange, b"".join(events[:3]) + wire.delta(request.body.decode()))
-        exchange.reset()
 
 
 @dataclass
 class Scene:
     gateway: Gateway
-    upstream: FaultyUpstream
+    upstream: TalkativeUpstream
     said: dict[int, bytes] = field(default_factory=dict)
     """Everything each request was answered with, by its number."""
     own: dict[int, frozenset[bytes]] = field(default_factory=dict)

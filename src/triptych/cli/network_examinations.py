@@ -70,7 +70,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE and _healthy(host, port):
+            if error.errno == errno.EADDRINUSE and _healthy(settings, host, port):
                 yield Finding(LOOK, "port", f"a gateway serves on {host}:{port} already")
             else:
                 yield Finding(WRONG, "port", f"{host}:{port} cannot be used: {_why(error)}")
@@ -78,10 +78,16 @@ def _port(settings: Settings) -> Iterator[Finding]:
     yield Finding(OK, "port", f"{host}:{port} is free")
 
 
-def _healthy(host: str, port: int) -> bool:
+def _healthy(settings: Settings, host: str, port: int) -> bool:
     """Whether something there answers as a gateway does."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     connection = http.client.HTTPConnection(address, port, timeout=_PROBE_TIMEOUT_S)
+    if settings.server.tls_cert is not None:
+        # Whose certificate it is does not matter: nothing is sent but the question.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(address, port, timeout=_PROBE_TIMEOUT_S, context=context)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == http.HTTPStatus.OK

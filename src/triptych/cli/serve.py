@@ -32,6 +32,9 @@ def serve(
     def announce(node: Running) -> None:
         address = f"{'https' if settings.server.tls_cert else 'http'}://{_shown_host(settings)}:{node.port}"
         print(f"triptych: serving on {address}", flush=True)
+        if node.metrics_port is not None:
+            metrics = f"http://{_shown_host(settings)}:{node.metrics_port}/metrics"
+            print(f"triptych: metrics on {metrics}", flush=True)
         if path is None:
             _show_demo(settings, vault, address)
 

@@ -18,7 +18,17 @@ from triptych.core.failure import FailureKind
 from triptych.core.outcome import Opened, Outcome
 from triptych.storage.database import RELAXED, Database
 from triptych.storage.errors import StorageError
-from triptych.storage.ledger_writer import END, OPEN, STOP, UNOPENED, WHOLE, Entry, LedgerWriter, Result
+from triptych.storage.ledger_writer import (
+    END,
+    OPEN,
+    STOP,
+    UNOPENED,
+    WHOLE,
+    Entry,
+    Handed,
+    LedgerWriter,
+    Result,
+)
 
 # Bounds of what is gathered for one commit while the loop is busy.
 _GATHER_S: Final = 0.001
@@ -47,7 +57,7 @@ class Ledger:
         self._max_pending = max_pending
         # Room beyond it for the endings of what is open or was turned away: memory stays bounded.
         self._bound = 2 * max_pending
-        self._queue: SimpleQueue[list[Entry]] = SimpleQueue()
+        self._queue: SimpleQueue[Handed] = SimpleQueue()
         self._waiting: list[Entry] = []
         self._writing = False
         self._running = 0
@@ -202,8 +212,8 @@ class Ledger:
         self._gathering = False
         if self._waiting:
             self._writing = True
-            self._queue.put(self._waiting)
-            self._waiting = []
+            entries, self._waiting = self._waiting, []
+            self._queue.put((entries, self._writer.prepare(entries)))
 
     def _flush_refused(self, everything: bool = False) -> None:
         """Queue the refusals of the seconds that are over."""

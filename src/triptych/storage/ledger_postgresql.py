@@ -36,7 +36,7 @@ def _select(columns: Sequence[str]) -> str:
 
 
 class PostgresqlLedgerConnection:
-    """Used by one thread."""
+    """Used by one thread at a time."""
 
     def __init__(self, database: Database, node_id: str, node_epoch: int) -> None:
         self._database = database
@@ -48,6 +48,13 @@ class PostgresqlLedgerConnection:
             "SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
         )
         self._raw: psycopg.Connection[Any] | None = None
+
+    def prepare(self, batch: Batch) -> None:
+        """Nothing can be said to a server without waiting for it."""
+        return
+
+    def commit(self) -> None:
+        raise AssertionError("nothing is ever prepared")
 
     def write(self, batch: Batch) -> bool:
         """Commit the batch. False: some ending changed no row. Raises what psycopg raises; the

@@ -11,9 +11,6 @@ from triptych.storage.database import Database
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
 
-# Short: the ledger retries by itself, and says that it is unwell meanwhile.
-_BUSY_TIMEOUT_MS = 1_000
-
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
@@ -27,7 +24,7 @@ _UPDATE_ENDED = (
 
 
 class SqliteLedgerConnection:
-    """Used by one thread."""
+    """Used by one thread at a time."""
 
     def __init__(self, database: Database, node_id: str, node_epoch: int) -> None:
         self._database = database
@@ -47,6 +44,26 @@ class SqliteLedgerConnection:
         changed = self._execute(raw, batch)
         raw.execute("COMMIT")
         return changed == batch.endings
+
+    def prepare(self, batch: Batch) -> int | None:
+        """Put the batch into an open transaction; returns how many endings changed a row, or None
+        when that cannot be done at once. Called in the event loop's thread, while the writer's is
+        idle: nothing here waits for the disk or for another process."""
+        raw = self._raw
+        if raw is None:
+            return None
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            return self._execute(raw, batch)
+        except (sqlite3.Error, *UNWRITABLE):
+            if raw.in_transaction:
+                raw.rollback()
+            return None
+
+    def commit(self) -> None:
+        """End the prepared transaction; the part that waits for the disk."""
+        assert self._raw is not None
+        self._raw.execute("COMMIT")
 
     def _execute(self, raw: sqlite3.Connection, batch: Batch) -> int:
         changed = 0
@@ -80,6 +97,7 @@ class SqliteLedgerConnection:
 
     def _connect(self) -> sqlite3.Connection:
         raw: sqlite3.Connection = self._database.raw_connection()
-        raw.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        # Waiting for another process is the ledger's own business: it must never hold up the loop.
+        raw.execute("PRAGMA busy_timeout = 0")
         self._raw = raw
         return raw

@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+import msgspec
+
 from triptych.storage.database import Database, first_line
 from triptych.storage.errors import StorageError
 from triptych.storage.rows import (
     END_COLUMNS,
+    UNWRITABLE,
     WHOLE_COLUMNS,
     Batch,
     Row,
@@ -29,6 +32,7 @@ from triptych.storage.rows import (
 logger = logging.getLogger("triptych.ledger")
 
 OPEN, END, WHOLE, UNOPENED, STOP = range(5)
+_PREPARABLE = frozenset((OPEN, END, WHOLE))
 Entry = tuple[int, Any, Any, int, "asyncio.Future[Any] | None"]
 """Kind; what it is about; Outcome; ended_us; who waits. About: Opened (OPEN, UNOPENED), an
 exchange id (END), or Opened and the number of refusals it stands for (WHOLE)."""
@@ -36,24 +40,38 @@ Result = tuple["asyncio.Future[Any]", "bool | StorageError | None"]
 Verdicts = dict[str, "bool | StorageError"]
 """Of a batch, by exchange id: False (fenced) or an error; what is absent went well."""
 
+_MAX_PREPARED = 128
 _FIRST_PAUSE_S = 0.02
 _LAST_PAUSE_S = 0.5
 _LATE_RETRY_S = 1.0
 
 
 class LedgerConnection(Protocol):
-    """What an engine must do for the ledger; used by the writer's thread only."""
+    """What an engine must do for the ledger; used by one thread at a time."""
 
+    def prepare(self, batch: Batch) -> int | None: ...
+    def commit(self) -> None: ...
     def write(self, batch: Batch) -> bool: ...
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]: ...
     def close(self) -> None: ...
     def is_about_data(self, error: Exception) -> bool: ...
 
 
+class Prepared(msgspec.Struct, frozen=True):
+    """A batch that stands in the open transaction and only has to be committed."""
+
+    batch: Batch
+    changed: int
+    """How many endings changed a row."""
+
+
+Handed = tuple[list[Entry], Prepared | None]
+
+
 class LedgerWriter:
     def __init__(
         self,
-        queue: "SimpleQueue[list[Entry]]",
+        queue: "SimpleQueue[Handed]",
         database: Database,
         node_id: str,
         node_epoch: int,
@@ -83,15 +101,29 @@ class LedgerWriter:
     def late(self) -> int:
         return len(self._late)
 
+    def prepare(self, entries: list[Entry]) -> Prepared | None:
+        """Write the entries as far as that needs no waiting. Called by the event loop while the
+        thread is idle: two threads that take turns in the interpreter, row by row, cost more than
+        the rows; what is left to the thread is the commit, which waits outside of it."""
+        usual = self._down_since_s is None and not (len(self._late) or self._unopened)
+        if not usual or len(entries) > _MAX_PREPARED or any(kind not in _PREPARABLE for kind, *_ in entries):
+            return None
+        try:
+            batch = self._batch(entries)
+        except UNWRITABLE:
+            return None
+        changed = self._connection.prepare(batch)
+        return None if changed is None else Prepared(batch, changed)
+
     def run(self) -> None:
         """The thread's life: until a STOP was taken and everything before it was written."""
         stop: asyncio.Future[Any] | None = None
         while stop is None:
-            entries = self._take()
+            entries, prepared = self._take()
             if entries and entries[-1][0] == STOP:
                 stop = entries.pop()[4]
             try:
-                results = self._commit(entries)
+                results = self._commit(entries) if prepared is None else self._finish(entries, prepared)
             except Exception as error:  # a bug: it must fail these entries, not all to come
                 logger.error("the ledger's writer failed", exc_info=error)
                 results = _all_failed(entries, StorageError("The ledger failed; the log says where."))
@@ -103,12 +135,24 @@ class LedgerWriter:
             logger.error("%d outcomes were not recorded: %s was away", len(self._late), self._name)
         self._deliver([(stop, None)], 1)
 
-    def _take(self) -> list[Entry]:
+    def _finish(self, entries: list[Entry], prepared: Prepared) -> list[Result]:
+        """Commit what is prepared; if that fails, write it anew as any other batch."""
+        try:
+            self._connection.commit()
+            batch = prepared.batch
+            verdicts = {} if prepared.changed == batch.endings else self._fenced(batch)
+        except Exception as error:  # noqa: BLE001 - each driver has its own; the usual way tells them apart
+            logger.warning("a commit failed and is tried again: %s", type(error).__name__)
+            self._disconnect()
+            return self._commit(entries)
+        return _results(entries, verdicts)
+
+    def _take(self) -> Handed:
         """What the loop hands over next; nothing, when it is time to try again what is late."""
         try:
             return self._queue.get(timeout=_LATE_RETRY_S) if len(self._late) else self._queue.get()
         except Empty:
-            return []
+            return [], None
 
     def _commit(self, entries: list[Entry]) -> list[Result]:
         batch = self._batch(entries)
@@ -118,16 +162,7 @@ class LedgerWriter:
             self._keep(batch)
             return _all_failed(entries, error)
         self._late = Batch()
-        results: list[Result] = []
-        for kind, subject, _outcome, _ended_us, future in entries:
-            if future is None:
-                continue
-            if kind == OPEN:
-                verdict = verdicts.get(subject.id)
-                results.append((future, verdict if isinstance(verdict, StorageError) else None))
-            else:
-                results.append((future, verdicts.get(subject, True)))
-        return results
+        return _results(entries, verdicts)
 
     def _batch(self, entries: list[Entry]) -> Batch:
         """The entries as rows, and what is late. An exchange is in the batch once: opened and ended
@@ -242,6 +277,19 @@ def connect(database: Database, node_id: str, node_epoch: int) -> LedgerConnecti
     from triptych.storage.ledger_postgresql import PostgresqlLedgerConnection
 
     return PostgresqlLedgerConnection(database, node_id, node_epoch)
+
+
+def _results(entries: Sequence[Entry], verdicts: Verdicts) -> list[Result]:
+    results: list[Result] = []
+    for kind, subject, _outcome, _ended_us, future in entries:
+        if future is None:
+            continue
+        if kind == OPEN:
+            verdict = verdicts.get(subject.id)
+            results.append((future, verdict if isinstance(verdict, StorageError) else None))
+        else:
+            results.append((future, verdicts.get(subject, True)))
+    return results
 
 
 def _all_failed(entries: Sequence[Entry], error: StorageError) -> list[Result]:

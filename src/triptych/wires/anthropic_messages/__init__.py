@@ -1,13 +1,9 @@
 """The Anthropic Messages wire (https://docs.claude.com/en/api/messages), sans-IO."""
 
-from triptych.wires.anthropic_messages.request import (
-    STRIPPED_FIELDS,
-    MessagesRequest,
-    parse_request,
-    rewrite_request,
-)
+from triptych.wires.anthropic_messages.request import MessagesRequest, parse_request, rewrite_request
 from triptych.wires.anthropic_messages.stream import MessagesStream
 from triptych.wires.anthropic_messages.usage import read_answer
+from triptych.wires.governed_fields import STRIPPED_FIELDS
 
 __all__ = [
     "STRIPPED_FIELDS",

@@ -3,14 +3,8 @@
 import msgspec
 
 from triptych.core.usage import NO_USAGE, Usage, UsageSource
-from triptych.wires.anthropic_messages.usage import (
-    CHARS_PER_TOKEN,
-    UNREADABLE,
-    believable,
-    plausible,
-    read_counts,
-    thinking_tokens,
-)
+from triptych.wires.anthropic_messages.usage import read_counts, thinking_tokens
+from triptych.wires.estimate import CHARS_PER_TOKEN, UNREADABLE, believable, plausible
 
 # What of a delta's data is not text, about: the shortest form a text delta has.
 _DELTA_GRAMMAR_BYTES = len(

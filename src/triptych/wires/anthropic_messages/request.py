@@ -5,13 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from triptych.wires.anthropic_messages.refusal import refusal
+from triptych.wires.governed_fields import governing_edits, user_id
 from triptych.wires.jsontext import Member, members
-from triptych.wires.splice import Edit, remove_members, replace_value, splice
-
-STRIPPED_FIELDS = ("metadata", "litellm_metadata", "proxy_server_request")
-"""Members that never reach a provider: callers may not spoof governance data."""
-
-_STRIPPED = frozenset(STRIPPED_FIELDS)
+from triptych.wires.splice import splice
 
 
 class MessagesRequest(msgspec.Struct, frozen=True):
@@ -50,13 +46,8 @@ class _Asked(_Counted, kw_only=True):
     max_tokens: _MaxTokens
 
 
-class _Metadata(msgspec.Struct):
-    user_id: str | None = None
-
-
 _ASKED = msgspec.json.Decoder(_Asked)
 _COUNTED = msgspec.json.Decoder(_Counted)
-_METADATA = msgspec.json.Decoder(_Metadata)
 
 
 def parse_request(body: bytes, *, counting: bool) -> MessagesRequest:
@@ -76,17 +67,10 @@ def parse_request(body: bytes, *, counting: bool) -> MessagesRequest:
         request.model,
         request.stream,
         None if max_tokens is msgspec.UNSET else max_tokens,
-        None if request.metadata is msgspec.UNSET else _user_id(request.metadata),
+        user_id(request.metadata),
         found,
         body,
     )
-
-
-def _user_id(metadata: msgspec.Raw) -> str | None:
-    try:
-        return _METADATA.decode(metadata).user_id
-    except msgspec.ValidationError:
-        return None
 
 
 def rewrite_request(request: MessagesRequest, upstream_model: str) -> bytes:
@@ -94,13 +78,5 @@ def rewrite_request(request: MessagesRequest, upstream_model: str) -> bytes:
 
     Every other byte stays; the very same object comes back when nothing has to change.
     """
-    edits: list[Edit] = []
-    rename = request.model != upstream_model
-    for member in request.members:
-        if member.key in _STRIPPED:
-            edits = remove_members(request.members, _STRIPPED)
-            break
-    if rename:
-        model = next(member for member in request.members if member.key == "model")
-        edits.append(replace_value(model, msgspec.json.encode(upstream_model)))
+    edits = governing_edits(request.members, request.model, upstream_model)
     return splice(request.body, edits) if edits else request.body

@@ -1,0 +1,66 @@
+"""Counts of tokens that a provider reports: which of them are believed, and what stands in for the
+others.
+
+Providers and what imitates them also report nothing, negative, fractional or absurd numbers: such
+a count is replaced by an estimate of four characters per token, and the usage is labelled so. Four
+is the rule of thumb the vendors themselves give for English text.
+"""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.usage import MAX_PLAUSIBLE_TOKENS
+
+CHARS_PER_TOKEN = 4
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of a provider may raise."""
+
+# An escape of half a surrogate pair (group 1), told from whole pairs and from other escapes.
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+
+_Answer = TypeVar("_Answer")
+
+
+def plausible(count: object) -> int | None:
+    """The count when it is one: an integer, not negative, not absurd."""
+    if type(count) is int and 0 <= count <= MAX_PLAUSIBLE_TOKENS:
+        return count
+    return None
+
+
+def believable(count: object) -> bool:
+    """Whether an optional count is absent, null, or plausible: anything else is a lie."""
+    return count is None or plausible(count) is not None
+
+
+def detail(details: object, name: str) -> object:
+    """One of the counts in an object of details; None when there is no such thing."""
+    return details.get(name) if isinstance(details, dict) else None
+
+
+def decode_answer(decoder: msgspec.json.Decoder[_Answer], body: bytes) -> _Answer:
+    """A whole (not streamed) answer.
+
+    Raises Failure UPSTREAM_INVALID_RESPONSE when the body is not the JSON it should be.
+    """
+    try:
+        return decoder.decode(body)
+    except UNREADABLE:
+        try:
+            return decoder.decode(_HALF_PAIR.sub(_paired, body))
+        except UNREADABLE as error:
+            raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE) from error
+
+
+def _paired(escape: re.Match[bytes]) -> bytes:
+    """Half a surrogate pair is JSON by its grammar (RFC 8259, 8.2), but msgspec takes none: a text
+    cut inside an emoji is still an answer, and is read with U+FFFD in that place."""
+    return b"\\ufffd" if escape[1] else escape[0]

@@ -1,0 +1,41 @@
+"""What governance reads and takes out of a request's top level, the same on every wire."""
+
+import msgspec
+
+from triptych.wires.jsontext import Member
+from triptych.wires.splice import Edit, remove_members, replace_value
+
+STRIPPED_FIELDS = ("metadata", "litellm_metadata", "proxy_server_request")
+"""Members that never reach a provider: callers may not spoof governance data."""
+
+_STRIPPED = frozenset(STRIPPED_FIELDS)
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+_METADATA = msgspec.json.Decoder(_Metadata)
+
+
+def user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
+    """``metadata.user_id`` when that is a string; ``metadata`` may be of any shape."""
+    if metadata is msgspec.UNSET:
+        return None
+    try:
+        return _METADATA.decode(metadata).user_id
+    except msgspec.ValidationError:
+        return None
+
+
+def governing_edits(members: tuple[Member, ...], model: str, upstream_model: str) -> list[Edit]:
+    """What every request gets: the model id the provider knows, and no STRIPPED_FIELDS."""
+    edits: list[Edit] = []
+    for member in members:
+        if member.key in _STRIPPED:
+            edits = remove_members(members, _STRIPPED)
+            break
+    if model != upstream_model:
+        named = next(member for member in members if member.key == "model")
+        edits.append(replace_value(named, msgspec.json.encode(upstream_model)))
+    return edits

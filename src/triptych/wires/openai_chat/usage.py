@@ -1,0 +1,116 @@
+"""Token counts as OpenAI reports them, made into :class:`Usage`.
+
+``prompt_tokens`` includes what was read from the cache (``prompt_tokens_details.cached_tokens``)
+and what was written to it (``cache_write_tokens``): both are taken out, so that the three add up
+without overlap. ``completion_tokens`` includes the reasoning tokens.
+"""
+
+import msgspec
+
+from triptych.core.usage import Usage, UsageSource
+from triptych.wires.estimate import (
+    CHARS_PER_TOKEN,
+    UNREADABLE,
+    believable,
+    decode_answer,
+    detail,
+    plausible,
+)
+
+
+class Counts(msgspec.Struct):
+    """What a usage object says, believable or not."""
+
+    prompt_tokens: object = None
+    completion_tokens: object = None
+    prompt_tokens_details: object = None
+    completion_tokens_details: object = None
+
+
+class _Answer(msgspec.Struct):
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+_COUNTS = msgspec.json.Decoder(Counts)
+_ANSWER = msgspec.json.Decoder(_Answer)
+_CHOICES = msgspec.json.Decoder(list[_Choice])
+
+
+def read_counts(raw: msgspec.Raw | msgspec.UnsetType) -> Counts | None:
+    """The counts of a usage object; None when there is none or it is not readable."""
+    if raw is msgspec.UNSET:
+        return None
+    try:
+        return _COUNTS.decode(raw)
+    except UNREADABLE:
+        return None
+
+
+def usage_of(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool) -> Usage:
+    """``text_bytes`` is what was seen of the answer; ``whole``: it came to its regular end."""
+    cached = detail(counts.prompt_tokens_details, "cached_tokens")
+    written = detail(counts.prompt_tokens_details, "cache_write_tokens")
+    prompt_tokens = plausible(counts.prompt_tokens)
+    output_tokens = plausible(counts.completion_tokens)
+    believed = (
+        whole
+        and believable(cached)
+        and believable(written)
+        and prompt_tokens is not None
+        and output_tokens is not None
+    )
+    if prompt_tokens is None:
+        prompt_tokens = request_bytes // CHARS_PER_TOKEN
+    if output_tokens is None or not whole:
+        output_tokens = max(output_tokens or 0, text_bytes // CHARS_PER_TOKEN)
+    cache_read = min(plausible(cached) or 0, prompt_tokens)
+    cache_write = min(plausible(written) or 0, prompt_tokens - cache_read)
+    # Parts that are more than the whole are a lie too.
+    believed = believed and cache_read + cache_write == (cached or 0) + (written or 0)  # type: ignore[operator]
+    reasoning = plausible(detail(counts.completion_tokens_details, "reasoning_tokens")) or 0
+    return Usage(
+        prompt_tokens - cache_read - cache_write,
+        output_tokens,
+        cache_read,
+        cache_write,
+        min(reasoning, output_tokens),
+        UsageSource.PROVIDER if believed else UsageSource.ESTIMATE,
+    )
+
+
+def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
+    """Usage of a whole (not streamed) answer. ``request_bytes`` is the length of the request's
+    body, for an estimate of the input when the provider's count is of no use.
+
+    Raises Failure UPSTREAM_INVALID_RESPONSE when the body is not a JSON object.
+    """
+    answer = decode_answer(_ANSWER, body)
+    counts = read_counts(answer.usage) or Counts()
+    text_bytes = 0 if plausible(counts.completion_tokens) is not None else _text_bytes(answer.choices)
+    return usage_of(counts, request_bytes=request_bytes, text_bytes=text_bytes, whole=True)
+
+
+def _text_bytes(choices: msgspec.Raw | msgspec.UnsetType) -> int:
+    if choices is msgspec.UNSET:
+        return 0
+    try:
+        messages = [choice.message for choice in _CHOICES.decode(choices)]
+    except UNREADABLE:
+        return memoryview(choices).nbytes
+    return sum(
+        sum(len(text) for text in (m.content, m.refusal, m.reasoning_content) if text)
+        + (0 if m.tool_calls is msgspec.UNSET else memoryview(m.tool_calls).nbytes)
+        for m in messages
+    )
