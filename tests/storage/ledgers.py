@@ -43,7 +43,16 @@ def watch(ledger: Ledger) -> list[tuple[int, int, int]]:
         sizes.append((len(batch.opened), len(batch.ended), len(batch.whole)))
         return write(batch)
 
+    write_now = connection.write_now
+
+    def noting_now(batch: Batch) -> int | None:
+        changed = write_now(batch)
+        if changed is not None:
+            sizes.append((len(batch.opened), len(batch.ended), len(batch.whole)))
+        return changed
+
     connection.write = noting  # type: ignore[method-assign]
+    connection.write_now = noting_now  # type: ignore[method-assign]
     return sizes
 
 
@@ -56,9 +65,20 @@ def slowed(ledger: Ledger, seconds: float) -> Iterator[None]:
         time.sleep(seconds)
         return write(batch)
 
-    connection.write = slowly  # type: ignore[method-assign]
+    make_durable = connection.make_durable
+
+    def slowly_durable() -> None:
+        time.sleep(seconds)
+        make_durable()
+
+    # On SQLite a batch may be written by the loop; the wait for the disk is always the thread's.
+    if ledger._writer._name.endswith(".db"):
+        connection.make_durable = slowly_durable  # type: ignore[method-assign]
+    else:
+        connection.write = slowly  # type: ignore[method-assign]
     yield
     connection.write = write  # type: ignore[method-assign]
+    connection.make_durable = make_durable  # type: ignore[method-assign]
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

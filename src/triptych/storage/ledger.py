@@ -28,6 +28,7 @@ from triptych.storage.ledger_writer import (
     Handed,
     LedgerWriter,
     Result,
+    results_of,
 )
 
 # Bounds of what is gathered for one commit while the loop is busy.
@@ -73,6 +74,7 @@ class Ledger:
             max_late=max_pending,
             deliver=self._deliver,
         )
+        self._lone_waits = self._writer.waits
         self._thread = Thread(target=self._writer.run, name="ledger", daemon=True)
         self._pending = 0
         self._dropped = 0
@@ -208,12 +210,17 @@ class Ledger:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give the thread, which is idle, all that waits."""
+        """Write all that waits, and give the thread, which is idle, what is left to do."""
         self._gathering = False
         if self._waiting:
-            self._writing = True
             entries, self._waiting = self._waiting, []
-            self._queue.put((entries, self._writer.prepare(entries)))
+            # Alone, the thread does it all: one wake-up either way, and nobody to share it with.
+            written = None if self._lone_waits and self._running <= 1 else self._writer.write_now(entries)
+            if written is not None and self._writer.settles_now(written):
+                self._resolve(results_of(entries, {}), len(entries))
+            else:
+                self._writing = True
+                self._queue.put((entries, written))
 
     def _flush_refused(self, everything: bool = False) -> None:
         """Queue the refusals of the seconds that are over."""
@@ -227,17 +234,23 @@ class Ledger:
         if self._refused:
             self._refused_timer = self._loop.call_later(1.0, self._flush_refused)
 
-    def _deliver(self, results: list[Result], entries: int) -> None:
-        """Called by the thread, once per batch."""
+    def _deliver(self, results: list[Result], entries: int, idle: bool) -> None:
+        """Called by the thread, once per batch; ``idle``: it is ready for the next."""
         try:
-            self._loop.call_soon_threadsafe(self._resolve, results, entries)
+            self._loop.call_soon_threadsafe(self._delivered, results, entries, idle)
         except RuntimeError:
             # The loop is closed: nobody is left to be told. The rows are where they are.
             self._pending -= entries
 
+    def _delivered(self, results: list[Result], entries: int, idle: bool) -> None:
+        self._resolve(results, entries)
+        self._writing = not idle
+        if idle and self._waiting and not self._gathering:
+            # After those who were just woken: what they have to say goes along.
+            self._gather()
+
     def _resolve(self, results: list[Result], entries: int) -> None:
         self._pending -= entries
-        self._writing = False
         for future, result in results:
             if future.done():
                 continue  # its waiter was cancelled
@@ -245,6 +258,3 @@ class Ledger:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        if self._waiting and not self._gathering:
-            # After those who were just woken: what they have to say goes along.
-            self._gather()

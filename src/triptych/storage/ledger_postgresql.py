@@ -49,12 +49,17 @@ class PostgresqlLedgerConnection:
         )
         self._raw: psycopg.Connection[Any] | None = None
 
-    def prepare(self, batch: Batch) -> None:
+    waits = True
+
+    def write_now(self, batch: Batch) -> None:
         """Nothing can be said to a server without waiting for it."""
         return
 
-    def commit(self) -> None:
-        raise AssertionError("nothing is ever prepared")
+    def make_durable(self) -> None:
+        """The server did it in its commit."""
+
+    def checkpoint(self) -> None:
+        """The server's own business."""
 
     def write(self, batch: Batch) -> bool:
         """Commit the batch. False: some ending changed no row. Raises what psycopg raises; the

@@ -32,7 +32,7 @@ from triptych.storage.rows import (
 logger = logging.getLogger("triptych.ledger")
 
 OPEN, END, WHOLE, UNOPENED, STOP = range(5)
-_PREPARABLE = frozenset((OPEN, END, WHOLE))
+_WRITABLE_NOW = frozenset((OPEN, END, WHOLE))
 Entry = tuple[int, Any, Any, int, "asyncio.Future[Any] | None"]
 """Kind; what it is about; Outcome; ended_us; who waits. About: Opened (OPEN, UNOPENED), an
 exchange id (END), or Opened and the number of refusals it stands for (WHOLE)."""
@@ -40,7 +40,9 @@ Result = tuple["asyncio.Future[Any]", "bool | StorageError | None"]
 Verdicts = dict[str, "bool | StorageError"]
 """Of a batch, by exchange id: False (fenced) or an error; what is absent went well."""
 
-_MAX_PREPARED = 128
+_MAX_WRITTEN_NOW = 128
+# The log then holds a few megabytes; with more of it reads and checkpoints get slower.
+_CHECKPOINT_ENTRIES = 2_000
 _FIRST_PAUSE_S = 0.02
 _LAST_PAUSE_S = 0.5
 _LATE_RETRY_S = 1.0
@@ -49,23 +51,26 @@ _LATE_RETRY_S = 1.0
 class LedgerConnection(Protocol):
     """What an engine must do for the ledger; used by one thread at a time."""
 
-    def prepare(self, batch: Batch) -> int | None: ...
-    def commit(self) -> None: ...
+    @property
+    def waits(self) -> bool: ...
+    def write_now(self, batch: Batch) -> int | None: ...
+    def make_durable(self) -> None: ...
+    def checkpoint(self) -> None: ...
     def write(self, batch: Batch) -> bool: ...
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]: ...
     def close(self) -> None: ...
     def is_about_data(self, error: Exception) -> bool: ...
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """A batch that stands in the open transaction and only has to be committed."""
+class Written(msgspec.Struct, frozen=True):
+    """A batch that was committed at once; all that is left is to make it durable."""
 
     batch: Batch
-    changed: int
-    """How many endings changed a row."""
+    complete: bool
+    """Whether every ending changed a row."""
 
 
-Handed = tuple[list[Entry], Prepared | None]
+Handed = tuple[list[Entry], Written | None]
 
 
 class LedgerWriter:
@@ -78,7 +83,7 @@ class LedgerWriter:
         *,
         unavailable_after_s: float,
         max_late: int,
-        deliver: Callable[[list[Result], int], None],
+        deliver: Callable[[list[Result], int, bool], None],
     ) -> None:
         self._queue = queue
         self._node = (node_id, node_epoch)
@@ -91,6 +96,7 @@ class LedgerWriter:
         # Start rows that could not be confirmed: the exchange's end brings the whole row.
         self._unopened: dict[str, Row] = {}
         self._late = Batch()
+        self._since_checkpoint = 0
         self.lost = 0
 
     @property
@@ -101,51 +107,79 @@ class LedgerWriter:
     def late(self) -> int:
         return len(self._late)
 
-    def prepare(self, entries: list[Entry]) -> Prepared | None:
-        """Write the entries as far as that needs no waiting. Called by the event loop while the
-        thread is idle: two threads that take turns in the interpreter, row by row, cost more than
-        the rows; what is left to the thread is the commit, which waits outside of it."""
+    def write_now(self, entries: list[Entry]) -> Written | None:
+        """Write the entries if that needs no waiting. Called by the event loop while the thread is
+        idle: taking turns in the interpreter, row by row, costs more than the rows; what is left
+        to the thread is the wait for the disk, outside of the interpreter."""
         usual = self._down_since_s is None and not (len(self._late) or self._unopened)
-        if not usual or len(entries) > _MAX_PREPARED or any(kind not in _PREPARABLE for kind, *_ in entries):
+        if not usual or len(entries) > _MAX_WRITTEN_NOW or any(e[0] not in _WRITABLE_NOW for e in entries):
             return None
         try:
             batch = self._batch(entries)
         except UNWRITABLE:
             return None
-        changed = self._connection.prepare(batch)
-        return None if changed is None else Prepared(batch, changed)
+        changed = self._connection.write_now(batch)
+        if changed is None:
+            return None
+        self._since_checkpoint += len(entries)
+        return Written(batch, changed == batch.endings)
+
+    def settles_now(self, written: Written) -> bool:
+        """Whether nothing is left to do for what was written."""
+        return written.complete and not self._connection.waits and not self._checkpoint_due
+
+    @property
+    def waits(self) -> bool:
+        """Whether a commit has to wait for the disk, or for a server."""
+        return self._connection.waits
+
+    @property
+    def _checkpoint_due(self) -> bool:
+        return self._since_checkpoint >= _CHECKPOINT_ENTRIES
 
     def run(self) -> None:
         """The thread's life: until a STOP was taken and everything before it was written."""
         stop: asyncio.Future[Any] | None = None
         while stop is None:
-            entries, prepared = self._take()
+            entries, written = self._take()
             if entries and entries[-1][0] == STOP:
                 stop = entries.pop()[4]
             try:
-                results = self._commit(entries) if prepared is None else self._finish(entries, prepared)
+                results = self._commit(entries) if written is None else self._finish(entries, written)
             except Exception as error:  # a bug: it must fail these entries, not all to come
                 logger.error("the ledger's writer failed", exc_info=error)
                 results = _all_failed(entries, StorageError("The ledger failed; the log says where."))
-            if entries:
-                self._deliver(results, len(entries))
+            if not entries:
+                continue
+            due = self._checkpoint_due
+            self._deliver(results, len(entries), not due)
+            if due:
+                # The waiting are told first; until it is done the loop only gathers.
+                self._checkpoint()
+                self._deliver([], 0, True)
         self._disconnect()
         if len(self._late):
             self.lost += len(self._late)
             logger.error("%d outcomes were not recorded: %s was away", len(self._late), self._name)
-        self._deliver([(stop, None)], 1)
+        self._deliver([(stop, None)], 1, True)
 
-    def _finish(self, entries: list[Entry], prepared: Prepared) -> list[Result]:
-        """Commit what is prepared; if that fails, write it anew as any other batch."""
+    def _finish(self, entries: list[Entry], written: Written) -> list[Result]:
+        """Make durable what is written; if that fails, write it anew as any other batch."""
         try:
-            self._connection.commit()
-            batch = prepared.batch
-            verdicts = {} if prepared.changed == batch.endings else self._fenced(batch)
+            self._connection.make_durable()
+            verdicts = {} if written.complete else self._fenced(written.batch)
         except Exception as error:  # noqa: BLE001 - each driver has its own; the usual way tells them apart
             logger.warning("a commit failed and is tried again: %s", type(error).__name__)
             self._disconnect()
             return self._commit(entries)
-        return _results(entries, verdicts)
+        return results_of(entries, verdicts)
+
+    def _checkpoint(self) -> None:
+        self._since_checkpoint = 0
+        try:
+            self._connection.checkpoint()
+        except Exception as error:  # noqa: BLE001 - the log just stays longer; the next one takes it along
+            logger.warning("a checkpoint failed: %s", type(error).__name__)
 
     def _take(self) -> Handed:
         """What the loop hands over next; nothing, when it is time to try again what is late."""
@@ -162,7 +196,8 @@ class LedgerWriter:
             self._keep(batch)
             return _all_failed(entries, error)
         self._late = Batch()
-        return _results(entries, verdicts)
+        self._since_checkpoint += len(entries)
+        return results_of(entries, verdicts)
 
     def _batch(self, entries: list[Entry]) -> Batch:
         """The entries as rows, and what is late. An exchange is in the batch once: opened and ended
@@ -279,7 +314,8 @@ def connect(database: Database, node_id: str, node_epoch: int) -> LedgerConnecti
     return PostgresqlLedgerConnection(database, node_id, node_epoch)
 
 
-def _results(entries: Sequence[Entry], verdicts: Verdicts) -> list[Result]:
+def results_of(entries: Sequence[Entry], verdicts: Verdicts) -> list[Result]:
+    """What each waiting future is told; ``verdicts`` holds what did not go well."""
     results: list[Result] = []
     for kind, subject, _outcome, _ended_us, future in entries:
         if future is None:

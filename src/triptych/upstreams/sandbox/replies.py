@@ -38,6 +38,8 @@ class Prompt(msgspec.Struct, frozen=True):
     """The one to call comes first; empty when tools are forbidden."""
     tool_result: str | None = None
     """Text of the result in the last message, when there is one."""
+    stream_usage: bool = False
+    """A streamed answer is to report its usage, on a wire where that is asked for."""
 
 
 class Stop(StrEnum):

@@ -10,6 +10,8 @@ import msgspec
 from triptych.core.call import Headers, UpstreamAnswer, UpstreamCall
 from triptych.core.failure import Failure, FailureKind
 from triptych.upstreams.sandbox.anthropic_messages import AnthropicMessages
+from triptych.upstreams.sandbox.openai_chat import OpenAIChat
+from triptych.upstreams.sandbox.openai_responses import OpenAIResponses
 from triptych.upstreams.sandbox.replies import Prompt, echo, say
 from triptych.upstreams.sandbox.scenarios import SPEAKERS, Scenario, scenario_of
 from triptych.upstreams.sandbox.wire import Exchange, RequestRefused, Wire
@@ -52,7 +54,11 @@ class SandboxUpstream:
         self._idle_timeout_s = idle_timeout_s
         self._pace_s = pace_s
         self._first_byte_delay_s = first_byte_delay_s
-        self._wires: dict[str, Wire] = {"anthropic-messages": AnthropicMessages()}
+        self._wires: dict[str, Wire] = {
+            "anthropic-messages": AnthropicMessages(),
+            "openai-chat": OpenAIChat(),
+            "openai-responses": OpenAIResponses(),
+        }
 
     async def call(self, call: UpstreamCall) -> UpstreamAnswer:
         """Raises Failure: what the model id asks for; SERVICE_UNAVAILABLE for a wire the sandbox

@@ -15,9 +15,11 @@ from triptych.wires.relay_stream import MAX_EVENT_BYTES, RelayStream, Verdict
 from triptych.wires.sse import Event
 
 _DONE = b"[DONE]"
+# With the white space of OpenAI, and with that of servers written in Python.
+_NO_USAGE = (b'"usage":null', b'"usage": null')
 _BACKSLASH = ord("\\")
-# What a model wrote, as the JSON strings of a delta hold it: the usual spelling, then any.
-_USUAL_TEXTS = (b'"content":"', b'"arguments":"')
+# What a model wrote, as the JSON strings of a delta hold it: the usual spellings, then any.
+_USUAL_TEXTS = (b'"content":"', b'"arguments":"', b'"content": "', b'"arguments": "')
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _TEXT = re.compile(
     rb'"(?:content|refusal|arguments|reasoning_content|reasoning)"[ \t]?:[ \t]?"((?:[^"\\]++|\\.)*+)"',
@@ -67,9 +69,7 @@ class ChatStream(RelayStream):
         ):
             return False
         usage = block.rfind(b'"usage"')
-        if usage > 0 and not (
-            block.startswith(b'"usage":null', usage) and block.find(b'"usage"', 0, usage) < 0
-        ):
+        if usage > 0 and not (block.startswith(_NO_USAGE, usage) and block.find(b'"usage"', 0, usage) < 0):
             return False
         self.started = True
         self._chunks += 1
