@@ -57,7 +57,9 @@ def test_rows_that_need_no_sync_are_there_before_the_loop_turns(tmp_path: Path) 
 
     async def live() -> None:
         async with running(database, node, durability="process") as ledger:
-            await ledger.open(opened())  # the first one connects, in the thread
+            first = opened()
+            await ledger.open(first)  # connects, in the thread
+            await ledger.end(first.id, outcome(), ENDED_US)
             start = opened()
             assert ledger.open(start).done()
             end = ledger.end(start.id, outcome(), ENDED_US)
