@@ -87,17 +87,24 @@ class Pipeline:
             exchange.model, exchange.target = self._resolve(principal, parsed.model, now_us())
             authorize_model(principal, exchange.model)
             refuse_unenforceable(principal)
-            upstream = self._upstream(exchange.target.provider)
+            upstream = self._upstream(exchange.target.provider, exchange.model.id, endpoint.wire)
             call = self._call(exchange, endpoint, parsed)
             await self._open(exchange, parsed)
-            await self._relay(exchange, upstream, call, endpoint, dialect, reply, settlement)
+            await self._relay(exchange, upstream, call, endpoint, parsed, dialect, reply, settlement)
 
-    def _upstream(self, provider: str) -> Upstream:
+    def _upstream(self, provider: str, model_id: str, wire: str) -> Upstream:
         upstream = self._upstreams.get(provider)
         if upstream is None:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE,
                 f"The provider '{provider}' is not available on this gateway.",
+            )
+        if wire not in upstream.wires:
+            raise Failure(
+                FailureKind.UNSUPPORTED_PARAMETER,
+                f"Model '{model_id}' is served on the wires {', '.join(sorted(upstream.wires))} only, "
+                f"not on {wire}.",
+                param="model",
             )
         return upstream
 

@@ -33,6 +33,7 @@ from triptych.surfaces.openapi import describe
 from triptych.surfaces.operations import OperationsSurface
 from triptych.telemetry import Telemetry
 from triptych.upstreams.anthropic import AnthropicUpstream
+from triptych.upstreams.openai import OPENAI_WIRES, OpenAIUpstream
 from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
 from triptych.vault import Vault, org_specs
@@ -184,6 +185,14 @@ def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Ups
             api_key = provider.api_key.reveal() if provider.api_key else ""
             upstreams[provider.name] = AnthropicUpstream(
                 transport, base_url=provider.base_url, api_key=api_key
+            )
+        elif provider.kind == "openai":
+            assert provider.base_url is not None
+            upstreams[provider.name] = OpenAIUpstream(
+                transport,
+                base_url=provider.base_url,
+                api_key=provider.api_key.reveal() if provider.api_key else "",
+                wires=OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"}),
             )
     return upstreams
 

@@ -42,15 +42,19 @@ LIVE_KEY = "acme-live-key-0000000000000000"
 TEST_KEY = "acme-test-key-0000000000000000"
 
 
-def provider(base_url: str, *models: str, name: str = "mock", key: str = "upstream-secret-key") -> str:
-    """TOML of a provider of kind anthropic and of models it serves under their own ids."""
-    lines = [
-        f'[[providers]]\nname = "{name}"\nkind = "anthropic"\nbase_url = "{base_url}"\napi_key = "{key}"\n'
+def provider(
+    base_url: str,
+    *models: str,
+    name: str = "mock",
+    key: str = "upstream-secret-key",
+    kind: str = "anthropic",
+) -> str:
+    """TOML of a provider and of models it serves under their own ids."""
+    lines = [f'[[providers]]\nname = "{name}"\nkind = "{kind}"\nbase_url = "{base_url}"\napi_key = "{key}"\n']
+    lines += [
+        f'[[models]]\nid = "{model}"\nprovider = "{name}"\nprice = {{ input = 3.0, output = 15.0 }}\n'
+        for model in models
     ]
-    for model in models:
-        lines.append(
-            f'[[models]]\nid = "{model}"\nprovider = "{name}"\nprice = {{ input = 3.0, output = 15.0 }}\n'
-        )
     return "\n".join(lines)
 
 

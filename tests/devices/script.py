@@ -66,6 +66,7 @@ class ScriptedUpstream:
         self._answers = list(answers)
         self.calls: list[UpstreamCall] = []
         self.given: list[ScriptedAnswer] = []
+        self.wires = frozenset({"anthropic-messages"})
 
     async def call(self, call: UpstreamCall) -> ScriptedAnswer:
         self.calls.append(call)

@@ -55,6 +55,11 @@ class UpstreamAnswer(Protocol):
 class Upstream(Protocol):
     """One configured provider."""
 
+    @property
+    def wires(self) -> frozenset[str]:
+        """The wires it speaks, as ``UpstreamCall.wire`` names them."""
+        ...
+
     async def call(self, call: UpstreamCall) -> UpstreamAnswer:
         """Send the call and wait for the answer's head.
 

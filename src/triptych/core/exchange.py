@@ -47,6 +47,7 @@ class Exchange:
         "first_byte_s",
         "headers",
         "id",
+        "meter",
         "model",
         "opened",
         "principal",
@@ -102,6 +103,8 @@ class Exchange:
         self.upstream_status: int | None = None
         self.upstream_request_id: str | None = None
         self.usage: Usage = NO_USAGE
+        self.meter: object = None
+        """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
 

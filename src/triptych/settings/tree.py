@@ -15,7 +15,7 @@ from triptych.settings.secret import Secret, SecretUrl
 
 KNOWN_KINDS: Final = ("anthropic", "openai", "azure-openai", "gemini", "bedrock", "sandbox")
 """Kinds of provider a configuration may name."""
-BUILT_KINDS: Final = frozenset({"anthropic", "sandbox"})
+BUILT_KINDS: Final = frozenset({"anthropic", "openai", "sandbox"})
 """Kinds that answer; models of the others are accepted and answer 503."""
 BUILT_SURFACES: Final = frozenset({"inference"})
 """Surfaces that have routes; the others are accepted and have none."""

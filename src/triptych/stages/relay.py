@@ -10,7 +10,7 @@ import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,6 +24,8 @@ from triptych.stages.settle import Dialect, Reply, Settlement
 
 RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 529})
 BACKOFF_BASE_S = 0.25
+# How a wire's stream meter names a terminal event that tells of a failure.
+FAILED_ENDINGS = ("error", "failed")
 MAX_ANSWER_BYTES = 64 << 20
 MAX_ERROR_BYTES = 8 << 20
 # The end of the body usually comes with the terminal event; a provider that dawdles after it does
@@ -71,7 +73,7 @@ class StreamMeter(Protocol):
 class Wire(Protocol):
     """What relaying needs to know of a wire."""
 
-    def stream_meter(self, request_bytes: int) -> StreamMeter:
+    def stream_meter(self, parsed: Any, request_bytes: int) -> StreamMeter:
         """``request_bytes`` (of the body) are for an estimate where the provider does not count."""
         ...
 
@@ -90,6 +92,7 @@ class Relay:
         upstream: Upstream,
         call: UpstreamCall,
         wire: Wire,
+        parsed: object,
         dialect: Dialect,
         reply: Reply,
         settlement: Settlement,
@@ -109,9 +112,8 @@ class Relay:
                     f"upstream answered with status {answer.status}, which is never followed",
                 )
             elif call.stream:
-                settlement.last_piece = await self._stream(
-                    exchange, answer, wire.stream_meter(len(call.body)), dialect, reply
-                )
+                exchange.meter = meter = wire.stream_meter(parsed, len(call.body))
+                settlement.last_piece = await self._stream(exchange, answer, meter, dialect, reply)
             else:
                 settlement.answer = await self._plain(exchange, answer, wire, len(call.body), dialect)
         finally:
@@ -213,7 +215,7 @@ class Relay:
             final = meter.final + await self._trailing(answer, meter)
         finally:
             exchange.usage = meter.usage()
-        if meter.ended == "error":
+        if meter.ended in FAILED_ENDINGS:
             exchange.ending = Ending.FAILED
             exchange.failure_kind = FailureKind.UPSTREAM_STREAM_ERROR
         return final

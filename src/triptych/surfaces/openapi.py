@@ -46,6 +46,48 @@ _SCHEMAS: Schema = {
         "description": "Core fields are validated; every other field is the provider's and is forwarded.",
     },
     "CountTokens": {"type": "object", "required": ["model", "messages"], "properties": _CORE},
+    "CreateChatCompletion": {
+        "type": "object",
+        "required": ["model", "messages"],
+        "properties": {
+            "model": {"type": "string", "minLength": 1},
+            "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+            "stream": {"type": "boolean"},
+        },
+        "description": "Core fields are validated; every other field is the provider's and is forwarded.",
+    },
+    "CreateResponse": {
+        "type": "object",
+        "required": ["model", "input"],
+        "properties": {
+            "model": {"type": "string", "minLength": 1},
+            "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
+            "stream": {"type": "boolean"},
+            "store": {"type": "boolean"},
+        },
+        "description": "Core fields are validated; every other field is the provider's and is forwarded.",
+    },
+    "OpenAIError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "code", "param"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "code": {"type": ["string", "null"]},
+                    "param": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
+    "Unauthorized": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"const": "Unauthorized"}},
+    },
     "TokenCount": {
         "type": "object",
         "required": ["input_tokens"],
@@ -87,16 +129,24 @@ _REFUSALS: Schema = {
     "504": _json(_ERROR, "The provider did not answer in time."),
     "default": {"description": "A provider's own error, verbatim."},
 }
+_OPENAI_ERROR = _ref("OpenAIError")
+_OPENAI_REFUSALS: Schema = {
+    status: answer
+    if status in ("413", "default")
+    else _json(_ref("Unauthorized") if status == "401" else _OPENAI_ERROR, answer["description"])
+    for status, answer in _REFUSALS.items()
+    if status != "402"
+} | {"404": _json(_OPENAI_ERROR, "No such stored response or conversation.")}
 _KEYS: list[Schema] = [{"bearer": []}, {"apiKey": []}]
 
 
-def _operation(name: str, text: str, body: str, answer: Schema) -> Schema:
+def _operation(name: str, text: str, body: str, answer: Schema, refusals: Schema = _REFUSALS) -> Schema:
     return {
         "operationId": name,
         "summary": text,
         "security": _KEYS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
-        "responses": {"200": answer, **_REFUSALS},
+        "responses": {"200": answer, **refusals},
     }
 
 
@@ -118,6 +168,16 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("/v1/messages/count_tokens", "post"): _operation(
         "countTokens", "Count a message's tokens.", "CountTokens", _json(_ref("TokenCount"), "The count.")
+    ),
+    ("/v1/chat/completions", "post"): _operation(
+        "createChatCompletion",
+        "Create a chat completion (OpenAI Chat Completions).",
+        "CreateChatCompletion",
+        _STREAM,
+        _OPENAI_REFUSALS,
+    ),
+    ("/v1/responses", "post"): _operation(
+        "createResponse", "Create a response (OpenAI Responses).", "CreateResponse", _STREAM, _OPENAI_REFUSALS
     ),
     ("/", "get"): _open("greet", "Answers without a key; clients probe it.", s200="Served."),
     ("/healthz", "get"): _open("health", "The process answers.", s200="Alive."),

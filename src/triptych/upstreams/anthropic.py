@@ -26,6 +26,8 @@ class AnthropicUpstream:
         self._base_path = path.removesuffix("/v1")
         self._head = ProviderHead(origin, ((b"x-api-key", api_key),))
 
+    wires = frozenset({"anthropic-messages"})
+
     def __repr__(self) -> str:
         return f"AnthropicUpstream(base_url={self._base_url!r})"
 

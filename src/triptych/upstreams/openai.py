@@ -7,6 +7,8 @@ from triptych.upstreams.http1_head import split_base_url
 from triptych.upstreams.provider_head import ProviderHead, check_api_key
 from triptych.upstreams.transport import HttpTransport
 
+OPENAI_WIRES = frozenset({"openai-chat", "openai-responses"})
+
 
 class OpenAIUpstream:
     """Implements ``Upstream``. The key is in the prepared head only: never in a repr or an error.
@@ -14,7 +16,8 @@ class OpenAIUpstream:
     ``base_url`` is what the stock SDKs take, ``/v1`` included: to ``https://api.openai.com/v1``,
     or ``https://host/v1beta/openai``, a call's path is added without its ``/v1``. A URL without
     any path, such as ``http://127.0.0.1:9000``, stands for the one with ``/v1``. An
-    ``organization`` goes with every call as ``openai-organization``.
+    ``organization`` goes with every call as ``openai-organization``. ``wires`` is less than
+    OPENAI_WIRES for a server that imitates only one of them.
 
     Answers have the provider's ``x-request-id`` as ``request-id`` too, where every other kind of
     provider puts it.
@@ -24,8 +27,15 @@ class OpenAIUpstream:
     """
 
     def __init__(
-        self, transport: HttpTransport, *, base_url: str, api_key: str, organization: str | None = None
+        self,
+        transport: HttpTransport,
+        *,
+        base_url: str,
+        api_key: str,
+        organization: str | None = None,
+        wires: frozenset[str] = OPENAI_WIRES,
     ) -> None:
+        self.wires = wires
         origin, path = split_base_url(base_url)
         check_api_key(api_key)
         self._base_url = base_url

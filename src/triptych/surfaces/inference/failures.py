@@ -151,6 +151,12 @@ def openai_error(failure: Failure, request_id: str) -> Response:
     return json_response(row.openai_status or row.status, _encode({"error": error}), _common_headers(failure))
 
 
+def chat_stream_error(failure: Failure) -> bytes:
+    """The frames that end a chat stream: the error, then the terminator clients wait for."""
+    error = {"message": failure.message, "type": ROWS[failure.kind].openai_type, "code": "stream_error"}
+    return b"event: error\ndata: " + _encode({"error": error}) + b"\n\ndata: [DONE]\n\n"
+
+
 def messages_stream_error(failure: Failure) -> bytes:
     """The frame that ends a messages stream; no ``message_stop`` follows."""
     row = ROWS[failure.kind]

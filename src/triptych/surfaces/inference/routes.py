@@ -7,7 +7,14 @@ from triptych.edge.message import Request, identity_headers
 from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
 from triptych.surfaces.inference.failures import messages_error, openai_error
-from triptych.surfaces.inference.messages import Authenticator, CountTokens, CreateMessage, guard, serve
+from triptych.surfaces.inference.governed import Authenticator, guard, serve
+from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
+from triptych.surfaces.inference.openai import (
+    ChatDialect,
+    CreateChatCompletion,
+    CreateResponse,
+    ResponsesDialect,
+)
 
 
 class InferenceSurface:
@@ -18,11 +25,16 @@ class InferenceSurface:
     ) -> None:
         self.prefix = prefix.encode()
         check = guard(authenticate)
-        create = serve(CreateMessage(max_body_bytes), "messages", pipeline)
-        count = serve(CountTokens(max_body_bytes), "count_tokens", pipeline)
+        messages, chat = MessagesDialect(), ChatDialect()
+        create = serve(CreateMessage(max_body_bytes), "messages", messages, pipeline)
+        count = serve(CountTokens(max_body_bytes), "count_tokens", messages, pipeline)
+        complete = serve(CreateChatCompletion(max_body_bytes), "chat_completions", chat, pipeline)
+        respond = serve(CreateResponse(max_body_bytes), "responses", ResponsesDialect(), pipeline)
         self.routes: Routes = {
             b"/v1/messages": {b"POST": Route(create, check)},
             b"/v1/messages/count_tokens": {b"POST": Route(count, check)},
+            b"/v1/chat/completions": {b"POST": Route(complete, check)},
+            b"/v1/responses": {b"POST": Route(respond, check)},
             b"/": {b"GET": Route(greet, always=True)},
         }
 

@@ -60,6 +60,10 @@ class SandboxUpstream:
             "openai-responses": OpenAIResponses(),
         }
 
+    @property
+    def wires(self) -> frozenset[str]:
+        return frozenset(self._wires)
+
     async def call(self, call: UpstreamCall) -> UpstreamAnswer:
         """Raises Failure: what the model id asks for; SERVICE_UNAVAILABLE for a wire the sandbox
         does not speak; UPSTREAM_TIMEOUT when the deadline passes before the first byte."""

@@ -1,0 +1,97 @@
+"""What the wires of this surface have in common: the key check, the body, one governed exchange."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from triptych.core.call import Headers
+from triptych.core.clock import now_us
+from triptych.core.exchange import Exchange
+from triptych.core.failure import Failure
+from triptych.core.principal import Principal
+from triptych.edge.app import Guard, body_too_large
+from triptych.edge.decoding import inflate
+from triptych.edge.message import Request
+from triptych.edge.reply import Reply
+from triptych.pipeline import Endpoint, Pipeline
+from triptych.stages.settle import Dialect
+
+SURFACE = "inference"
+
+# Everything else of the client's headers stays here: credentials and cookies above all.
+FORWARDED_HEADERS = frozenset(
+    {
+        b"anthropic-version",
+        b"anthropic-beta",
+        b"x-claude-code-session-id",
+        b"openai-beta",
+        b"traceparent",
+        b"tracestate",
+    }
+)
+
+Authenticator = Callable[[Headers, int], Principal]
+
+
+class Operation:
+    """The part of an endpoint that is the same on every wire."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+
+    def forwarded(self, headers: Headers) -> Headers:
+        return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
+
+    def body(self, exchange: Exchange) -> bytes:
+        """The body as it was meant: inflated, when it came compressed."""
+        # Several fields are one list (RFC 9110, 5.3), and nested encodings are not accepted.
+        encodings = [value for name, value in exchange.headers if name == b"content-encoding"]
+        if not encodings:
+            return exchange.body
+        try:
+            return inflate(exchange.body, b",".join(encodings), self._max_body_bytes)
+        except Failure as failure:
+            if failure.kind is failure.kind.PAYLOAD_TOO_LARGE:
+                raise body_too_large(self._max_body_bytes) from None
+            raise
+
+
+def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """The headers every answer carries, whatever the wire."""
+    request_id = exchange.request_id.encode()
+    headers = [(b"request-id", request_id), (b"x-request-id", request_id)]
+    if exchange.principal.environment == "test":
+        headers.append((b"x-triptych-environment", b"test"))
+    return headers
+
+
+def guard(authenticate: Authenticator) -> Guard:
+    """The key check, made when the head is complete."""
+
+    def check(request: Request) -> None:
+        request.principal = authenticate(request.headers, now_us())
+
+    return check
+
+
+def serve(
+    operation: Endpoint[Any], name: str, dialect: Dialect, pipeline: Pipeline
+) -> Callable[[Request, Reply], Awaitable[None]]:
+    """The endpoint of one operation."""
+
+    def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
+        assert request.principal is not None
+        exchange = Exchange(
+            id=request.id,
+            surface=SURFACE,
+            endpoint=name,
+            principal=request.principal,
+            headers=request.headers,
+            query=request.query,
+            body=request.body,
+            started_us=now_us(),
+            received_s=request.received_s,
+        )
+        request.body = b""
+        return pipeline.govern(exchange, operation, dialect, reply)
+
+    return endpoint

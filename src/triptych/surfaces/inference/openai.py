@@ -1,0 +1,112 @@
+"""POST /v1/chat/completions and /v1/responses: OpenAI's wires."""
+
+from triptych.core.exchange import Exchange
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
+from triptych.core.usage import Usage
+from triptych.surfaces.inference.failures import chat_stream_error, openai_error
+from triptych.surfaces.inference.governed import Operation, identity
+from triptych.wires import openai_chat as chat_wire
+from triptych.wires import openai_responses as responses_wire
+
+STREAM_ERROR = "stream_error"
+
+
+class ChatDialect:
+    """Refusals, stream errors and headers in OpenAI's form."""
+
+    def refusal(self, exchange: Exchange, failure: Failure) -> Response:
+        response = openai_error(failure, exchange.request_id)
+        response.headers = (*self.answer_headers(exchange), *response.headers)
+        return response
+
+    def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
+        return chat_stream_error(failure)
+
+    def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        headers = identity(exchange)
+        admission = exchange.admission
+        if admission is not None and admission.limit is not None:
+            headers += (
+                (b"x-ratelimit-limit-requests", b"%d" % admission.limit),
+                (b"x-ratelimit-remaining-requests", b"%d" % admission.remaining),
+                (b"x-ratelimit-reset-requests", duration(admission.reset_ms)),
+            )
+        return headers
+
+
+class ResponsesDialect(ChatDialect):
+    """A broken stream also ends the response it told of."""
+
+    def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
+        assert isinstance(exchange.meter, responses_wire.ResponsesStream)
+        return exchange.meter.failed_frames(failure.message, STREAM_ERROR)
+
+
+class CreateChatCompletion(Operation):
+    """One completion: plain or streamed."""
+
+    wire = "openai-chat"
+    path = "/v1/chat/completions"
+
+    def parse(self, exchange: Exchange) -> chat_wire.ChatRequest:
+        return chat_wire.parse_request(self.body(exchange))
+
+    def rewrite(self, parsed: chat_wire.ChatRequest, upstream_model: str) -> bytes:
+        return chat_wire.rewrite_request(parsed, upstream_model)
+
+    def stream_meter(self, parsed: chat_wire.ChatRequest, request_bytes: int) -> chat_wire.ChatStream:
+        return chat_wire.ChatStream(include_usage=parsed.include_usage, request_bytes=request_bytes)
+
+    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
+        return chat_wire.read_answer(body, request_bytes=request_bytes)
+
+
+class CreateResponse(Operation):
+    """One response: plain or streamed. Nothing is stored."""
+
+    wire = "openai-responses"
+    path = "/v1/responses"
+
+    def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
+        parsed = responses_wire.parse_request(self.body(exchange))
+        if parsed.store:
+            raise Failure(
+                FailureKind.UNSUPPORTED_PARAMETER,
+                "store: this gateway stores no responses. Leave it out, or send false.",
+                param="store",
+            )
+        if parsed.previous_response_id is not None:
+            raise Failure(
+                FailureKind.PREVIOUS_RESPONSE_NOT_FOUND,
+                "No response with the previous_response_id is stored here.",
+                param="previous_response_id",
+            )
+        if parsed.conversation is not None:
+            raise Failure(
+                FailureKind.RESOURCE_NOT_FOUND, "No such conversation is stored here.", param="conversation"
+            )
+        return parsed
+
+    def rewrite(self, parsed: responses_wire.ResponsesRequest, upstream_model: str) -> bytes:
+        return responses_wire.rewrite_request(parsed, upstream_model)
+
+    def stream_meter(
+        self, parsed: responses_wire.ResponsesRequest, request_bytes: int
+    ) -> responses_wire.ResponsesStream:
+        return responses_wire.ResponsesStream(request_bytes=request_bytes)
+
+    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
+        return responses_wire.read_answer(body, request_bytes=request_bytes)
+
+
+def duration(milliseconds: int) -> bytes:
+    """A time as OpenAI's limit headers spell it: ``250ms``, ``6s``, ``1m30s``, ``2h0m5s``."""
+    if milliseconds < 1000:
+        return b"%dms" % milliseconds
+    seconds = -(-milliseconds // 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return b"%dh%dm%ds" % (hours, minutes, seconds)
+    return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
