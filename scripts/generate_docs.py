@@ -27,6 +27,10 @@ def errors() -> str:
     rows = []
     for kind in FailureKind:
         row, facts = ROWS[kind], FACTS[kind]
+        if kind is FailureKind.PAYLOAD_TOO_LARGE:
+            flat = '413 `{"message":...}` (flat)'
+            rows.append(f"| `{kind.value}` | {flat} | {flat} | {facts.blame.value} | no | {facts.sentence} |")
+            continue
         openai = f"{row.openai_status or row.status} `{row.openai_type}` / `{row.openai_code or 'null'}`"
         rows.append(
             f"| `{kind.value}` | {row.status} `{row.messages_type}` | {openai} | {facts.blame.value} | "

@@ -13,7 +13,7 @@ import msgspec
 from triptych.core.call import Upstream
 from triptych.core.target import Model, Target
 from triptych.core.usage import FREE
-from triptych.edge.app import Gateway, Surface
+from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
 from triptych.pipeline import Pipeline
@@ -28,9 +28,9 @@ from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits import MemoryLimits
 from triptych.storage.nodes import register_node, settle_orphans
-from triptych.surfaces.inference.routes import InferenceSurface
+from triptych.surfaces.inference.routes import InferenceSurface, greet
 from triptych.surfaces.openapi import describe
-from triptych.surfaces.operations import OperationsSurface
+from triptych.surfaces.operations import Check, OperationsSurface
 from triptych.telemetry import Telemetry
 from triptych.upstreams.anthropic import AnthropicUpstream
 from triptych.upstreams.openai import OPENAI_WIRES, OpenAIUpstream
@@ -92,17 +92,21 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         )
         own_metrics_port = server_settings.metrics_port != 0
         mounted: list[Surface] = [inference]
+        checks: dict[str, Check] = {
+            "database": lambda: None if keys.fresh else "the database does not answer",
+            "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
+            "gateway": lambda: "draining" if gateway.draining else None,
+        }
+
+        def description() -> bytes:
+            return describe(tuple((surface.prefix.decode(), surface.routes) for surface in mounted))
+
         operations = OperationsSurface(
-            checks={
-                "database": lambda: None if keys.fresh else "the database does not answer",
-                "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
-                "gateway": lambda: "draining" if gateway.draining else None,
-            },
-            exposition=None if own_metrics_port else telemetry.exposition,
-            describe=lambda: describe(
-                tuple((surface.prefix.decode(), surface.routes) for surface in mounted)
-            ),
-            refuse=inference.refuse,
+            checks,
+            None if own_metrics_port else telemetry.exposition,
+            description,
+            inference.refuse,
+            root=Route(greet, always=True) if inference.prefix else None,
         )
         mounted.append(operations)
         gateway = Gateway((inference, operations), server_settings.max_body_bytes, telemetry.count_refusal)
@@ -125,7 +129,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         stack.push_async_callback(server.close)
         metrics_port = None
         if own_metrics_port:
-            metrics = OperationsSurface({}, telemetry.exposition, lambda: b"{}", inference.refuse)
+            metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)

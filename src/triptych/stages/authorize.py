@@ -11,8 +11,8 @@ def authorize_call(principal: Principal, scope: str) -> None:
     if policy.compliance == "hipaa" and policy.baa != "active":
         raise Failure(
             FailureKind.BAA_REQUIRED,
-            "No active Business Associate Agreement on the org. Sign at Settings > Compliance "
-            "or with `triptych baa sign`.",
+            "No active Business Associate Agreement on the org. An administrator states an active one "
+            "in the configuration.",
             details={"baa_status": policy.baa},
         )
     if scope not in principal.scopes:

@@ -63,10 +63,12 @@ class KeyRing:
         while not self._stopping.wait(POLL_S):
             now_s = time.monotonic()
             self._attempt("confirm the keys", self.refresh)
+            if self._exclusive:
+                continue  # the lock on the file is the lease
             if now_s - beat_s >= HEARTBEAT_S:
                 beat_s = now_s
                 self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node))
-            if now_s - orphans_s >= ORPHANS_S and not self._exclusive:
+            if now_s - orphans_s >= ORPHANS_S:
                 orphans_s = now_s
                 self._attempt(
                     "settle interrupted exchanges",

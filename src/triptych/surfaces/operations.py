@@ -28,7 +28,9 @@ class OperationsSurface:
         exposition: Callable[[], bytes] | None,
         describe: Callable[[], bytes],
         refuse: Callable[[Request, Failure], Response],
+        root: Route | None = None,
     ) -> None:
+        """``root``: what ``/`` answers, where no surface of an empty prefix does."""
         self._checks = checks
         self._exposition = exposition
         self._describe = describe
@@ -38,6 +40,8 @@ class OperationsSurface:
             b"/readyz": {b"GET": Route(_endpoint(self.readiness), always=True)},
             b"/openapi.json": {b"GET": Route(_endpoint(self.description), always=True)},
         }
+        if root is not None:
+            routes[b"/"] = {b"GET": root}
         if exposition is not None:
             routes[b"/metrics"] = {b"GET": Route(_endpoint(self.metrics), always=True)}
         self.routes: Routes = routes

@@ -140,8 +140,8 @@ FORBIDDEN = {
         "mapped-model",
         "baa_required",
         (
-            "No active Business Associate Agreement on the org. Sign at Settings > Compliance "
-            "or with `triptych baa sign`."
+            "No active Business Associate Agreement on the org. An administrator states an active one "
+            "in the configuration."
         ),
     ),
 }
