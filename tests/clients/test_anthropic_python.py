@@ -244,7 +244,7 @@ ERRORS = {
     ),
     "an unavailable provider": (
         LIVE_KEY,
-        "openai-model",
+        "unbuilt-model",
         503,
         anthropic.InternalServerError,
         "overloaded_error",
@@ -384,4 +384,4 @@ def test_what_a_client_can_mend_is_not_tried_again_and_what_may_pass_is(sides: T
     assert counted(sides, TEST_KEY, "sandbox-error-dlp_blocked", 2)[0] == 1
     assert counted(sides, LIVE_KEY, "no-such-model", 2)[0] == 1
     assert counted(sides, LIVE_KEY, fault_model("empty"), 1)[0] == 2
-    assert counted(sides, LIVE_KEY, "openai-model", 1)[0] == 2
+    assert counted(sides, LIVE_KEY, "unbuilt-model", 1)[0] == 2

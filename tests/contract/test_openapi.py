@@ -91,7 +91,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], bytes]] = {
     "431": ((LIVE, "x-long: " + "x" * 70_000), b"{}"),
     "500": ((TEST,), message("sandbox-error-internal_error")),
     "502": ((LIVE,), message(fault_model("empty"))),
-    "503": ((LIVE,), message("openai-model")),
+    "503": ((LIVE,), message("unbuilt-model")),
     "504": ((LIVE,), message(fault_model("hang_before_head"))),
     "413": ((LIVE, "content-length: 52428801"), b""),
 }

@@ -104,8 +104,8 @@ def test_a_request_id_of_the_client_is_not_taken_over(sides: TwoSides) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "/v1/chat/completions",
-        "/v1/responses",
+        "/v1/chat/completion",
+        "/v1/responses/x",
         "/v1/models",
         "/v1/models/x",
         "/nope",

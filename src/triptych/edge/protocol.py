@@ -103,7 +103,7 @@ class ServerProtocol(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._peer = ""
         self.deadline_s = float("inf")
-        """``loop.time()`` after which the sweep gives up on this connection."""
+        """``time.monotonic()`` after which the sweep gives up on this connection."""
         self.disconnected = False
         self.transport: asyncio.Transport
 
@@ -115,7 +115,7 @@ class ServerProtocol(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         self._connections.add(self)
-        self.deadline_s = self._loop.time() + self._limits.header_timeout_s
+        self.deadline_s = monotonic() + self._limits.header_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.disconnected = True
@@ -140,7 +140,7 @@ class ServerProtocol(asyncio.Protocol):
             return
         if self._state is State.IDLE and data:
             self._state = State.HEAD
-            self.deadline_s = self._loop.time() + self._limits.header_timeout_s
+            self.deadline_s = monotonic() + self._limits.header_timeout_s
         self._lines_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -250,11 +250,11 @@ class ServerProtocol(asyncio.Protocol):
             self._decision = decision
             if has_body and self._answering is None and not self._pipeline:
                 self._state = State.DISCARD
-                self.deadline_s = self._loop.time() + LINGER_S
+                self.deadline_s = monotonic() + LINGER_S
                 self._begin(request, decision)
             return
         self._decision = decision
-        self.deadline_s = self._loop.time() + self._limits.body_timeout_s
+        self.deadline_s = monotonic() + self._limits.body_timeout_s
         if request.expects_continue and request.content_length != 0:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -280,7 +280,7 @@ class ServerProtocol(asyncio.Protocol):
         assert request is not None
         answered = self._state is State.DISCARD
         self._state = State.IDLE
-        self.deadline_s = float("inf") if self._answering else self._loop.time() + KEEP_ALIVE_S
+        self.deadline_s = float("inf") if self._answering else monotonic() + KEEP_ALIVE_S
         if answered:
             return
         assert decision is not None
@@ -331,7 +331,7 @@ class ServerProtocol(asyncio.Protocol):
             self._close_gently()
             return
         if self._state is State.IDLE:
-            self.deadline_s = self._loop.time() + KEEP_ALIVE_S
+            self.deadline_s = monotonic() + KEEP_ALIVE_S
         if self._pipeline:
             following, decision = self._pipeline.popleft()
             self.transport.resume_reading()
@@ -371,7 +371,7 @@ class ServerProtocol(asyncio.Protocol):
         self._pipeline.clear()
         if reading and self.transport.can_write_eof():
             self.transport.write_eof()
-            self.deadline_s = self._loop.time() + LINGER_S
+            self.deadline_s = monotonic() + LINGER_S
         else:  # TLS says goodbye in its own way, and reads on until the other side has done so
             self.transport.close()
 

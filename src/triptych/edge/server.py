@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from time import monotonic
 
 from triptych.edge.protocol import Application, EdgeLimits, ServerProtocol
 
@@ -44,8 +45,8 @@ class Server:
     async def drain(self, limit_s: float) -> int:
         """Wait for running exchanges, at most ``limit_s``; then cancel the rest and wait for their
         outcomes. Returns how many were cancelled."""
-        deadline_s = self._loop.time() + limit_s
-        while self.busy_connections and self._loop.time() < deadline_s:
+        deadline_s = monotonic() + limit_s
+        while self.busy_connections and monotonic() < deadline_s:
             await asyncio.sleep(DRAIN_POLL_S)
         late = [connection for connection in self._connections if connection.busy]
         for connection in late:
@@ -67,7 +68,7 @@ class Server:
             await self._server.wait_closed()
 
     def _sweep_deadlines(self) -> None:
-        now_s = self._loop.time()
+        now_s = monotonic()
         for connection in [c for c in self._connections if c.deadline_s <= now_s]:
             connection.expire()
         self._sweep = self._loop.call_later(SWEEP_S, self._sweep_deadlines)

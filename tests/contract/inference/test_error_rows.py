@@ -284,7 +284,7 @@ def test_a_provider_that_does_not_answer_in_time_is_a_504(sides: TwoSides, strea
 
 
 def test_a_provider_kind_not_built_yet_is_a_503(sides: TwoSides) -> None:
-    answer = sides.ask(LIVE, body=message("openai-model"))
+    answer = sides.ask(LIVE, body=message("unbuilt-model"))
     check(answer, 503, "overloaded_error", "The provider 'later' is not available on this gateway.")
     check_row(sides, answer, "service_unavailable", "failed")
 

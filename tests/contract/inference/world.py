@@ -94,7 +94,7 @@ base_url = "http://127.0.0.1:{nobody}"
 api_key = "upstream-secret-key"
 [[providers]]
 name = "later"
-kind = "openai"
+kind = "gemini"
 api_key = "upstream-secret-key"
 [[providers]]
 name = "box"
@@ -107,7 +107,7 @@ provider = "mock"
 id = "unreachable-model"
 provider = "nobody"
 [[models]]
-id = "openai-model"
+id = "unbuilt-model"
 provider = "later"
 [[models]]
 id = "retired-model"

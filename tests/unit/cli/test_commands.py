@@ -128,11 +128,11 @@ def test_check_tells_every_error_on_stderr_and_exits_2(run: Run) -> None:
 
 
 def test_check_warns_about_what_is_not_built_yet(run: Run) -> None:
-    configure('[[providers]]\nname = "g"\nkind = "openai"\napi_key = "k"\n')
+    configure('[[providers]]\nname = "g"\nkind = "gemini"\napi_key = "k"\n')
     code, out, err = run("check", "--config", "t.toml")
     assert code == 0
-    assert 'kind = "openai"' in out
-    assert err.startswith('triptych: warning: provider "g": kind "openai" is not built yet')
+    assert 'kind = "gemini"' in out
+    assert err.startswith('triptych: warning: provider "g": kind "gemini" is not built yet')
 
 
 def test_the_configuration_may_be_named_by_a_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

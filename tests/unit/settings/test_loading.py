@@ -166,7 +166,7 @@ def test_the_whole_contract_is_accepted(tmp_path: Path) -> None:
     assert claude.api_key is not None
     assert claude.api_key.reveal() == "sk-ant-canary"
     assert gpt.wire == "responses"
-    assert not gpt.built
+    assert gpt.built
     assert sandbox.api_key is None
 
 
@@ -349,8 +349,9 @@ def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None
 
 def test_a_person_is_told_what_is_accepted_but_not_there_yet(tmp_path: Path) -> None:
     text = CONTRACT.replace('groups = ["everyone"]\nretires', 'groups = ["nobody"]\nretires')
+    text += '[[providers]]\nname = "later"\nkind = "gemini"\napi_key = "k"\n'
     said = "\n".join(remarks(load(tmp_path, text)))
-    assert 'provider "gpt": kind "openai" is not built yet' in said
+    assert 'provider "later": kind "gemini" is not built yet' in said
     assert 'no org of this file has a group "nobody"' in said
     assert "sandbox" not in said
 
