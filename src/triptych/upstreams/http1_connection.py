@@ -14,6 +14,7 @@ import httptools
 from triptych.core.call import Headers
 from triptych.core.failure import Failure, FailureKind
 
+_ONE_READER = "an answer has one reader: another one waits already"
 _PAUSE_ABOVE_BYTES = 256 * 1024
 
 
@@ -93,7 +94,17 @@ class HttpAnswer:
                 return b""
             if self._failure_kind is not None:
                 raise self.failure()
-            await self._wait()
+            # As in _wait; a coroutine less for every event of a stream.
+            if self._waiter is not None:
+                raise RuntimeError(_ONE_READER)
+            self._waiter = waiter = self._loop.create_future()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self.close()
+                raise
+            finally:
+                self._waiter = None
 
     def close(self) -> None:
         """See ``UpstreamAnswer.close``. A complete answer's connection is not touched."""
@@ -103,7 +114,7 @@ class HttpAnswer:
 
     async def _wait(self) -> None:
         if self._waiter is not None:
-            raise RuntimeError("an answer has one reader: another one waits already")
+            raise RuntimeError(_ONE_READER)
         self._waiter = waiter = self._loop.create_future()
         try:
             await waiter
