@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from triptych.core.failure import Failure, FailureKind
+from triptych.core.failure import FACTS, Blame, Failure, FailureKind
 from triptych.core.response import Response, json_response
 
 K = FailureKind
+STREAM_ERROR = "stream_error"
+"""The code of every error frame of ours on the OpenAI wires."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -151,9 +153,18 @@ def openai_error(failure: Failure, request_id: str) -> Response:
     return json_response(row.openai_status or row.status, _encode({"error": error}), _common_headers(failure))
 
 
+def interruption(failure: Failure) -> str:
+    """The sentence of a broken OpenAI stream: one for every way a provider can break it."""
+    return FACTS[K.UPSTREAM_INTERRUPTED].sentence if failure.blame is Blame.PROVIDER else failure.message
+
+
 def chat_stream_error(failure: Failure) -> bytes:
     """The frames that end a chat stream: the error, then the terminator clients wait for."""
-    error = {"message": failure.message, "type": ROWS[failure.kind].openai_type, "code": "stream_error"}
+    error = {
+        "message": interruption(failure),
+        "type": ROWS[failure.kind].openai_type,
+        "code": STREAM_ERROR,
+    }
     return b"event: error\ndata: " + _encode({"error": error}) + b"\n\ndata: [DONE]\n\n"
 
 

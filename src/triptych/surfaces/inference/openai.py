@@ -4,12 +4,15 @@ from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.core.usage import Usage
-from triptych.surfaces.inference.failures import chat_stream_error, openai_error
+from triptych.surfaces.inference.failures import (
+    STREAM_ERROR,
+    chat_stream_error,
+    interruption,
+    openai_error,
+)
 from triptych.surfaces.inference.governed import Operation, identity
 from triptych.wires import openai_chat as chat_wire
 from triptych.wires import openai_responses as responses_wire
-
-STREAM_ERROR = "stream_error"
 
 
 class ChatDialect:
@@ -40,7 +43,7 @@ class ResponsesDialect(ChatDialect):
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
         assert isinstance(exchange.meter, responses_wire.ResponsesStream)
-        return exchange.meter.failed_frames(failure.message, STREAM_ERROR)
+        return exchange.meter.failed_frames(interruption(failure), STREAM_ERROR)
 
 
 class CreateChatCompletion(Operation):
