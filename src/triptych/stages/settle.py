@@ -133,7 +133,7 @@ class Settlement:
         stopping = False
         try:
             try:
-                written = await _uncancelled(recorded)
+                written = recorded.result() if recorded.done() else await _uncancelled(recorded)
             except asyncio.CancelledError:
                 if self._reply.disconnected:
                     raise
