@@ -34,6 +34,7 @@ from triptych.storage.ledger_writer import (
 # Bounds of what is gathered for one commit while the loop is busy.
 _GATHER_S: Final = 0.001
 _GATHER_ENTRIES: Final = 64
+_GATHER_QUIET_TURNS: Final = 3
 _AGGREGATED: Final = frozenset({FailureKind.RATE_LIMITED, FailureKind.CONCURRENCY_EXCEEDED})
 
 
@@ -64,6 +65,7 @@ class Ledger:
         self._running = 0
         self._gathering = False
         self._gathered = 0
+        self._quiet_turns = 0
         self._gather_until_s = 0.0
         self._writer = LedgerWriter(
             self._queue,
@@ -196,14 +198,17 @@ class Ledger:
             return
         self._gathering = True
         self._gathered = 0
+        self._quiet_turns = 0
         self._gather_until_s = monotonic() + _GATHER_S
         self._loop.call_soon(self._wait_for_more)
 
     def _wait_for_more(self) -> None:
-        """Hand over once a turn of the loop brought nothing new: under load every commit, and every
-        wake-up of the other thread, is shared by what came up within ``_GATHER_S``."""
+        """Hand over once some turns of the loop brought nothing new: under load every commit, and
+        every wake-up of the other thread, is shared by what came up within ``_GATHER_S``."""
         waiting = len(self._waiting)
-        if self._gathered < waiting < _GATHER_ENTRIES and monotonic() < self._gather_until_s:
+        self._quiet_turns = 0 if self._gathered < waiting else self._quiet_turns + 1
+        more = self._quiet_turns < _GATHER_QUIET_TURNS and waiting < _GATHER_ENTRIES
+        if more and monotonic() < self._gather_until_s:
             self._gathered = waiting
             self._loop.call_soon(self._wait_for_more)
         else:
