@@ -188,19 +188,17 @@ def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Ups
         SANDBOX: SandboxUpstream(idle_timeout_s=settings.server.idle_stream_timeout_s)
     }
     for provider in settings.providers:
+        api_key = provider.api_key.reveal() if provider.api_key else ""
         if provider.kind == "anthropic":
             assert provider.base_url is not None
-            api_key = provider.api_key.reveal() if provider.api_key else ""
             upstreams[provider.name] = AnthropicUpstream(
                 transport, base_url=provider.base_url, api_key=api_key
             )
         elif provider.kind == "openai":
             assert provider.base_url is not None
+            wires = OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"})
             upstreams[provider.name] = OpenAIUpstream(
-                transport,
-                base_url=provider.base_url,
-                api_key=provider.api_key.reveal() if provider.api_key else "",
-                wires=OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"}),
+                transport, base_url=provider.base_url, api_key=api_key, wires=wires
             )
     return upstreams
 

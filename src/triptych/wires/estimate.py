@@ -46,6 +46,18 @@ def detail(details: object, name: str) -> object:
     return details.get(name) if isinstance(details, dict) else None
 
 
+def read_optional(
+    decoder: msgspec.json.Decoder[_Answer], raw: msgspec.Raw | msgspec.UnsetType
+) -> _Answer | None:
+    """A part of an answer; None when it is absent or not readable: what it says is not relied on."""
+    if raw is msgspec.UNSET:
+        return None
+    try:
+        return decoder.decode(raw)
+    except UNREADABLE:
+        return None
+
+
 def decode_answer(decoder: msgspec.json.Decoder[_Answer], body: bytes) -> _Answer:
     """A whole (not streamed) answer.
 

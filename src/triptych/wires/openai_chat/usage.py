@@ -15,6 +15,7 @@ from triptych.wires.estimate import (
     decode_answer,
     detail,
     plausible,
+    read_optional,
 )
 
 
@@ -50,12 +51,7 @@ _CHOICES = msgspec.json.Decoder(list[_Choice])
 
 def read_counts(raw: msgspec.Raw | msgspec.UnsetType) -> Counts | None:
     """The counts of a usage object; None when there is none or it is not readable."""
-    if raw is msgspec.UNSET:
-        return None
-    try:
-        return _COUNTS.decode(raw)
-    except UNREADABLE:
-        return None
+    return read_optional(_COUNTS, raw)
 
 
 def usage_of(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool) -> Usage:

@@ -8,7 +8,7 @@ was read from the cache (``input_tokens_details.cached_tokens``) and what was wr
 import msgspec
 
 from triptych.core.usage import NO_USAGE, Usage
-from triptych.wires.estimate import UNREADABLE, decode_answer, plausible
+from triptych.wires.estimate import UNREADABLE, decode_answer, plausible, read_optional
 from triptych.wires.openai_chat.usage import Counts as ChatCounts
 from triptych.wires.openai_chat.usage import usage_of
 
@@ -49,12 +49,7 @@ _OUTPUT = msgspec.json.Decoder(list[_Item])
 
 def read_counts(raw: msgspec.Raw | msgspec.UnsetType) -> Counts | None:
     """The counts of a usage object; None when there is none (null too) or it is not readable."""
-    if raw is msgspec.UNSET:
-        return None
-    try:
-        return _COUNTS.decode(raw)
-    except UNREADABLE:
-        return None
+    return read_optional(_COUNTS, raw)
 
 
 def counted(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool) -> Usage:
