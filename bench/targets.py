@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 KEY_COUNT = 10
 UNLIMITED = 100_000_000
 ANTHROPIC_VERSION = "2023-06-01"
+OPENAI_MODEL_ID = MODEL_ID + "-openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,10 @@ class Triptych:
     open_pace_ms: int = 100
     health_path: str = "/healthz"
 
+    def openai_lane(self, wire: Wire) -> Lane:
+        """The lane of one of OpenAI's wires, served by a provider that speaks it."""
+        return Lane(wire, OPENAI_MODEL_ID)
+
     @property
     def command(self) -> Path:
         """The installed console script, from the environment that runs the benchmark."""
@@ -180,6 +185,18 @@ api_key = "not-a-real-key"
 [[models]]
 id = "{MODEL_ID}"
 provider = "mock"
+price = {{ input = 1.0, output = 5.0 }}
+
+[[providers]]
+name = "openai-mock"
+kind = "openai"
+base_url = "http://127.0.0.1:{mock_port}/v1"
+api_key = "not-a-real-key"
+
+[[models]]
+id = "{OPENAI_MODEL_ID}"
+upstream_id = "{MODEL_ID}"
+provider = "openai-mock"
 price = {{ input = 1.0, output = 5.0 }}
 
 [[orgs]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.canned import ANSWER_TEXT, DELTA_COUNT, DELTA_TEXT, PATHS, Wire, build_answers, build_request
 from bench.load import Check, raw_request
-from bench.targets import Lane, Target
+from bench.targets import Lane, Target, Triptych
 
 BAD_KEY = "trp_bench_unknown_5f1c0a7be2d94c38a6b1"
 BURST = "burst"
@@ -24,10 +24,14 @@ class Workload:
     pace: str = BURST
     bad_key: bool = False
     translated: bool = False
+    openai_wire: Wire | None = None
+    """Asked on this wire of OpenAI's, with a provider that speaks it; only Triptych has that lane."""
     concurrency: int = 32
 
     def lane(self, target: Target) -> Lane | None:
         """How this target is asked for this workload; None when it has no such lane."""
+        if self.openai_wire is not None:
+            return target.openai_lane(self.openai_wire) if isinstance(target, Triptych) else None
         return target.translated if self.translated else target.same_wire
 
     def refusal(self, target: Target) -> str | None:
@@ -52,7 +56,9 @@ class Workload:
         assert lane is not None
         if self.bad_key:
             return Check(status=target.refused_status)
-        if target.relays_bytes and not self.translated:
+        # Of a chat stream the usage chunk goes only to those who asked for it.
+        edited = self.stream and lane.wire is Wire.CHAT
+        if target.relays_bytes and not self.translated and not edited:
             answer = build_answers()[lane.wire]
             return Check(exact=answer.stream_body if self.stream else answer.json_body)
         if not self.stream:
@@ -72,6 +78,29 @@ CPU_WORKLOADS = (
     Workload("stream-burst", "stream of 64 deltas as fast as they are read, c=32", stream=True),
     Workload("refused", "refused request (unknown key), c=32", bad_key=True),
     Workload("translated", "JSON, Chat Completions in, Messages upstream, 1 kB, c=32", translated=True),
+    Workload(
+        "translated-stream",
+        "stream of 64 deltas, Chat Completions in, Messages upstream, an event every 2 ms, c=32",
+        stream=True,
+        pace=STREAM_PACE_MS,
+        translated=True,
+    ),
+    Workload("chat-1k", "JSON, Chat Completions, same wire, 1 kB, c=32", openai_wire=Wire.CHAT),
+    Workload("responses-1k", "JSON, Responses, same wire, 1 kB, c=32", openai_wire=Wire.RESPONSES),
+    Workload(
+        "chat-stream",
+        "stream of 64 deltas, Chat Completions, same wire, an event every 2 ms, c=32",
+        stream=True,
+        pace=STREAM_PACE_MS,
+        openai_wire=Wire.CHAT,
+    ),
+    Workload(
+        "responses-stream",
+        "stream of 64 deltas, Responses, same wire, an event every 2 ms, c=32",
+        stream=True,
+        pace=STREAM_PACE_MS,
+        openai_wire=Wire.RESPONSES,
+    ),
 )
 LATENCY_WORKLOADS = {
     "latency-c1": Workload("latency-c1", "added latency, JSON 1 kB, c=1", concurrency=1),

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from triptych.core.call import Headers, Upstream, UpstreamCall
 from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model, refuse_unenforceable
-from triptych.stages.relay import Relay, Wire
+from triptych.stages.relay import AnswerReader, Relay
 from triptych.stages.resolve import Resolve
 from triptych.stages.settle import Dialect, Ledger, Reply, Reporter, Settlement
 from triptych.stages.throttle import Throttle
@@ -28,22 +31,31 @@ class ParsedRequest(Protocol):
 Parsed = TypeVar("Parsed", bound=ParsedRequest)
 
 
-class Endpoint(Wire, Protocol[Parsed]):
-    """One operation of a wire, such as creating a message or counting its tokens."""
+class Carriage(msgspec.Struct, frozen=True):
+    """How a request goes to its provider: on the caller's wire, or translated to another."""
 
     wire: str
     path: str
+    query: bytes
+    headers: Headers
+    """What of the client's headers goes with it."""
+    body: bytes
+    reader: AnswerReader
+
+
+class Endpoint(Protocol[Parsed]):
+    """One operation of a wire, such as creating a message or counting its tokens."""
 
     def parse(self, exchange: Exchange) -> Parsed:
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
         ...
 
-    def rewrite(self, parsed: Parsed, upstream_model: str) -> bytes:
-        """The body for the provider: only the permitted edits are made."""
-        ...
+    def carry(self, exchange: Exchange, parsed: Parsed, wires: frozenset[str]) -> Carriage | Response:
+        """The request for a provider that speaks ``wires``, or the answer when none is needed.
 
-    def forwarded(self, headers: Headers) -> Headers:
-        """What of the client's headers goes to the provider."""
+        Same wire: only the permitted edits are made. Another: translated. Raises Failure
+        UNSUPPORTED_PARAMETER for what none of the wires can express.
+        """
         ...
 
 
@@ -87,37 +99,34 @@ class Pipeline:
             exchange.model, exchange.target = self._resolve(principal, parsed.model, now_us())
             authorize_model(principal, exchange.model)
             refuse_unenforceable(principal)
-            upstream = self._upstream(exchange.target.provider, exchange.model.id, endpoint.wire)
-            call = self._call(exchange, endpoint, parsed)
+            upstream = self._upstream(exchange.target.provider)
+            carriage = endpoint.carry(exchange, parsed, upstream.wires)
+            if isinstance(carriage, Response):
+                settlement.answer, exchange.status = carriage, carriage.status
+                return
+            call = self._call(exchange, carriage, parsed.stream)
             await self._open(exchange, parsed)
-            await self._relay(exchange, upstream, call, endpoint, parsed, dialect, reply, settlement)
+            await self._relay(exchange, upstream, call, carriage.reader, parsed, dialect, reply, settlement)
 
-    def _upstream(self, provider: str, model_id: str, wire: str) -> Upstream:
+    def _upstream(self, provider: str) -> Upstream:
         upstream = self._upstreams.get(provider)
         if upstream is None:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE,
                 f"The provider '{provider}' is not available on this gateway.",
             )
-        if wire not in upstream.wires:
-            raise Failure(
-                FailureKind.UNSUPPORTED_PARAMETER,
-                f"Model '{model_id}' is served on the wires {', '.join(sorted(upstream.wires))} only, "
-                f"not on {wire}.",
-                param="model",
-            )
         return upstream
 
-    def _call(self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed) -> UpstreamCall:
+    def _call(self, exchange: Exchange, carriage: Carriage, stream: bool) -> UpstreamCall:
         assert exchange.target is not None
         return UpstreamCall(
-            wire=endpoint.wire,
-            path=endpoint.path,
-            query=exchange.query,
-            headers=endpoint.forwarded(exchange.headers),
-            body=endpoint.rewrite(parsed, exchange.target.upstream_model),
+            wire=carriage.wire,
+            path=carriage.path,
+            query=carriage.query,
+            headers=carriage.headers,
+            body=carriage.body,
             model=exchange.target.upstream_model,
-            stream=parsed.stream,
+            stream=stream,
             deadline_s=exchange.received_s + self._request_timeout_s,
         )
 

@@ -29,11 +29,16 @@ from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits import MemoryLimits
 from triptych.storage.nodes import register_node, settle_orphans
+from triptych.surfaces.inference.lookup import Lookup
+from triptych.surfaces.inference.models import Models
 from triptych.surfaces.inference.routes import InferenceSurface, greet
 from triptych.surfaces.openapi import describe
 from triptych.surfaces.operations import Check, OperationsSurface
 from triptych.telemetry import Telemetry
 from triptych.upstreams.anthropic import AnthropicUpstream
+from triptych.upstreams.azure_openai import AzureOpenAIUpstream
+from triptych.upstreams.bedrock import BedrockUpstream
+from triptych.upstreams.gemini import GeminiUpstream
 from triptych.upstreams.openai import OPENAI_WIRES, OpenAIUpstream
 from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
@@ -77,10 +82,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         stack.callback(transport.close)
 
         server_settings = settings.server
+        throttle = Throttle(MemoryLimits())
+        resolve = Resolve(catalogue(settings), frozenset(sandbox_model_ids()))
         pipeline = Pipeline(
-            throttle=Throttle(MemoryLimits()),
-            resolve=Resolve(catalogue(settings), frozenset(sandbox_model_ids())),
-            relay=Relay(RetryRule(settings.retries.attempts, settings.retries.max_wait_s)),
+            throttle=throttle,
+            resolve=resolve,
+            relay=Relay(
+                RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
+                render_errors=server_settings.upstream_errors == "render",
+            ),
             upstreams=_upstreams(settings, transport),
             ledger=ledger,
             report=telemetry.report,
@@ -89,7 +99,12 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         )
         authenticate = Authenticate(keys, vault.key_hasher)
         inference = InferenceSurface(
-            settings.surfaces.inference.prefix, pipeline, authenticate, server_settings.max_body_bytes
+            settings.surfaces.inference.prefix,
+            pipeline,
+            Lookup(throttle, ledger, telemetry.report),
+            Models(resolve),
+            authenticate,
+            server_settings.max_body_bytes,
         )
         own_metrics_port = server_settings.metrics_port != 0
         mounted: list[Surface] = [inference]
@@ -188,17 +203,22 @@ def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Ups
         SANDBOX: SandboxUpstream(idle_timeout_s=settings.server.idle_stream_timeout_s)
     }
     for provider in settings.providers:
+        if not provider.built or provider.base_url is None:
+            continue
+        name, kind, base_url = provider.name, provider.kind, provider.base_url
         api_key = provider.api_key.reveal() if provider.api_key else ""
-        if provider.kind == "anthropic":
-            assert provider.base_url is not None
-            upstreams[provider.name] = AnthropicUpstream(
-                transport, base_url=provider.base_url, api_key=api_key
-            )
-        elif provider.kind == "openai":
-            assert provider.base_url is not None
-            wires = OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"})
-            upstreams[provider.name] = OpenAIUpstream(
-                transport, base_url=provider.base_url, api_key=api_key, wires=wires
+        wires = OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"})
+        if kind == "anthropic":
+            upstreams[name] = AnthropicUpstream(transport, base_url=base_url, api_key=api_key)
+        elif kind == "openai":
+            upstreams[name] = OpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
+        elif kind == "azure-openai":
+            upstreams[name] = AzureOpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
+        elif kind == "gemini":
+            upstreams[name] = GeminiUpstream(transport, base_url=base_url, api_key=api_key)
+        elif kind == "bedrock":
+            upstreams[name] = BedrockUpstream(
+                transport, base_url=base_url, api_key=api_key, region=provider.region
             )
     return upstreams
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import anthropic
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
 
 from tests.contract.inference.world import NO_ACCESS, OTHER_LIMITED, TwoSides, fault_model, world
 from tests.devices.gateway import LIVE_KEY, TEST_KEY
@@ -303,8 +304,14 @@ def test_a_request_too_large_is_the_clients_own_exception(sides: TwoSides) -> No
 
 def test_an_unknown_path_is_not_found(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError) as caught:
-        client.models.list()
+        client.get("/v1/messages/nothing", cast_to=object)
     assert isinstance(caught.value.body, dict) and caught.value.body["error"]["type"] == "not_found_error"
+
+
+def test_models_are_listed_page_by_page(client: anthropic.Anthropic) -> None:
+    listed = [model.id for model in client.models.list(limit=3)]
+    assert "sandbox-echo" in listed and len(listed) == len(set(listed)) > 3
+    assert client.models.retrieve("sandbox-echo").id == "sandbox-echo"
 
 
 @pytest.mark.parametrize(
@@ -385,3 +392,42 @@ def test_what_a_client_can_mend_is_not_tried_again_and_what_may_pass_is(sides: T
     assert counted(sides, LIVE_KEY, "no-such-model", 2)[0] == 1
     assert counted(sides, LIVE_KEY, fault_model("empty"), 1)[0] == 2
     assert counted(sides, LIVE_KEY, "unbuilt-model", 1)[0] == 2
+
+
+class Place(BaseModel):
+    city: str
+    days: int
+
+
+def test_a_structured_answer_is_parsed_by_the_client(client: anthropic.Anthropic) -> None:
+    answer = client.messages.parse(model="sandbox-echo", max_tokens=64, messages=HELLO, output_format=Place)
+    assert answer.parsed_output == Place(city="sample", days=1)
+
+
+def test_thinking_comes_before_the_answer_and_goes_back_with_it(client: anthropic.Anthropic) -> None:
+    thinking: anthropic.types.ThinkingConfigParam = {"type": "enabled", "budget_tokens": 1024}
+    with client.messages.stream(
+        model="sandbox-tool", max_tokens=2048, messages=HELLO, thinking=thinking, tools=[WEATHER]
+    ) as stream:
+        thoughts = [event.thinking for event in stream if event.type == "thinking"]
+        first = stream.get_final_message()
+    assert "".join(thoughts) == "The last message says: hello there"
+    assert [block.type for block in first.content] == ["thinking", "tool_use"]
+    assert first.content[0].type == "thinking" and first.content[0].signature
+    result: anthropic.types.ToolResultBlockParam = {
+        "type": "tool_result",
+        "tool_use_id": first.content[1].id if first.content[1].type == "tool_use" else "",
+        "content": "rain",
+    }
+    second = client.messages.create(
+        model="sandbox-tool",
+        max_tokens=2048,
+        thinking=thinking,
+        tools=[WEATHER],
+        messages=[
+            *HELLO,
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": [result]},
+        ],
+    )
+    assert [block.text for block in second.content if block.type == "text"] == ["The tool returned: rain"]

@@ -8,8 +8,9 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from openai.types.responses import FunctionToolParam
+from pydantic import BaseModel
 
-from tests.contract.inference.world import NO_ACCESS, TwoSides, fault_model, world
+from tests.contract.inference.world import NO_ACCESS, TwoSides, world
 from tests.devices.gateway import LIVE_KEY, TEST_KEY
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello there"}]
@@ -250,14 +251,6 @@ ERRORS: dict[str, Expected] = {
         "invalid_request_error",
         "model_not_found",
     ),
-    "a model of another wire": (
-        LIVE_KEY,
-        fault_model("ok"),
-        400,
-        openai.BadRequestError,
-        "invalid_request_error",
-        "unsupported_parameter",
-    ),
     "no credits": (
         TEST_KEY,
         SANDBOX + "credits_exhausted",
@@ -420,3 +413,47 @@ def test_a_rate_limit_is_tried_again_after_as_long_as_it_asks(
     assert made == 3 and len(slept) == 2
     # Retry-After says 1; by itself the client would wait about half a second.
     assert all(wait_s >= 1.0 for wait_s in slept)
+
+
+class Place(BaseModel):
+    city: str
+    days: int
+
+
+def test_a_structured_answer_is_parsed_by_the_client(client: openai.OpenAI) -> None:
+    completion = client.chat.completions.parse(model="sandbox-echo", messages=HELLO, response_format=Place)
+    assert completion.choices[0].message.parsed == Place(city="sample", days=1)
+    response = client.responses.parse(model="sandbox-echo", input="hello there", text_format=Place)
+    assert response.output_parsed == Place(city="sample", days=1)
+
+
+def test_reasoning_is_counted_summarized_and_goes_back(client: openai.OpenAI) -> None:
+    completion = client.chat.completions.create(model="sandbox-echo", messages=HELLO, reasoning_effort="low")
+    assert completion.usage is not None and completion.usage.completion_tokens_details is not None
+    assert completion.usage.completion_tokens_details.reasoning_tokens == 8
+    with client.responses.stream(
+        model="sandbox-echo",
+        input="hello there",
+        reasoning={"effort": "low", "summary": "auto"},
+        include=["reasoning.encrypted_content"],
+    ) as stream:
+        summary = [event.delta for event in stream if event.type == "response.reasoning_summary_text.delta"]
+        first = stream.get_final_response()
+    assert "".join(summary) == "The last message says: hello there"
+    thoughts = first.output[0]
+    assert thoughts.type == "reasoning" and thoughts.encrypted_content
+    again = client.responses.create(
+        model="sandbox-echo",
+        input=[
+            {"role": "user", "content": "hello there"},
+            *[item.to_dict() for item in first.output],
+            {"role": "user", "content": "again"},
+        ],
+    )
+    assert again.output_text == "again"
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    listed = [model.id for model in client.models.list()]
+    assert "sandbox-echo" in listed and len(listed) == len(set(listed))
+    assert client.models.retrieve("sandbox-echo").object == "model"

@@ -47,6 +47,7 @@ class Exchange:
         "first_byte_s",
         "headers",
         "id",
+        "left_out",
         "meter",
         "model",
         "opened",
@@ -62,6 +63,7 @@ class Exchange:
         "target",
         "upstream_request_id",
         "upstream_status",
+        "upstream_wire",
         "usage",
     )
 
@@ -107,6 +109,10 @@ class Exchange:
         """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
+        self.upstream_wire: str | None = None
+        """The provider's wire where it is not the caller's: the answer is translated."""
+        self.left_out: tuple[str, ...] = ()
+        """What of the request another wire has nothing for and needs nothing of; the caller is told."""
 
     @property
     def request_id(self) -> str:

@@ -2,8 +2,12 @@
 
 The longest matching surface prefix owns a path and decides how its failures look, also for paths it
 does not serve. Unknown paths are answered before the key check.
+
+A route's path may hold parameters, spelled as in a URI template (RFC 6570): ``{name}`` is one
+segment of a path, ``{+name}`` is all the rest, slashes included. A path without any goes first.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -26,7 +30,9 @@ class Route(msgspec.Struct, frozen=True):
     """Whether it is served while the gateway drains."""
 
 
-Routes = Mapping[bytes, Mapping[bytes, Route]]
+Methods = Mapping[bytes, Route]
+Routes = Mapping[bytes, Methods]
+_PARAMETER = re.compile(rb"\{(\+?)[a-z_]+\}")
 
 
 class Surface(Protocol):
@@ -50,13 +56,21 @@ class Gateway:
         self, surfaces: tuple[Surface, ...], max_body_bytes: int, count_refusal: RefusalCounter
     ) -> None:
         self._surfaces = sorted(surfaces, key=lambda surface: len(surface.prefix), reverse=True)
-        self._routes: dict[bytes, Mapping[bytes, Route]] = {}
+        self._routes: dict[bytes, Methods] = {}
+        self._patterns: list[tuple[re.Pattern[bytes], Methods]] = []
+        owned: set[bytes] = set()
         for surface in surfaces:
             for path, methods in surface.routes.items():
                 full = surface.prefix + path
-                if full in self._routes:
+                # Whatever they are called: parameters at the same places are the same path.
+                form = _PARAMETER.sub(rb"{\1}", full)
+                if form in owned:
                     raise ValueError(f"two surfaces own the path {full.decode()}")
-                self._routes[full] = methods
+                owned.add(form)
+                if _PARAMETER.search(path):
+                    self._patterns.append((_pattern(surface.prefix, path), methods))
+                else:
+                    self._routes[full] = methods
         self._max_body_bytes = max_body_bytes
         self._count_refusal = count_refusal
         self._new_id = UlidSource().new
@@ -91,7 +105,7 @@ class Gateway:
         return response
 
     def _route(self, request: Request) -> Route:
-        methods = self._routes.get(request.path)
+        methods = self._routes.get(request.path) or self._parametrised(request)
         if methods is None:
             path = request.path[:200].decode("utf-8", "replace")
             raise Failure(
@@ -110,12 +124,30 @@ class Gateway:
             )
         return route
 
+    def _parametrised(self, request: Request) -> Methods | None:
+        for pattern, methods in self._patterns:
+            match = pattern.fullmatch(request.path)
+            if match is not None:
+                request.parameters = match.groups()
+                return methods
+        return None
+
     def _owner(self, path: bytes) -> Surface:
         for surface in self._surfaces:
             prefix = surface.prefix
             if not prefix or path == prefix or path.startswith(prefix + b"/"):
                 return surface
         return self._surfaces[-1]
+
+
+def _pattern(prefix: bytes, path: bytes) -> re.Pattern[bytes]:
+    """What a route's path matches as a whole; one group per parameter, none of them ever empty."""
+    pattern, position = re.escape(prefix), 0
+    for parameter in _PARAMETER.finditer(path):
+        pattern += re.escape(path[position : parameter.start()])
+        pattern += b"(.+)" if parameter[1] else b"([^/]+)"
+        position = parameter.end()
+    return re.compile(pattern + re.escape(path[position:]), re.DOTALL)
 
 
 def body_too_large(limit_bytes: int) -> Failure:

@@ -42,6 +42,7 @@ class Request:
         "id",
         "keep_alive",
         "method",
+        "parameters",
         "path",
         "peer",
         "principal",
@@ -56,6 +57,8 @@ class Request:
         self.method = b""
         self.path = b""
         """Percent-decoded path."""
+        self.parameters: tuple[bytes, ...] = ()
+        """Values of the parameters in the route's path, percent-decoded, in its order."""
         self.query = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: bytes = b""

@@ -7,11 +7,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from triptych.core.usage import Price, nano_usd
-from triptych.settings.secret import without_password
+from triptych.settings.secret import Secret, without_password
 from triptych.settings.table import Table
 from triptych.settings.tree import (
     BASE_URLS,
     KNOWN_KINDS,
+    WIRE_KINDS,
     ModelSettings,
     ProviderSettings,
     TargetSettings,
@@ -25,6 +26,15 @@ MODEL_ID_EXPECTED: Final = "up to 200 visible ASCII characters, without spaces"
 MOST_CREDIT_RATIO: Final = Decimal(1000)
 MOST_USD_PER_MILLION: Final = Decimal(1_000_000)
 MOST_WEIGHT: Final = 1_000_000
+_WIRE_KINDS: Final = " or ".join(f'"{kind}"' for kind in KNOWN_KINDS if kind in WIRE_KINDS)
+BEDROCK_HOST: Final = re.compile(
+    r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)\Z"
+)
+"""The hosts of Amazon Bedrock's runtime, with the region in group 1."""
+REGION: Final = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+\Z")
+_REGION_EXPECTED: Final = 'an AWS region such as "us-east-1"'
+AWS_KEYS: Final = re.compile(r"\w+:[^:]+(?::[^:]+)?\Z", re.ASCII)
+_AWS_KEY: Final = 'a Bedrock API key, or "ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]" to sign with'
 _PROVIDER: Final = "the name of a provider"
 _PRICE_KEYS: Final = ("input", "output", "cache_read", "cache_write")
 
@@ -35,6 +45,7 @@ def read_provider(table: Table) -> ProviderSettings:
     table.required("kind", 'the kind of provider, such as "anthropic"')
     kind = table.optional_choice("kind", KNOWN_KINDS)
     base_url = None
+    region = None
     api_key = table.secret("api_key")
     if kind == "sandbox":
         for key in ("base_url", "api_key"):
@@ -42,11 +53,15 @@ def read_provider(table: Table) -> ProviderSettings:
                 table.note(key, "not known to a provider of kind sandbox: it calls nobody; remove it")
     else:
         base_url = _base_url(table, kind)
-        # Bedrock may take its credentials from the machine it runs on.
-        if kind is not None and kind != "bedrock":
+        if kind == "bedrock":
+            table.required("api_key", _AWS_KEY)
+            base_url, region = _bedrock(table, base_url, api_key)
+        elif kind is not None:
             table.required("api_key", 'the provider\'s key: "env:NAME" or the key itself')
-    if table.has("wire") and kind not in {None, "openai"}:
-        table.note("wire", f'only known to a provider of kind "openai"; this one is "{kind}"')
+    if table.has("region") and kind not in {None, "bedrock"}:
+        table.note("region", f'only known to a provider of kind "bedrock"; this one is "{kind}"')
+    if table.has("wire") and kind is not None and kind not in WIRE_KINDS:
+        table.note("wire", f'only known to a provider of kind {_WIRE_KINDS}; this one is "{kind}"')
     return ProviderSettings(
         name=name,
         kind=kind or "",
@@ -54,7 +69,27 @@ def read_provider(table: Table) -> ProviderSettings:
         api_key=api_key,
         baa=table.text("baa", None),
         wire=table.choice("wire", "auto", ("auto", "chat", "responses")),
+        region=region,
     )
+
+
+def _bedrock(table: Table, base_url: str | None, api_key: Secret | None) -> tuple[str | None, str | None]:
+    """Base URL and region: each follows from the other. A region is needed for the one or to sign."""
+    signing = api_key is not None and ":" in api_key.reveal()
+    if api_key is not None and signing and not AWS_KEYS.match(api_key.reveal()):
+        table.note("api_key", f"expected {_AWS_KEY}")
+    region = table.text("region", None, REGION, _REGION_EXPECTED)
+    match = BEDROCK_HOST.search(_host_of(base_url))
+    if match and region and match[1] != region:
+        table.note_found("region", region, f'"{match[1]}", the region base_url is in')
+    if match:
+        region = match[1]
+    if region and base_url is None and not table.has("base_url"):
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        base_url = f"https://bedrock-runtime.{region}.{suffix}"
+    elif region is None and not table.has("region") and (signing or not table.has("base_url")):
+        table.note("region", f"missing, expected {_REGION_EXPECTED}")
+    return base_url, region
 
 
 def _base_url(table: Table, kind: str | None) -> str | None:
@@ -80,6 +115,13 @@ def _base_url(table: Table, kind: str | None) -> str | None:
     ):
         table.note_found("base_url", without_password(url), expected)
     return url.rstrip("/")
+
+
+def _host_of(base_url: str | None) -> str:
+    try:
+        return urlsplit(base_url or "").hostname or ""
+    except ValueError:
+        return ""
 
 
 def read_model(table: Table, providers: Collection[str]) -> ModelSettings:

@@ -13,7 +13,7 @@ import msgspec
 from triptych.core.usage import NANO_USD_PER_USD, Price
 from triptych.settings.moment import spelled
 from triptych.settings.secret import Secret
-from triptych.settings.tree import ModelSettings, Settings, SurfaceSettings
+from triptych.settings.tree import WIRE_KINDS, ModelSettings, Settings, SurfaceSettings
 
 _SECTIONS: Final = (
     "server",
@@ -37,7 +37,7 @@ def effective_toml(settings: Settings) -> str:
         lines += _table(f"[{name}]", _plain(getattr(settings, name)))
     for provider in settings.providers:
         fields = _plain(provider)
-        if provider.kind != "openai":
+        if provider.kind not in WIRE_KINDS:
             del fields["wire"]
         lines += _table("[[providers]]", fields)
     for model in settings.models:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from triptych.settings.tree import BUILT_SURFACES, Allowances, Settings, SurfacesSettings
+from triptych.settings.tree import BUILT_SURFACES, Allowances, ProviderSettings, Settings, SurfacesSettings
 
 
 def remarks(settings: Settings) -> tuple[str, ...]:
@@ -11,6 +11,12 @@ def remarks(settings: Settings) -> tuple[str, ...]:
         f'provider "{provider.name}": kind "{provider.kind}" is not built yet; its models answer 503'
         for provider in settings.providers
         if not provider.built
+    ]
+    said += [
+        f'provider "{provider.name}": its AWS credentials are temporary; once they ended its calls are '
+        "refused, until a restart with new ones"
+        for provider in settings.providers
+        if _temporary(provider)
     ]
     defaults = SurfacesSettings()
     said += [
@@ -37,6 +43,14 @@ def remarks(settings: Settings) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _temporary(provider: ProviderSettings) -> bool:
+    """AWS keys with a session token, or a short-term key of Bedrock, known by its beginning."""
+    if provider.kind != "bedrock" or provider.api_key is None:
+        return False
+    key = provider.api_key.reveal()
+    return key.count(":") == 2 or key.startswith("bedrock-api-key-")
+
+
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
     if not settings.limits.in_memory:
@@ -59,8 +73,6 @@ def _not_yet(settings: Settings) -> Iterator[str]:
     for name in ("breaker", "retention", "emotion"):
         if getattr(settings, name) != getattr(defaults, name):
             yield f"[{name}] is not built yet and has no effect"
-    if settings.server.upstream_errors != defaults.server.upstream_errors:
-        yield "[server] upstream_errors: only verbatim is built yet"
     for org in settings.orgs:
         levels = (org, *org.groups, *org.users, *org.keys)
         if any(level.spend_cap_nusd is not None or level.credits is not None for level in levels):

@@ -15,15 +15,17 @@ from triptych.settings.secret import Secret, SecretUrl
 
 KNOWN_KINDS: Final = ("anthropic", "openai", "azure-openai", "gemini", "bedrock", "sandbox")
 """Kinds of provider a configuration may name."""
-BUILT_KINDS: Final = frozenset({"anthropic", "openai", "sandbox"})
+BUILT_KINDS: Final = frozenset(KNOWN_KINDS)
 """Kinds that answer; models of the others are accepted and answer 503."""
+WIRE_KINDS: Final = frozenset({"openai", "azure-openai"})
+"""Kinds that speak two wires, of which ``wire`` can choose one."""
 BUILT_SURFACES: Final = frozenset({"inference"})
 """Surfaces that have routes; the others are accepted and have none."""
 
 BASE_URLS: Final[Mapping[str, str]] = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com/v1",
-    "gemini": "https://generativelanguage.googleapis.com",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta/openai",
 }
 """Where a provider is when ``base_url`` is absent; kinds not listed have no single address."""
 
@@ -149,6 +151,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     baa: str | None = None
     """Reference of the agreement that covers it; None: not covered."""
     wire: Literal["auto", "chat", "responses"] = "auto"
+    """Of the kinds in WIRE_KINDS."""
+    region: str | None = None
+    """Of kind ``bedrock``: the AWS region, from the configuration or from ``base_url``."""
 
     @property
     def built(self) -> bool:

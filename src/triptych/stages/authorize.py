@@ -33,13 +33,22 @@ def authorize_model(principal: Principal, model: Model) -> None:
             f"Your groups do not grant access to the model '{model.id}'.",
             param="model",
         )
-    if model.tier == "premium" and not principal.policy.premium_enabled:
+    if not _enabled(principal, model):
         raise Failure(
             FailureKind.PREMIUM_NOT_ENABLED,
             f"The premium model '{model.id}' is not enabled for this org.",
             param="model",
             details={"model": model.id},
         )
+
+
+def may_use(principal: Principal, model: Model) -> bool:
+    """Whether :func:`authorize_model` would let the principal pass."""
+    return grants(principal, model) and _enabled(principal, model)
+
+
+def _enabled(principal: Principal, model: Model) -> bool:
+    return model.tier != "premium" or principal.policy.premium_enabled
 
 
 def grants(principal: Principal, model: Model) -> bool:

@@ -18,7 +18,7 @@ from triptych.core.call import Headers, Upstream, UpstreamAnswer, UpstreamCall, 
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.outcome import Ending
-from triptych.core.response import Response
+from triptych.core.response import JSON_TYPE, Response
 from triptych.core.usage import Usage
 from triptych.stages.settle import Dialect, Reply, Settlement
 
@@ -55,6 +55,17 @@ class RetryRule(msgspec.Struct, frozen=True):
     max_wait_s: float = 2.0
 
 
+class _Said(msgspec.Struct):
+    message: str
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Said
+
+
+_ERROR = msgspec.json.Decoder(_ErrorBody)
+
+
 class StreamMeter(Protocol):
     """A wire's reading of a provider's event stream (sans-IO)."""
 
@@ -70,28 +81,33 @@ class StreamMeter(Protocol):
     def usage(self) -> Usage: ...
 
 
-class Wire(Protocol):
-    """What relaying needs to know of a wire."""
+class AnswerReader(Protocol):
+    """What relaying needs to know of a wire, or of the way from one wire to another."""
 
     def stream_meter(self, parsed: Any, request_bytes: int) -> StreamMeter:
         """``request_bytes`` (of the body) are for an estimate where the provider does not count."""
         ...
 
-    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
-        """Check a plain answer and count its tokens. Raises Failure UPSTREAM_INVALID_RESPONSE."""
+    def read_answer(self, parsed: Any, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
+        """Check a plain answer and count its tokens; returns what the client gets: the very same
+        bytes where the wires are the same. Raises Failure UPSTREAM_INVALID_RESPONSE."""
         ...
 
 
 class Relay:
-    def __init__(self, rule: RetryRule) -> None:
+    """``render_errors``: a provider's error of a translated call is told in the caller's envelope
+    (status and message are kept); without it the body stays the provider's, whatever its shape."""
+
+    def __init__(self, rule: RetryRule, *, render_errors: bool = False) -> None:
         self._rule = rule
+        self._render_errors = render_errors
 
     async def __call__(
         self,
         exchange: Exchange,
         upstream: Upstream,
         call: UpstreamCall,
-        wire: Wire,
+        reader: AnswerReader,
         parsed: object,
         dialect: Dialect,
         reply: Reply,
@@ -112,10 +128,12 @@ class Relay:
                     f"upstream answered with status {answer.status}, which is never followed",
                 )
             elif call.stream:
-                exchange.meter = meter = wire.stream_meter(parsed, len(call.body))
+                exchange.meter = meter = reader.stream_meter(parsed, len(call.body))
                 settlement.last_piece = await self._stream(exchange, answer, meter, dialect, reply)
             else:
-                settlement.answer = await self._plain(exchange, answer, wire, len(call.body), dialect)
+                settlement.answer = await self._plain(
+                    exchange, answer, reader, parsed, len(call.body), dialect
+                )
         finally:
             answer.close()
 
@@ -162,20 +180,28 @@ class Relay:
         exchange.ending = Ending.FAILED
         exchange.failure_kind = FailureKind.UPSTREAM_ERROR
         exchange.first_byte_s = monotonic()
-        return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
+        headers = dialect.answer_headers(exchange) + passed(answer.headers)
+        if exchange.upstream_wire is not None:
+            if self._render_errors and (message := error_message(body)) is not None:
+                kept = [pair for pair in headers if pair[0] != b"content-type"]
+                rendered = dialect.provider_error(exchange, answer.status, message)
+                return Response(answer.status, (JSON_TYPE, *kept), rendered)
+            headers.append((b"x-triptych-upstream-wire", exchange.upstream_wire.encode()))
+        return Response(answer.status, headers, body)
 
     async def _plain(
         self,
         exchange: Exchange,
         answer: UpstreamAnswer,
-        wire: Wire,
+        reader: AnswerReader,
+        parsed: object,
         request_bytes: int,
         dialect: Dialect,
     ) -> Response:
         body = await _read_all(answer, MAX_ANSWER_BYTES)
         if not body.strip():
             raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
-        exchange.usage = wire.read_answer(body, request_bytes)
+        body, exchange.usage = reader.read_answer(parsed, body, request_bytes)
         exchange.first_byte_s = monotonic()
         return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
 
@@ -267,6 +293,14 @@ async def _discard(answer: UpstreamAnswer) -> None:
 def passed(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The provider's headers that reach the client."""
     return [(PASSED_HEADERS[name], value) for name, value in headers if name in PASSED_HEADERS]
+
+
+def error_message(body: bytes) -> str | None:
+    """The sentence of a provider's error, where every wire has it: ``error.message``."""
+    try:
+        return _ERROR.decode(body).error.message
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def retry_after_s(value: bytes | None) -> float | None:

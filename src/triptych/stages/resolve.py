@@ -1,6 +1,6 @@
 """Which model is meant, and what serves it?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
@@ -38,3 +38,13 @@ class Resolve:
         if principal.environment == "test":
             return model, Target(SANDBOX, model_id)
         return model, model.targets[0]
+
+    def offered(self, principal: Principal, now_us: int) -> Iterator[Model]:
+        """Every model that a call of this principal would find: the catalogue in its order, then
+        the sandbox's own."""
+        for model in self._models.values():
+            if model.retires_at_us is None or model.retires_at_us > now_us:
+                yield model
+        if principal.sandbox_models:
+            for model_id in sorted(self._sandbox.keys() - self._models.keys()):
+                yield self._sandbox[model_id]

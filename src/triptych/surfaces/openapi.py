@@ -4,6 +4,7 @@ The paths are taken from the routes themselves, so that a route without a descri
 instead of being left out.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -20,6 +21,10 @@ def _ref(name: str) -> Schema:
 
 def _json(schema: Schema, text: str) -> Schema:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _or_null(type_: str) -> Schema:
+    return {"anyOf": [{"type": type_}, {"type": "null"}]}
 
 
 _BLOCKS: Schema = {"type": "array", "items": {"type": "object"}}
@@ -77,8 +82,8 @@ _SCHEMAS: Schema = {
                 "properties": {
                     "message": {"type": "string"},
                     "type": {"type": "string"},
-                    "code": {"type": ["string", "null"]},
-                    "param": {"type": ["string", "null"]},
+                    "code": _or_null("string"),
+                    "param": _or_null("string"),
                 },
             }
         },
@@ -105,6 +110,57 @@ _SCHEMAS: Schema = {
                 "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
             },
         },
+    },
+    "Models": {
+        "anyOf": [
+            {
+                "type": "object",
+                "required": ["object", "data"],
+                "properties": {
+                    "object": {"const": "list"},
+                    "data": {"type": "array", "items": _ref("Model")},
+                },
+            },
+            {
+                "type": "object",
+                "required": ["data", "has_more", "first_id", "last_id"],
+                "properties": {
+                    "data": {"type": "array", "items": _ref("Model")},
+                    "has_more": {"type": "boolean"},
+                    "first_id": _or_null("string"),
+                    "last_id": _or_null("string"),
+                },
+            },
+        ],
+    },
+    "Model": {
+        "anyOf": [
+            {
+                "type": "object",
+                "required": ["id", "object", "created", "owned_by"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "object": {"const": "model"},
+                    "created": {"type": "integer"},
+                    "owned_by": {"type": "string"},
+                    "shutdown_date": {"type": "string"},
+                },
+            },
+            {
+                "type": "object",
+                "required": ["id", "type", "display_name", "created_at", "lifecycle"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "type": {"const": "model"},
+                    "display_name": {"type": "string"},
+                    "created_at": {"type": "string"},
+                    "lifecycle": {"enum": ["active", "deprecated"]},
+                    "retires_at": _or_null("string"),
+                    "max_input_tokens": _or_null("integer"),
+                    "max_tokens": _or_null("integer"),
+                },
+            },
+        ],
     },
     "TooLarge": {
         "type": "object",
@@ -137,6 +193,15 @@ _OPENAI_REFUSALS: Schema = {
     for status, answer in _REFUSALS.items()
     if status != "402"
 } | {"404": _json(_OPENAI_ERROR, "No such stored response or conversation.")}
+_EITHER_ERROR: Schema = {"anyOf": [_OPENAI_ERROR, _ERROR, _ref("Unauthorized")]}
+_MODELS_REFUSALS: Schema = {
+    status: answer if status == "413" else _json(_EITHER_ERROR, answer["description"])
+    for status, answer in _OPENAI_REFUSALS.items()
+    if status not in ("404", "default")
+}
+# What only a call of a provider, or a body, can lead to.
+_OF_CALLS = frozenset({"402", "415", "502", "504", "default"})
+_TEXT: Schema = {"type": "string"}
 _KEYS: list[Schema] = [{"bearer": []}, {"apiKey": []}]
 
 
@@ -147,6 +212,25 @@ def _operation(name: str, text: str, body: str, answer: Schema, refusals: Schema
         "security": _KEYS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
         "responses": {"200": answer, **refusals},
+    }
+
+
+def _read(
+    name: str, text: str, answer: Schema, refusals: Schema, *parameters: tuple[str, str, Schema, str]
+) -> Schema:
+    """``parameters``: name, where it stands, schema, description."""
+    return {
+        "operationId": name,
+        "summary": text,
+        "security": _KEYS,
+        "parameters": [
+            {"name": called, "in": place, "required": place == "path", "schema": schema, "description": said}
+            for called, place, schema, said in parameters
+        ],
+        "responses": {
+            "200": answer,
+            **{status: refusals[status] for status in refusals if status not in _OF_CALLS},
+        },
     }
 
 
@@ -179,6 +263,25 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ("/v1/responses", "post"): _operation(
         "createResponse", "Create a response (OpenAI Responses).", "CreateResponse", _STREAM, _OPENAI_REFUSALS
     ),
+    ("/v1/models", "get"): _read(
+        "listModels",
+        "The models the caller may use; Anthropic's shape when `anthropic-version` is sent.",
+        _json(_ref("Models"), "The models."),
+        _MODELS_REFUSALS,
+        ("anthropic-version", "header", _TEXT, "Asks for Anthropic's shape, in pages."),
+        ("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "Models per page; 20."),
+        ("after_id", "query", _TEXT, "The page behind this model."),
+        ("before_id", "query", _TEXT, "The page before this model."),
+        ("lifecycle", "query", _TEXT, "Only `active` or `deprecated` ones."),
+    ),
+    ("/v1/models/{model_id}", "get"): _read(
+        "retrieveModel",
+        "One model the caller may use.",
+        _json(_ref("Model"), "The model."),
+        _MODELS_REFUSALS,
+        ("model_id", "path", _TEXT, "May hold slashes."),
+        ("anthropic-version", "header", _TEXT, "Asks for Anthropic's shape."),
+    ),
     ("/", "get"): _open("greet", "Answers without a key; clients probe it.", s200="Served."),
     ("/healthz", "get"): _open("health", "The process answers.", s200="Alive."),
     ("/readyz", "get"): _open(
@@ -194,7 +297,8 @@ def describe(routes: tuple[tuple[str, Routes], ...]) -> bytes:
     paths: dict[str, Schema] = {}
     for prefix, mounted in routes:
         for path, methods in mounted.items():
-            name = path.decode()
+            # A parameter that takes the rest of the path is one like any other in OpenAPI.
+            name = re.sub(r"\{\+", "{", path.decode())
             for method in methods:
                 verb = method.decode().lower()
                 paths.setdefault(prefix + name, {})[verb] = OPERATIONS[name, verb]

@@ -1,10 +1,11 @@
 """A provider of kind ``openai``, or a server that imitates one
 (https://platform.openai.com/docs/api-reference), over our transport."""
 
-from triptych.core.call import UpstreamAnswer, UpstreamCall, header
+from triptych.core.call import UpstreamAnswer, UpstreamCall
 from triptych.upstreams.decoding import decoded
 from triptych.upstreams.http1_head import split_base_url
 from triptych.upstreams.provider_head import ProviderHead, check_api_key
+from triptych.upstreams.request_id import with_request_id
 from triptych.upstreams.transport import HttpTransport
 
 OPENAI_WIRES = frozenset({"openai-chat", "openai-responses"})
@@ -54,7 +55,4 @@ class OpenAIUpstream:
         head; nothing has been sent then."""
         head = self._head.of(call, self._base_path + call.path.removeprefix("/v1"))
         answer = await self._pool.exchange(head, call.body, call.deadline_s)
-        request_id = header(answer.headers, b"x-request-id")
-        if request_id is not None and header(answer.headers, b"request-id") is None:
-            answer.headers = (*answer.headers, (b"request-id", request_id))
-        return decoded(answer)
+        return decoded(with_request_id(answer, b"x-request-id"))

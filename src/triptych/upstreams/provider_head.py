@@ -12,6 +12,7 @@ NEVER_FORWARDED = frozenset(
     (
         b"accept",
         b"accept-encoding",
+        b"api-key",
         b"authorization",
         b"connection",
         b"content-encoding",
@@ -31,6 +32,7 @@ NEVER_FORWARDED = frozenset(
         b"upgrade",
         b"user-agent",
         b"x-api-key",
+        b"x-goog-api-key",
     )
 )
 

@@ -13,6 +13,9 @@ class PermittedEdit(msgspec.Struct, frozen=True):
     why: str
 
 
+BEDROCK = "anthropic-messages (bedrock)"
+"""To a provider of kind ``bedrock``, after the edits of the wire itself."""
+
 PERMITTED_EDITS = (
     PermittedEdit(
         "anthropic-messages",
@@ -34,6 +37,51 @@ PERMITTED_EDITS = (
         "an `event: error` frame is appended",
         "the provider's stream broke, stalled, or ended without its terminal event",
         "a stream never ends in silence",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "request",
+        "`model` and `stream` (top level) are removed",
+        "they are present",
+        "both travel in the URL, and Bedrock refuses them in a body",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "request",
+        "`anthropic_version` is inserted in front",
+        "the body has none",
+        "Bedrock demands it; the header `anthropic-version` is not sent",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "request",
+        "`anthropic_beta` is inserted in front",
+        "the header `anthropic-beta` asks for betas and the body has none",
+        "Bedrock reads betas from the body only; the header is not sent",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "request",
+        "the body, edited as above, is wrapped as the CountTokens API wants it (Base64 in a JSON object), "
+        "with `max_tokens` when it has none; `token-counting-2024-11-01` is not among its betas",
+        "tokens are counted",
+        "what is counted is what would be invoked; the value of `max_tokens` (the least allowed) is not "
+        "counted, and Bedrock takes that beta for an unknown one",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "answer",
+        "messages of the binary event stream are written as server-sent events; an exception becomes an "
+        "`event: error` frame, and nothing follows it",
+        "the answer is streamed",
+        "the client reads server-sent events; the data of each are the bytes inside its message",
+    ),
+    PermittedEdit(
+        BEDROCK,
+        "answer",
+        "the count is written anew: its `inputTokens` is `input_tokens`",
+        "tokens are counted",
+        "the Messages API calls it so",
     ),
     PermittedEdit(
         "openai-chat",
@@ -76,6 +124,22 @@ PERMITTED_EDITS = (
         "`store: false` is inserted, or replaces another value",
         "`store` is not false already",
         "the provider's default is to keep what it answers",
+    ),
+    PermittedEdit(
+        "openai-responses",
+        "request",
+        "`previous_response_id` and `conversation` are removed, and what was said before goes into `input` "
+        "before the caller's own items",
+        "they are present",
+        "what they name is stored here, and the provider knows nothing of it",
+    ),
+    PermittedEdit(
+        "openai-responses",
+        "answer",
+        "`store`, `conversation` and `previous_response_id` of the response object say where it is kept; a "
+        "whole answer gets `output_text` where it has none",
+        "the caller asked for `store: true`",
+        "the provider was told to keep nothing, and the caller needs to know the conversation",
     ),
     PermittedEdit(
         "openai-responses",

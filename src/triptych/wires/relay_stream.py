@@ -6,6 +6,7 @@ Bytes are relayed as they came; nothing here encodes an event again.
 from enum import Enum
 
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.usage import Usage
 from triptych.wires.sse import BLOCK_END, BOM, Event, parse_block
 
 MAX_EVENT_BYTES = 16 << 20
@@ -37,7 +38,7 @@ class RelayStream:
     terminal event stays in ``final`` with what came after it in the same chunk: the relay sends
     it once the outcome is safe. After that, ``feed`` returns what still comes unchanged. For
     every way to cut a stream into chunks the bytes, their order and what a wire reads are the
-    same. A wire fills in :meth:`_take_delta` and :meth:`_take_event`.
+    same. A wire fills in :meth:`_take_delta` and :meth:`take_event`.
     """
 
     __slots__ = (
@@ -92,11 +93,15 @@ class RelayStream:
 
     def _take_delta(self, block: bytes) -> bool:
         """Account for the bytes when they are exactly one event in the form most events have, and
-        it is relayed. Anything else is left to :meth:`_take_event`. This is the hot path."""
+        it is relayed. Anything else is left to :meth:`take_event`. This is the hot path."""
         raise NotImplementedError
 
-    def _take_event(self, event: Event) -> Verdict:
+    def take_event(self, event: Event) -> Verdict:
         """Account for any other event. Sets ``ended`` when it is the terminal one."""
+        raise NotImplementedError
+
+    def usage(self) -> Usage:
+        """What the provider worked on so far, as far as it can be known."""
         raise NotImplementedError
 
     def _feed(self, chunk: bytes) -> bytes:
@@ -163,4 +168,4 @@ class RelayStream:
         if event is None:
             return _RELAYED
         self.started = True
-        return self._take_event(event)
+        return self.take_event(event)

@@ -98,7 +98,7 @@ const scenarios = {
   bug: () => refused('sandbox-error-internal_error'),
   overloaded: () => refused('sandbox-error-upstream_overloaded'),
   emptyBody: () => refused('sandbox-error-empty_body'),
-  unknownPath: () => failing(() => client().models.list()),
+  unknownPath: () => failing(() => client().get("/v1/messages/nothing")),
   midstreamError: () => interrupted('sandbox-error-midstream_overloaded', TEST_KEY),
   midstreamCut: () => interrupted('sandbox-error-midstream_cut', TEST_KEY),
   liveMidstreamCut: () => interrupted(CUT_MODEL, LIVE_KEY),

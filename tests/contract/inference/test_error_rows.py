@@ -91,7 +91,7 @@ BAD_BODIES = {
     ),
     "a system role": (
         message("mapped-model", messages=[{"role": "system", "content": "x"}]),
-        'messages[0].role must be "user" or "assistant": put system text in the top-level "system" field',
+        'messages[0].role must be "user" or "assistant": role "system" is not supported, use field "system"',
     ),
     "not JSON": (b"max_tokens=1", "The request body is not valid JSON: invalid character (byte 0)."),
     "an unknown model": (message("no-such-model"), "Model 'no-such-model' not found."),

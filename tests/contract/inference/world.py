@@ -95,6 +95,7 @@ api_key = "upstream-secret-key"
 [[providers]]
 name = "later"
 kind = "gemini"
+base_url = "http://127.0.0.1:{nobody}"
 api_key = "upstream-secret-key"
 [[providers]]
 name = "box"
@@ -149,6 +150,16 @@ provider = "box"
 )
 
 
+WITHOUT_GEMINI = """
+import sys
+from triptych.settings import tree
+tree.BUILT_KINDS -= {"gemini"}
+from triptych.cli import main
+sys.exit(main())
+"""
+"""A gateway for which a kind that settings know is not built yet: of the real one's, none is left."""
+
+
 @dataclass
 class TwoSides:
     """The gateway, and the provider behind it."""
@@ -195,5 +206,5 @@ def world(server: str = "first_byte_timeout_s = 0.5") -> Iterator[TwoSides]:
     """The gateway of ``WORLD`` and its provider, for as long as the block runs."""
     with FaultyUpstream() as upstream, refused_port() as nobody:
         toml = WORLD.format(upstream=upstream.base_url, nobody=nobody)
-        with Gateway(toml, server=server) as gateway:
+        with Gateway(toml, server=server, preload=WITHOUT_GEMINI) as gateway:
             yield TwoSides(gateway, upstream)

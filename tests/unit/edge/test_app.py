@@ -136,3 +136,59 @@ def test_two_surfaces_may_not_own_one_path() -> None:
 )
 def test_the_limit_is_named_in_the_unit_that_is_exact(limit_bytes: int, size: str) -> None:
     assert body_too_large(limit_bytes).message == f"Request body too large. Maximum size is {size}."
+
+
+async def by_parameter(request: Request, reply: Reply) -> None:
+    raise AssertionError("never run here")
+
+
+PARAMETRISED = Surface(
+    b"/p{x}",
+    {
+        b"/things/all": {b"GET": Route(endpoint)},
+        b"/things/{thing_id}": {b"GET": Route(by_parameter)},
+        b"/things/{thing_id}/parts/{part_id}": {b"GET": Route(by_parameter)},
+        b"/files/{+path}": {b"GET": Route(by_parameter)},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        (b"/p{x}/things/7", (b"7",)),
+        (b"/p{x}/things/a b\n", (b"a b\n",)),
+        (b"/p{x}/things/7/parts/x", (b"7", b"x")),
+        (b"/p{x}/files/a/b/c", (b"a/b/c",)),
+        (b"/p{x}/files/{+path}", (b"{+path}",)),
+        (b"/p{x}/files/\xff\n", (b"\xff\n",)),
+    ],
+)
+def test_a_parameter_is_one_segment_or_with_a_plus_the_rest(
+    path: bytes, parameters: tuple[bytes, ...]
+) -> None:
+    asked = request(b"GET", path)
+    assert Gateway((PARAMETRISED,), 100, lambda kind, status: None).admit(asked) is by_parameter
+    assert asked.parameters == parameters
+
+
+def test_a_path_without_parameters_goes_first() -> None:
+    asked = request(b"GET", b"/p{x}/things/all")
+    assert Gateway((PARAMETRISED,), 100, lambda kind, status: None).admit(asked) is endpoint
+    assert asked.parameters == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/p{x}/things/", b"/p{x}/things/7/", b"/p{x}/things/7/parts", b"/p{x}/files/", b"/py/things/7"],
+)
+def test_no_parameter_is_empty_or_crosses_a_slash(path: bytes) -> None:
+    answer = Gateway((PARAMETRISED,), 100, lambda kind, status: None).admit(request(b"GET", path))
+    assert isinstance(answer, Response) and answer.body.endswith(b"|route_not_found")
+
+
+def test_two_surfaces_cannot_own_one_path_by_different_names_of_its_parameter() -> None:
+    one = Surface(b"", {b"/a/{x}": {b"GET": Route(endpoint)}})
+    other = Surface(b"", {b"/a/{y}": {b"GET": Route(endpoint)}})
+    with pytest.raises(ValueError, match="two surfaces own the path"):
+        Gateway((one, other), 100, lambda kind, status: None)

@@ -10,6 +10,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import NO_USAGE
 from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
 
+BODY = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
 ANSWER = b'{"id":"msg_1","type":"message","usage":{"input_tokens":5,"output_tokens":7}}'
 
 
@@ -81,7 +82,10 @@ def test_a_body_over_the_limit_after_inflation_names_the_limit() -> None:
 
 
 def test_counting_is_no_money() -> None:
-    assert CreateMessage(100).read_answer(ANSWER, 10).output_tokens == 7
-    assert CountTokens(100).read_answer(b'{"input_tokens":12}', 10) == NO_USAGE
+    parsed = CreateMessage(1000).parse(exchange(BODY))
+    body, usage = CreateMessage(100).read_answer(parsed, ANSWER, 10)
+    assert body is ANSWER and usage.output_tokens == 7
+    counted = b'{"input_tokens":12}'
+    assert CountTokens(100).read_answer(parsed, counted, 10) == (counted, NO_USAGE)
     with pytest.raises(Failure):
-        CountTokens(100).read_answer(b'{"input_tok', 10)
+        CountTokens(100).read_answer(parsed, b'{"input_tok', 10)

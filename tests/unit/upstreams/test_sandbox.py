@@ -117,7 +117,7 @@ def test_echo_answers_with_the_last_user_text_as_the_official_types_have_it() ->
     assert message.id.startswith("msg_sandbox_")
     assert (header(got.headers, b"request-id") or b"").startswith(b"req_sandbox_")
     assert (message.model, message.stop_reason, message.stop_sequence) == ("sandbox-echo", "end_turn", None)
-    assert message.content[0].to_dict() == {"type": "text", "text": "Hello sandbox world"}
+    assert message.content[0].to_dict() == {"type": "text", "text": "Hello sandbox world", "citations": []}
     assert (message.usage.input_tokens, message.usage.output_tokens) == (4, 4)
     assert read_answer(got.body).source == UsageSource.PROVIDER
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from triptych.upstreams.sandbox.samples import sample
@@ -15,6 +17,7 @@ from triptych.upstreams.sandbox.samples import sample
         ({"type": "integer", "minimum": 4.5}, 5),
         ({"type": "integer", "exclusiveMinimum": 5}, 6),
         ({"type": "integer", "maximum": -2}, -2),
+        ({"type": "integer", "exclusiveMaximum": 1}, 0),
         ({"type": "integer", "minimum": 5, "multipleOf": 4}, 8),
         ({"type": "number", "minimum": 0.5}, 0.5),
         ({"type": "boolean"}, True),
@@ -26,6 +29,7 @@ from triptych.upstreams.sandbox.samples import sample
         ({"type": "string", "examples": ["e"]}, "e"),
         ({"type": "array", "items": {"type": "integer"}}, []),
         ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [1, 1]),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"const": "b"}], "minItems": 2}, [1, "b"]),
         ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 1),
         ({"oneOf": [{"type": "boolean"}]}, True),
         ({"type": "object"}, {}),
@@ -66,3 +70,26 @@ def test_a_schema_cannot_ask_for_gigabytes(keyword: str) -> None:
     nested: object = {"type": "string", "minLength": 10**9}
     sized = {"type": "array", "items": nested, keyword: 10**9}
     assert len(str(sample(sized))) < 100_000
+
+
+def test_a_schema_that_refers_to_itself_in_many_places_ends_soon() -> None:
+    names = [f"p{number}" for number in range(20)]
+    schema = {"type": "object", "properties": {name: {"$ref": "#"} for name in names}, "required": names}
+    started = time.perf_counter()
+    assert isinstance(sample(schema), dict)
+    many = {"type": "array", "items": {"$ref": "#"}, "minItems": 10**9}
+    assert isinstance(sample(many), list)
+    assert time.perf_counter() - started < 1
+
+
+def test_what_may_be_null_is_null_once_it_is_deep() -> None:
+    child = {"anyOf": [{"$ref": "#"}, {"type": "null"}]}
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "child": child},
+        "required": ["name", "child"],
+    }
+    value = sample(schema)
+    while value is not None:
+        assert isinstance(value, dict) and value["name"] == "sample"
+        value = value["child"]

@@ -128,7 +128,7 @@ def test_messages_are_a_non_empty_array(literal: str) -> None:
         (
             '{"role":"system","content":"x"}',
             "messages[1].role",
-            'must be "user" or "assistant": put system text in the top-level "system" field',
+            'must be "user" or "assistant": role "system" is not supported, use field "system"',
         ),
         *(
             (

@@ -153,6 +153,38 @@ def openai_error(failure: Failure, request_id: str) -> Response:
     return json_response(row.openai_status or row.status, _encode({"error": error}), _common_headers(failure))
 
 
+# The word each vendor uses for a status (Anthropic: docs.anthropic.com/en/api/errors; OpenAI:
+# platform.openai.com/docs/guides/error-codes); other 4xx are invalid requests, other 5xx theirs.
+_MESSAGES_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+def messages_provider_error(status: int, message: str, request_id: str) -> bytes:
+    """A provider's error of another wire, told in Anthropic's envelope."""
+    type_ = _MESSAGES_TYPES.get(status, _INVALID if status < 500 else "api_error")
+    return _encode({"type": "error", "error": {"type": type_, "message": message}, "request_id": request_id})
+
+
+def openai_provider_error(status: int, message: str) -> bytes:
+    """A provider's error of another wire, told in OpenAI's envelope."""
+    type_ = _OPENAI_TYPES.get(status, _INVALID if status < 500 else "server_error")
+    return _encode({"error": {"message": message, "type": type_, "code": None, "param": None}})
+
+
 def interruption(failure: Failure) -> str:
     """The sentence of a broken OpenAI stream: one for every way a provider can break it."""
     return FACTS[K.UPSTREAM_INTERRUPTED].sentence if failure.blame is Blame.PROVIDER else failure.message

@@ -1,19 +1,23 @@
 """What the wires of this surface have in common: the key check, the body, one governed exchange."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from triptych.core.call import Headers
 from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
 from triptych.core.principal import Principal
+from triptych.core.response import Response
+from triptych.core.usage import Usage
 from triptych.edge.app import Guard, body_too_large
 from triptych.edge.decoding import inflate
 from triptych.edge.message import Request
 from triptych.edge.reply import Reply
-from triptych.pipeline import Endpoint, Pipeline
+from triptych.pipeline import Carriage, Endpoint, Pipeline
+from triptych.stages.relay import StreamMeter
 from triptych.stages.settle import Dialect
+from triptych.surfaces.inference.translated import translate
 
 SURFACE = "inference"
 
@@ -33,10 +37,38 @@ Authenticator = Callable[[Headers, int], Principal]
 
 
 class Operation:
-    """The part of an endpoint that is the same on every wire."""
+    """The part of an endpoint that is the same on every wire. It reads the answers of its own wire
+    itself; those of another are read by a translation."""
+
+    wire: ClassVar[str]
+    path: ClassVar[str]
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+
+    def rewrite(self, parsed: Any, upstream_model: str) -> bytes:
+        """The body for a provider of the same wire: only the permitted edits are made."""
+        raise NotImplementedError
+
+    def stream_meter(self, parsed: Any, request_bytes: int) -> StreamMeter:
+        raise NotImplementedError
+
+    def read_answer(self, parsed: Any, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
+        raise NotImplementedError
+
+    def carry(self, exchange: Exchange, parsed: Any, wires: frozenset[str]) -> Carriage | Response:
+        """See ``Endpoint.carry``."""
+        if self.wire not in wires:
+            return translate(exchange, self.wire, parsed, wires)
+        assert exchange.target is not None
+        return Carriage(
+            self.wire,
+            self.path,
+            exchange.query,
+            self.forwarded(exchange.headers),
+            self.rewrite(parsed, exchange.target.upstream_model),
+            self,
+        )
 
     def forwarded(self, headers: Headers) -> Headers:
         return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
@@ -61,6 +93,8 @@ def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     headers = [(b"request-id", request_id), (b"x-request-id", request_id)]
     if exchange.principal.environment == "test":
         headers.append((b"x-triptych-environment", b"test"))
+    if exchange.left_out:
+        headers.append((b"x-triptych-left-out", ", ".join(exchange.left_out).encode()))
     return headers
 
 

@@ -7,11 +7,17 @@ import msgspec
 from triptych.core.clock import rfc3339
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
-from triptych.core.response import Response
+from triptych.core.response import Response, json_response
 from triptych.core.usage import NO_USAGE, Usage
-from triptych.surfaces.inference.failures import messages_error, messages_stream_error
+from triptych.pipeline import Carriage
+from triptych.surfaces.inference.failures import (
+    messages_error,
+    messages_provider_error,
+    messages_stream_error,
+)
 from triptych.surfaces.inference.governed import Operation, identity
 from triptych.wires import anthropic_messages as messages_wire
+from triptych.wires.token_estimate import estimate_input_tokens
 
 
 class MessagesDialect:
@@ -24,6 +30,9 @@ class MessagesDialect:
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
         return messages_stream_error(failure)
+
+    def provider_error(self, exchange: Exchange, status: int, message: str) -> bytes:
+        return messages_provider_error(status, message, exchange.request_id)
 
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers = identity(exchange)
@@ -56,8 +65,10 @@ class CreateMessage(Operation):
     ) -> messages_wire.MessagesStream:
         return messages_wire.MessagesStream(request_bytes=request_bytes)
 
-    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
-        return messages_wire.read_answer(body, request_bytes=request_bytes)
+    def read_answer(
+        self, parsed: messages_wire.MessagesRequest, body: bytes, request_bytes: int
+    ) -> tuple[bytes, Usage]:
+        return body, messages_wire.read_answer(body, request_bytes=request_bytes)
 
 
 class CountTokens(CreateMessage):
@@ -71,6 +82,18 @@ class CountTokens(CreateMessage):
         parsed = super().parse(exchange)
         return msgspec.structs.replace(parsed, stream=False) if parsed.stream else parsed
 
-    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
+    def carry(
+        self, exchange: Exchange, parsed: messages_wire.MessagesRequest, wires: frozenset[str]
+    ) -> Carriage | Response:
+        """Providers of other wires do not count: then the answer is an estimate of ours, and says so."""
+        if self.wire in wires:
+            return super().carry(exchange, parsed, wires)
+        tokens = estimate_input_tokens(messages_wire.decode_request(parsed.body))
+        headers = (*MessagesDialect().answer_headers(exchange), (b"x-triptych-estimate", b"input_tokens"))
+        return json_response(200, b'{"input_tokens":%d}' % tokens, headers)
+
+    def read_answer(
+        self, parsed: messages_wire.MessagesRequest, body: bytes, request_bytes: int
+    ) -> tuple[bytes, Usage]:
         messages_wire.read_answer(body)
-        return NO_USAGE
+        return body, NO_USAGE

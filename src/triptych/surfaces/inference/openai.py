@@ -9,10 +9,12 @@ from triptych.surfaces.inference.failures import (
     chat_stream_error,
     interruption,
     openai_error,
+    openai_provider_error,
 )
 from triptych.surfaces.inference.governed import Operation, identity
 from triptych.wires import openai_chat as chat_wire
 from triptych.wires import openai_responses as responses_wire
+from triptych.wires.translated_stream import TranslatedStream
 
 
 class ChatDialect:
@@ -25,6 +27,9 @@ class ChatDialect:
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
         return chat_stream_error(failure)
+
+    def provider_error(self, exchange: Exchange, status: int, message: str) -> bytes:
+        return openai_provider_error(status, message)
 
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers = identity(exchange)
@@ -42,7 +47,7 @@ class ResponsesDialect(ChatDialect):
     """A broken stream also ends the response it told of."""
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
-        assert isinstance(exchange.meter, responses_wire.ResponsesStream)
+        assert isinstance(exchange.meter, responses_wire.ResponsesStream | TranslatedStream)
         return exchange.meter.failed_frames(interruption(failure), STREAM_ERROR)
 
 
@@ -61,8 +66,10 @@ class CreateChatCompletion(Operation):
     def stream_meter(self, parsed: chat_wire.ChatRequest, request_bytes: int) -> chat_wire.ChatStream:
         return chat_wire.ChatStream(include_usage=parsed.include_usage, request_bytes=request_bytes)
 
-    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
-        return chat_wire.read_answer(body, request_bytes=request_bytes)
+    def read_answer(
+        self, parsed: chat_wire.ChatRequest, body: bytes, request_bytes: int
+    ) -> tuple[bytes, Usage]:
+        return body, chat_wire.read_answer(body, request_bytes=request_bytes)
 
 
 class CreateResponse(Operation):
@@ -99,8 +106,10 @@ class CreateResponse(Operation):
     ) -> responses_wire.ResponsesStream:
         return responses_wire.ResponsesStream(request_bytes=request_bytes)
 
-    def read_answer(self, body: bytes, request_bytes: int) -> Usage:
-        return responses_wire.read_answer(body, request_bytes=request_bytes)
+    def read_answer(
+        self, parsed: responses_wire.ResponsesRequest, body: bytes, request_bytes: int
+    ) -> tuple[bytes, Usage]:
+        return body, responses_wire.read_answer(body, request_bytes=request_bytes)
 
 
 def duration(milliseconds: int) -> bytes:

@@ -1,5 +1,6 @@
 """What the inference surface serves, and how it refuses."""
 
+from triptych.core.call import header
 from triptych.core.failure import Failure
 from triptych.core.response import Response, json_response
 from triptych.edge.app import Route, Routes
@@ -8,7 +9,10 @@ from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
 from triptych.surfaces.inference.failures import messages_error, openai_error
 from triptych.surfaces.inference.governed import Authenticator, guard, serve
+from triptych.surfaces.inference.lookup import Lookup
 from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
+from triptych.surfaces.inference.models import Models
+from triptych.surfaces.inference.models import dialect_of as dialect_of_models
 from triptych.surfaces.inference.openai import (
     ChatDialect,
     CreateChatCompletion,
@@ -21,7 +25,13 @@ class InferenceSurface:
     """Stock SDKs point here; see ``docs/contracts/inference.md``."""
 
     def __init__(
-        self, prefix: str, pipeline: Pipeline, authenticate: Authenticator, max_body_bytes: int
+        self,
+        prefix: str,
+        pipeline: Pipeline,
+        lookup: Lookup,
+        models: Models,
+        authenticate: Authenticator,
+        max_body_bytes: int,
     ) -> None:
         self.prefix = prefix.encode()
         check = guard(authenticate)
@@ -30,11 +40,15 @@ class InferenceSurface:
         count = serve(CountTokens(max_body_bytes), "count_tokens", messages, pipeline)
         complete = serve(CreateChatCompletion(max_body_bytes), "chat_completions", chat, pipeline)
         respond = serve(CreateResponse(max_body_bytes), "responses", ResponsesDialect(), pipeline)
+        list_models = lookup.serve("models", models.list, dialect_of_models)
+        retrieve_model = lookup.serve("models", models.retrieve, dialect_of_models)
         self.routes: Routes = {
             b"/v1/messages": {b"POST": Route(create, check)},
             b"/v1/messages/count_tokens": {b"POST": Route(count, check)},
             b"/v1/chat/completions": {b"POST": Route(complete, check)},
             b"/v1/responses": {b"POST": Route(respond, check)},
+            b"/v1/models": {b"GET": Route(list_models, check)},
+            b"/v1/models/{+model_id}": {b"GET": Route(retrieve_model, check)},
             b"/": {b"GET": Route(greet, always=True)},
         }
 
@@ -43,7 +57,7 @@ class InferenceSurface:
         path = request.path[len(self.prefix) :]
         on_messages = path == b"/v1/messages" or path.startswith(b"/v1/messages/")
         on_models = path == b"/v1/models" or path.startswith(b"/v1/models/")
-        if on_messages or (on_models and any(name == b"anthropic-version" for name, _ in request.headers)):
+        if on_messages or (on_models and header(request.headers, b"anthropic-version") is not None):
             response = messages_error(failure, request_id)
         else:
             response = openai_error(failure, request_id)

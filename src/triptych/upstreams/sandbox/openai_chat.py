@@ -1,26 +1,17 @@
 """The sandbox on the OpenAI Chat Completions wire, as
-https://platform.openai.com/docs/api-reference/chat describes it."""
+https://platform.openai.com/docs/api-reference/chat describes it. Thoughts are in
+``reasoning_content``, as DeepSeek and vLLM have it: OpenAI itself never shows them here."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import msgspec
 
-from triptych.upstreams.sandbox.replies import (
-    Prompt,
-    Reply,
-    Stop,
-    Tool,
-    ToolCall,
-    pieces,
-    tokens,
-)
+from triptych.upstreams.sandbox.openai_chat_request import Part, read_prompt
+from triptych.upstreams.sandbox.replies import Prompt, Reply, Stop, ToolCall, pieces
 from triptych.upstreams.sandbox.scenarios import Scenario
-from triptych.upstreams.sandbox.wire import Exchange, ProviderError, RequestRefused, Script
+from triptych.upstreams.sandbox.wire import Exchange, ProviderError, Script
 
-Part = dict[str, object]
-
-_IMAGE_TOKENS = 1_600
-_FILE_TOKENS = 3_000
 _JSON_FRAGMENT_CHARS = 16
 # The same request gets the same answer, its time included.
 _CREATED_S = 1_767_225_600
@@ -63,29 +54,6 @@ _ERRORS = {
 }
 
 
-class _Message(msgspec.Struct):
-    role: str
-    content: str | list[Part] | None = None
-    tool_calls: list[Part] | None = None
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class _Body(msgspec.Struct):
-    messages: list[_Message]
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    stop: str | list[str] | None = None
-    tools: list[Part] | None = None
-    tool_choice: str | Part | None = None
-    stream_options: _StreamOptions | None = None
-
-
-_BODY = msgspec.json.Decoder(_Body)
-
-
 class OpenAIChat:
     """Implements :class:`triptych.upstreams.sandbox.wire.Wire`."""
 
@@ -96,29 +64,14 @@ class OpenAIChat:
         raise AssertionError("no path of this wire asks for a count")
 
     def read(self, body: bytes) -> Prompt:
-        try:
-            request = _BODY.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RequestRefused(str(error)) from error
-        messages = request.messages
-        last = messages[-1] if messages else None
-        bound = request.max_completion_tokens
-        stop = request.stop
-        options = request.stream_options
-        return Prompt(
-            last_user_text=_last_user_text(messages),
-            input_tokens=_input_tokens(request),
-            max_tokens=request.max_tokens if bound is None else bound,
-            stop_sequences=(stop,) if isinstance(stop, str) else tuple(stop or ()),
-            tools=_tools(request),
-            tool_result=_text(last.content) if last is not None and last.role == "tool" else None,
-            stream_usage=options is not None and options.include_usage is True,
-        )
+        return read_prompt(body)
 
     def plain(self, exchange: Exchange, reply: Reply) -> bytes:
         message: Part = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
+        if reply.thoughts is not None:
+            message["reasoning_content"] = reply.thoughts
         if reply.tool is None:
-            message["content"] = reply.text
+            message["content"] = reply.text or ""
         else:
             message["tool_calls"] = [_tool_call(exchange, reply.tool, _arguments(reply.tool))]
         choice: Part = {
@@ -128,24 +81,29 @@ class OpenAIChat:
             "finish_reason": _FINISH_REASONS[reply.stop],
         }
         answer = _envelope(exchange, "chat.completion", [choice])
-        return msgspec.json.encode({**answer, "usage": _usage(exchange, reply.output_tokens)})
+        return msgspec.json.encode({**answer, "usage": _usage(exchange, reply)})
 
     def script(self, exchange: Exchange, reply: Reply) -> Script:
         first: Part = {"role": "assistant", "content": "", "refusal": None}
+        thoughts: Iterator[Part] = ({"reasoning_content": text} for text in pieces(reply.thoughts or ""))
         if reply.tool is None:
-            deltas: Iterator[Part] = ({"content": text} for text in pieces(reply.text))
+            deltas: Iterator[Part] = ({"content": text} for text in pieces(reply.text or ""))
         else:
             first["content"] = None
-            first["tool_calls"] = [{"index": 0, **_tool_call(exchange, reply.tool, "")}]
+            call: Part = {"tool_calls": [{"index": 0, **_tool_call(exchange, reply.tool, "")}]}
             deltas = _argument_deltas(_arguments(reply.tool))
+            if reply.thoughts is None:
+                first |= call
+            else:
+                deltas = chain([call], deltas)
         tail = _chunk(exchange, {}, _FINISH_REASONS[reply.stop])
         if exchange.prompt.stream_usage:
             last = _envelope(exchange, "chat.completion.chunk", [])
-            tail += _data({**last, "usage": _usage(exchange, reply.output_tokens)})
+            tail += _data({**last, "usage": _usage(exchange, reply)})
         return Script(
             head=_chunk(exchange, first, None),
-            deltas=(_chunk(exchange, delta, None) for delta in deltas),
-            tail=tail + _DONE,
+            deltas=(_chunk(exchange, delta, None) for delta in chain(thoughts, deltas)),
+            tail=lambda: tail + _DONE,
         )
 
     def error(self, scenario: Scenario, digest: str) -> ProviderError:
@@ -191,15 +149,15 @@ def _chunk(exchange: Exchange, delta: Part, finish_reason: str | None) -> bytes:
     return _data(chunk)
 
 
-def _usage(exchange: Exchange, output_tokens: int) -> Part:
-    input_tokens = exchange.prompt.input_tokens
+def _usage(exchange: Exchange, reply: Reply) -> Part:
+    input_tokens, output_tokens = exchange.prompt.input_tokens, reply.output_tokens
     return {
         "prompt_tokens": input_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": input_tokens + output_tokens,
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": reply.thinking_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -223,58 +181,3 @@ def _argument_deltas(arguments: str) -> Iterator[Part]:
     for at in range(0, len(arguments), _JSON_FRAGMENT_CHARS):
         fragment = arguments[at : at + _JSON_FRAGMENT_CHARS]
         yield {"tool_calls": [{"index": 0, "function": {"arguments": fragment}}]}
-
-
-def _tools(request: _Body) -> tuple[Tool, ...]:
-    """The functions that may be called, the one the client insists on first."""
-    choice = request.tool_choice
-    if choice == "none":
-        return ()
-    chosen = choice.get("function") if isinstance(choice, dict) else None
-    wanted = chosen.get("name") if isinstance(chosen, dict) else None
-    functions = [tool.get("function") for tool in request.tools or ()]
-    found = [
-        Tool(str(function.get("name", "")), function.get("parameters"))
-        for function in functions
-        if isinstance(function, dict)
-    ]
-    return tuple(sorted(found, key=lambda tool: tool.name != wanted))
-
-
-def _last_user_text(messages: list[_Message]) -> str:
-    for message in reversed(messages):
-        if message.role == "user" and (text := _text(message.content)):
-            return text
-    return ""
-
-
-def _text(content: object) -> str:
-    """The text of a content that is a string or an array of parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _input_tokens(request: _Body) -> int:
-    """Messages and tool definitions; a picture counts the same whatever its size."""
-    size_bytes = fixed_tokens = 0
-    if request.tools:
-        size_bytes += len(msgspec.json.encode(request.tools))
-    for message in request.messages:
-        if message.tool_calls:
-            size_bytes += len(msgspec.json.encode(message.tool_calls))
-        content = message.content
-        for part in content if isinstance(content, list) else [{"type": "text", "text": content or ""}]:
-            match part.get("type"):
-                case "text":
-                    size_bytes += len(str(part.get("text", "")).encode())
-                case "image_url":
-                    fixed_tokens += _IMAGE_TOKENS
-                case "file" | "input_audio":
-                    fixed_tokens += _FILE_TOKENS
-                case _:
-                    size_bytes += len(msgspec.json.encode(part))
-    return tokens(size_bytes) + fixed_tokens

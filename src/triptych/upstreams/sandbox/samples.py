@@ -5,6 +5,9 @@ from math import ceil
 
 _MAX_DEPTH = 16
 _MAX_ITEMS = 16
+_MAX_VALUES = 4096
+# From here on, what may be null is null: a schema that refers to itself ends as it allows.
+_NULL_DEPTH = 8
 _MAX_STRING_CHARS = 1024
 
 _BY_FORMAT = {
@@ -20,53 +23,73 @@ _BY_FORMAT = {
 }
 
 
-def sample(schema: object, root: object = None, depth: int = 0) -> object:
+def sample(schema: object) -> object:
     """A value for the schema: its constant, default, first example or first choice when it names
     one, else made from its type; of an object the required properties only.
 
-    ``root`` is the schema that ``$ref`` points into. What is too deep, or refers to nothing, is
-    None. ``pattern``, ``not`` and conditions are not looked at.
+    What is too deep, one value too many, or refers to nothing, is None. ``pattern``, ``not`` and
+    conditions are not looked at.
     """
-    root = schema if root is None else root
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+    return _Sampler(schema).value(schema, 0)
+
+
+class _Sampler:
+    """``root`` is the schema that ``$ref`` points into."""
+
+    def __init__(self, root: object) -> None:
+        self._root = root
+        # A schema that refers to itself twice doubles with every level: depth alone is no bound.
+        self._values_left = _MAX_VALUES
+
+    def value(self, schema: object, depth: int) -> object:
+        self._values_left -= 1
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH or self._values_left < 0:
+            return None
+        if "$ref" in schema:
+            return self.value(_referred(self._root, schema["$ref"]), depth + 1)
+        for name in ("const", "default"):
+            if name in schema:
+                return schema[name]
+        for name in ("examples", "enum"):
+            if isinstance(choices := schema.get(name), list) and choices:
+                return choices[0]
+        for name in ("anyOf", "oneOf"):
+            if isinstance(choices := schema.get(name), list) and choices:
+                return self._one_of(choices, depth)
+        if isinstance(parts := schema.get("allOf"), list) and parts:
+            return _merged([self.value(part, depth + 1) for part in parts])
+        return self._of_type(_type_of(schema), schema, depth)
+
+    def _one_of(self, choices: list[object], depth: int) -> object:
+        if depth > _NULL_DEPTH and {"type": "null"} in choices:
+            return None
+        return self.value(choices[0], depth + 1)
+
+    def _of_type(self, type_: object, schema: Mapping[str, object], depth: int) -> object:
+        if type_ == "object":
+            properties = schema.get("properties")
+            required = schema.get("required")
+            if not isinstance(properties, Mapping) or not isinstance(required, list):
+                return {}
+            return {
+                name: self.value(properties.get(name), depth + 1)
+                for name in required
+                if isinstance(name, str)
+            }
+        if type_ == "array":
+            count = min(_whole(schema.get("minItems"), 0), _MAX_ITEMS)
+            first = schema.get("prefixItems")
+            items = [*(first if isinstance(first, list) else ()), *([schema.get("items")] * count)]
+            return [self.value(item, depth + 1) for item in items[:count]]
+        if type_ == "string":
+            text = _BY_FORMAT.get(str(schema.get("format")), "sample")
+            length = min(_whole(schema.get("minLength"), 0), _MAX_STRING_CHARS)
+            return text.ljust(length, "x")[: max(length, _whole(schema.get("maxLength"), len(text)))]
+        if type_ in ("integer", "number"):
+            return _number(schema, whole=type_ == "integer")
+        if type_ == "boolean":
+            return True
         return None
-    if "$ref" in schema:
-        return sample(_referred(root, schema["$ref"]), root, depth + 1)
-    for name in ("const", "default"):
-        if name in schema:
-            return schema[name]
-    for name in ("examples", "enum"):
-        if isinstance(choices := schema.get(name), list) and choices:
-            return choices[0]
-    for name in ("anyOf", "oneOf"):
-        if isinstance(choices := schema.get(name), list) and choices:
-            return sample(choices[0], root, depth + 1)
-    if isinstance(parts := schema.get("allOf"), list) and parts:
-        return _merged([sample(part, root, depth + 1) for part in parts])
-    return _of_type(_type_of(schema), schema, root, depth)
-
-
-def _of_type(type_: object, schema: Mapping[str, object], root: object, depth: int) -> object:
-    if type_ == "object":
-        properties = schema.get("properties")
-        required = schema.get("required")
-        if not isinstance(properties, Mapping) or not isinstance(required, list):
-            return {}
-        return {
-            name: sample(properties.get(name), root, depth + 1) for name in required if isinstance(name, str)
-        }
-    if type_ == "array":
-        count = min(_whole(schema.get("minItems"), 0), _MAX_ITEMS)
-        return [sample(schema.get("items"), root, depth + 1) for _ in range(count)]
-    if type_ == "string":
-        text = _BY_FORMAT.get(str(schema.get("format")), "sample")
-        length = min(_whole(schema.get("minLength"), 0), _MAX_STRING_CHARS)
-        return text.ljust(length, "x")[: max(length, _whole(schema.get("maxLength"), len(text)))]
-    if type_ in ("integer", "number"):
-        return _number(schema, whole=type_ == "integer")
-    if type_ == "boolean":
-        return True
-    return None
 
 
 def _type_of(schema: Mapping[str, object]) -> object:
@@ -84,7 +107,7 @@ def _whole(value: object, otherwise: int) -> int:
 
 def _number(schema: Mapping[str, object], *, whole: bool) -> object:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    high = schema.get("maximum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     value: int | float = 1
     if isinstance(low, int | float):
         value = low
@@ -92,6 +115,8 @@ def _number(schema: Mapping[str, object], *, whole: bool) -> object:
         value = above + 1
     elif isinstance(high, int | float) and high < value:
         value = high
+    elif isinstance(below, int | float) and below <= value:
+        value = below - 1
     step = schema.get("multipleOf")
     if type(step) is int and step > 0:
         value = -(-value // step) * step

@@ -1,15 +1,14 @@
 """The sandbox's model ids, and the failures they stand for."""
 
-from collections.abc import Callable
 from enum import StrEnum
 
 from triptych.core.failure import Failure, FailureKind
-from triptych.upstreams.sandbox.replies import Prompt, Reply, call_tool, echo, lorem
+from triptych.upstreams.sandbox.replies import Speaker, call_tool, echo, lorem
 
 PREFIX = "sandbox-"
 ERROR_PREFIX = "sandbox-error-"
 
-SPEAKERS: dict[str, Callable[[Prompt], Reply]] = {
+SPEAKERS: dict[str, Speaker] = {
     "sandbox-echo": echo,
     "sandbox-lorem": lorem,
     "sandbox-tool": call_tool,

@@ -12,7 +12,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.upstreams.sandbox.anthropic_messages import AnthropicMessages
 from triptych.upstreams.sandbox.openai_chat import OpenAIChat
 from triptych.upstreams.sandbox.openai_responses import OpenAIResponses
-from triptych.upstreams.sandbox.replies import Prompt, echo, say
+from triptych.upstreams.sandbox.replies import Prompt, echo, reply_of, say
 from triptych.upstreams.sandbox.scenarios import SPEAKERS, Scenario, scenario_of
 from triptych.upstreams.sandbox.wire import Exchange, RequestRefused, Wire
 
@@ -115,7 +115,7 @@ class SandboxUpstream:
         if not call.stream or scenario is Scenario.INVALID_JSON:
             if scenario is Scenario.MIDSTREAM_OVERLOADED:
                 return _error(wire, scenario, exchange.digest)
-            reply = SPEAKERS.get(call.model, echo)(exchange.prompt)
+            reply = reply_of(SPEAKERS.get(call.model, echo), exchange.prompt)
             body = wire.plain(exchange, reply)
             if unfinished is None:
                 return 200, (_JSON,), (_cut(body, scenario),)
@@ -126,7 +126,7 @@ class SandboxUpstream:
 
 def _stream(wire: Wire, exchange: Exchange, unfinished: Step | None, pace_s: float) -> Iterator[Step]:
     if unfinished is None:
-        reply = SPEAKERS.get(exchange.model, echo)(exchange.prompt)
+        reply = reply_of(SPEAKERS.get(exchange.model, echo), exchange.prompt)
     else:
         reply = say(_UNFINISHED, Prompt("", exchange.prompt.input_tokens))
     script = wire.script(exchange, reply)
@@ -138,7 +138,7 @@ def _stream(wire: Wire, exchange: Exchange, unfinished: Step | None, pace_s: flo
         if pace_s:
             yield Pause(pace_s)
         yield delta
-    yield script.tail
+    yield script.tail()
 
 
 def _error(wire: Wire, scenario: Scenario, digest: str) -> tuple[int, Headers, Iterable[Step]]:

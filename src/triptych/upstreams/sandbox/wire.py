@@ -1,6 +1,6 @@
 """What a wire of the sandbox has to provide; one file each implements it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -24,11 +24,13 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """A streamed answer: everything before the words, the words, everything after."""
+    """A streamed answer: everything before the words, the words (those of the thoughts too),
+    everything after."""
 
     head: bytes
     deltas: Iterator[bytes]
-    tail: bytes
+    tail: Callable[[], bytes]
+    """Called when the words are said: where events are numbered, their number is known then."""
 
 
 class ProviderError(msgspec.Struct, frozen=True):

@@ -45,8 +45,11 @@ def _message(path: str, raw: msgspec.Raw) -> Failure | None:
             return wrong(f"{path}.{name}", "is required")
     role = faults.text(fields["role"])
     if role == "system":
+        # Claude Code reads this: at "not supported" beside "role system" it sends its text as the
+        # user's instead, and the session goes on.
         return wrong(
-            f"{path}.role", 'must be "user" or "assistant": put system text in the top-level "system" field'
+            f"{path}.role",
+            'must be "user" or "assistant": role "system" is not supported, use field "system"',
         )
     if role not in ("user", "assistant"):
         return wrong(f"{path}.role", 'must be "user" or "assistant"')

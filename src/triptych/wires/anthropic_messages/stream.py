@@ -50,7 +50,7 @@ class MessagesStream(RelayStream):
             return True
         return False
 
-    def _take_event(self, event: Event) -> Verdict:
+    def take_event(self, event: Event) -> Verdict:
         data = event.data
         type_ = event.type or _type_of(data)
         if type_ == _DELTA:

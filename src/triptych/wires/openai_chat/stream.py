@@ -76,7 +76,7 @@ class ChatStream(RelayStream):
         self._text_bytes += _text_bytes(block)
         return True
 
-    def _take_event(self, event: Event) -> Verdict:
+    def take_event(self, event: Event) -> Verdict:
         data = event.data
         named_error = event.type == "error"
         if not named_error and data.lstrip().startswith(_DONE):

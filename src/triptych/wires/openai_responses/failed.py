@@ -1,5 +1,7 @@
 """The end of a stream that its provider left unfinished: two frames of our own."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from triptych.core.failure import Failure
@@ -8,7 +10,7 @@ from triptych.wires.jsontext import members
 from triptych.wires.splice import Edit, replace_value, splice
 from triptych.wires.sse import frame
 
-_TYPE = "server_error"
+ERROR_TYPE = "server_error"
 _FAILED = b'"failed"'
 # What a response must have at least (openai.types.responses.Response), for a stream that told of
 # none. Its id is the provider's to give: there is none.
@@ -34,13 +36,24 @@ def failed_frames(telling: bytes, last: bytes, relayed: int, message: str, code:
     """``telling``: data of the last event with the response in it, or nothing; ``last``: data of the
     last event relayed; ``relayed``: how many there were, for a provider that does not number them.
     """
-    error = {"message": message, "type": _TYPE, "code": code}
+    error = {"message": message, "type": ERROR_TYPE, "code": code}
     # In a response the code is one of a closed list of the vendor's; ours is not on it.
-    snapshot = _failed(telling, msgspec.json.encode({"code": _TYPE, "message": message}))
-    number = _next_number(last, relayed)
+    snapshot = _failed(telling, msgspec.json.encode({"code": ERROR_TYPE, "message": message}))
+    return two_frames(error, snapshot, _next_number(last, relayed))
+
+
+def two_frames(error: Mapping[str, str | None], snapshot: bytes, number: int) -> bytes:
+    """``error`` is OpenAI's error object; ``snapshot``: the failed response; ``number``: the next."""
     return frame("error", msgspec.json.encode({"error": error})) + frame(
         "response.failed",
         b'{"type":"response.failed","sequence_number":%d,"response":%b}' % (number, snapshot),
+    )
+
+
+def as_failed(response: bytes, message: str) -> bytes:
+    """A response object, byte for byte except for ``status`` and ``error``: it did not end."""
+    return _failed(
+        b'{"response":%b}' % response, msgspec.json.encode({"code": ERROR_TYPE, "message": message})
     )
 
 

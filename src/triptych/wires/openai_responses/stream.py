@@ -106,7 +106,7 @@ class ResponsesStream(RelayStream):
         if text is not None:
             self._text_bytes += text.end(1) - text.start(1)
 
-    def _take_event(self, event: Event) -> Verdict:
+    def take_event(self, event: Event) -> Verdict:
         data = event.data
         type_ = event.type or _type_of(data)
         if type_ == "error":

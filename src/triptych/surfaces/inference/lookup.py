@@ -1,0 +1,78 @@
+"""Requests that ask the gateway and no provider: the same caller, limits and row, but no model call.
+
+They cost nothing and nothing of them leaves the process, so there is no start row to wait for: one
+row, ended already, is queued when the answer goes out, just as for a refusal (``Settlement``).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
+
+from triptych.core.clock import now_us
+from triptych.core.exchange import Exchange
+from triptych.core.response import Response
+from triptych.edge.message import Request
+from triptych.edge.reply import Reply
+from triptych.stages.authorize import authorize_call
+from triptych.stages.relay import STREAM_HEADERS
+from triptych.stages.settle import Dialect, Ledger, Reporter, Settlement
+from triptych.stages.throttle import Throttle
+from triptych.surfaces.inference.governed import SURFACE
+
+SCOPE = "ai:chat"
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+
+LookUp = Callable[[Exchange, tuple[bytes, ...], Dialect], Awaitable[Response | AsyncIterator[bytes]]]
+"""Exchange, parameters of the path, dialect, to the answer: whole, or a stream of events (whole
+ones). Raises Failure."""
+DialectOf = Callable[[Request], Dialect]
+
+
+class Lookup:
+    """The governed path of everything that needs no provider."""
+
+    def __init__(self, throttle: Throttle, ledger: Ledger, report: Reporter) -> None:
+        self._throttle = throttle
+        self._ledger = ledger
+        self._report = report
+
+    def serve(
+        self, name: str, look_up: LookUp, dialect_of: DialectOf
+    ) -> Callable[[Request, Reply], Awaitable[None]]:
+        """The endpoint of one kind of look-up; ``name`` stands in its rows."""
+
+        async def endpoint(request: Request, reply: Reply) -> None:
+            assert request.principal is not None
+            exchange = Exchange(
+                id=request.id,
+                surface=SURFACE,
+                endpoint=name,
+                principal=request.principal,
+                headers=request.headers,
+                query=request.query,
+                body=request.body,
+                started_us=now_us(),
+                received_s=request.received_s,
+            )
+            dialect = dialect_of(request)
+            async with Settlement(exchange, self._ledger, dialect, reply, self._report) as settlement:
+                self._throttle(exchange)
+                authorize_call(exchange.principal, SCOPE)
+                answer = await look_up(exchange, request.parameters, dialect)
+                if isinstance(answer, Response):
+                    exchange.status = answer.status
+                    settlement.answer = answer
+                    return
+                exchange.status, exchange.stream = 200, True
+                headers = (*dialect.answer_headers(exchange), EVENT_STREAM, *STREAM_HEADERS)
+                if request.method == b"HEAD":
+                    settlement.answer = Response(200, headers, b"")
+                    return
+                reply.start(200, headers)
+                async for piece in answer:
+                    if exchange.first_byte_s is None:
+                        exchange.first_byte_s = monotonic()
+                    blocked = reply.write(piece)
+                    if blocked is not None:
+                        await blocked
+
+        return endpoint

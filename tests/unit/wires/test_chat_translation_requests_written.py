@@ -1,0 +1,136 @@
+"""Requests as the chat wire writes them: what the one model says reaches the provider."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.wires.chat_requests import HELLO, USER, decoded, encoded, said, written, wrong
+from triptych.core.conversation import (
+    Base64,
+    CacheHint,
+    Conversation,
+    Document,
+    Message,
+    OutputFormat,
+    PlainText,
+    Reasoning,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+
+def test_what_is_said_after_a_call_stands_before_it() -> None:
+    (message,) = written(
+        Message(Role.ASSISTANT, (Text("a"), ToolCall("c", "f", ""), Text("b"), Refusal("r")))
+    )
+    assert message == {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "a"},
+            {"type": "text", "text": "b"},
+            {"type": "refusal", "refusal": "r"},
+        ],
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    }
+
+
+def test_reasoning_alone_makes_no_message_for_the_provider() -> None:
+    turns = (HELLO, Message(Role.ASSISTANT, (Reasoning("hm"),)), HELLO)
+    assert written(*turns) == [{"role": "user", "content": "hello"}] * 2
+
+
+def test_an_error_of_a_tool_is_said_in_its_text() -> None:
+    results = (
+        ToolResult("1", (Text("boom"), Text("more")), is_error=True),
+        ToolResult("2", (), is_error=True),
+        ToolResult("3", ()),
+    )
+    messages = written(Message(Role.TOOL, results))
+    assert [message["content"] for message in messages] == [
+        [{"type": "text", "text": "[tool error] boom"}, {"type": "text", "text": "more"}],
+        "[tool error] ",
+        "",
+    ]
+    assert said(*messages) == (Message(Role.TOOL, results),)
+
+
+def test_a_document_without_a_name_gets_one() -> None:
+    sources = (Base64("application/pdf", "AA"), PlainText("x"), Base64("a/b", "AA"))
+    (message,) = written(Message(Role.USER, tuple(map(Document, sources))))
+    assert [found["file"]["filename"] for found in message["content"]] == [
+        "document.pdf",
+        "document.txt",
+        "document",
+    ]
+
+
+def test_cache_hints_become_a_key_that_every_turn_shares() -> None:
+    tool = Tool("f", msgspec.Raw(b"{}"))
+    system = Message(Role.SYSTEM, (Text("long", (), CacheHint("1h")),))
+
+    def key(*messages: Message, **fields: Any) -> str | None:
+        return encoded(Conversation(messages=messages, **fields)).get("prompt_cache_key")
+
+    first = key(system, HELLO, tools=(tool,))
+    assert first is not None and first.startswith("trp-") and len(first) == 36
+    assert key(system, HELLO, HELLO, tools=(tool,)) == first
+    assert key(system, HELLO, Message(Role.SYSTEM, (Text("late"),)), tools=(tool,)) == first
+    assert key(system, HELLO) != first
+    assert key(HELLO) is None
+    assert key(HELLO, cache=CacheHint()) is not None
+    assert key(Message(Role.TOOL, (ToolResult("c", (), cache=CacheHint()),))) is not None
+    assert key(system, prompt_cache_key="mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort"),
+    [
+        (Thinking(), None),
+        (Thinking(shown=True), None),
+        (Thinking("none"), "none"),
+        (Thinking("minimal"), "minimal"),
+        (Thinking("max"), "xhigh"),
+        (Thinking("low", 30_000), "low"),
+        (Thinking(budget_tokens=4096), "low"),
+        (Thinking(budget_tokens=4097), "medium"),
+        (Thinking(budget_tokens=16_384), "medium"),
+        (Thinking(budget_tokens=16_385), "high"),
+    ],
+)
+def test_reasoning_is_an_effort(thinking: Thinking, effort: str | None) -> None:
+    assert encoded(Conversation(messages=(HELLO,), thinking=thinking)).get("reasoning_effort") == effort
+
+
+def test_choices_without_tools_are_not_said() -> None:
+    body = encoded(Conversation(messages=(HELLO,), tool_choice=ToolChoice("auto"), parallel_tool_calls=True))
+    assert not {"tool_choice", "parallel_tool_calls", "tools"} & set(body)
+    assert (
+        encoded(Conversation(messages=(HELLO,), tool_choice=ToolChoice("required")))["tool_choice"]
+        == "required"
+    )
+
+
+def test_an_output_schema_without_a_name_is_strict() -> None:
+    schema = msgspec.Raw(b'{"type":"object"}')
+    body = encoded(Conversation(messages=(HELLO,), output_format=OutputFormat(schema)))
+    assert body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "response", "schema": {"type": "object"}, "strict": True},
+    }
+    assert decoded(
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+    ).output_format == (OutputFormat(msgspec.Raw(b"{}"), "n", None, False))
+    assert decoded(response_format={"type": "text"}).output_format is None
+    failure = wrong(response_format={"type": "json_schema", "json_schema": {"name": "n"}})
+    assert failure.param == "response_format.json_schema.schema"
+
+
+def test_a_plain_request_says_nothing_that_was_not_said() -> None:
+    assert encoded(decoded()) == {"model": "m", "messages": [USER]}
