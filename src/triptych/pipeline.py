@@ -1,6 +1,8 @@
 """The governed path: every model call of every surface takes these steps, in this order."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from time import monotonic
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -11,9 +13,12 @@ from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model, refuse_unenforceable
-from triptych.stages.relay import AnswerReader, Relay
+from triptych.stages.departure import AnswerReader, Departure, Elsewhere
+from triptych.stages.relay import Relay
+from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
-from triptych.stages.settle import Dialect, Ledger, Reply, Reporter, Settlement
+from triptych.stages.route import Detours, Leg, RouteCall
+from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
 from triptych.stages.throttle import Throttle
 
 
@@ -26,6 +31,15 @@ class ParsedRequest(Protocol):
     def stream(self) -> bool: ...
     @property
     def user_id(self) -> str | None: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The longest answer it allows, of each of its ``choices``."""
+        ...
+
+    @property
+    def choices(self) -> int: ...
 
 
 Parsed = TypeVar("Parsed", bound=ParsedRequest)
@@ -45,6 +59,11 @@ class Carriage(msgspec.Struct, frozen=True):
 
 class Endpoint(Protocol[Parsed]):
     """One operation of a wire, such as creating a message or counting its tokens."""
+
+    billed: bool
+    """Whether its answers cost tokens and money; a count of tokens costs a request only."""
+    recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None
+    """Puts in what the request refers to and the gateway stores. Raises Failure."""
 
     def parse(self, exchange: Exchange) -> Parsed:
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
@@ -70,7 +89,10 @@ class Pipeline:
         self,
         *,
         throttle: Throttle,
+        reserve: Reserve,
+        index: HoldIndex,
         resolve: Resolve,
+        route: RouteCall,
         relay: Relay,
         upstreams: Mapping[str, Upstream],
         ledger: Ledger,
@@ -79,7 +101,10 @@ class Pipeline:
         request_timeout_s: float,
     ) -> None:
         self._throttle = throttle
+        self._reserve = reserve
+        self._index = index
         self._resolve = resolve
+        self._route = route
         self._relay = relay
         self._upstreams = upstreams
         self._ledger = ledger
@@ -91,44 +116,82 @@ class Pipeline:
         self, exchange: Exchange, endpoint: Endpoint[Parsed], dialect: Dialect, reply: Reply
     ) -> None:
         """Answer one exchange of an authenticated caller; leaves exactly one outcome behind."""
-        async with Settlement(exchange, self._ledger, dialect, reply, self._report) as settlement:
+        async with Settlement(
+            exchange, self._ledger, dialect, reply, self._report, self._index
+        ) as settlement:
             principal = exchange.principal
-            self._throttle(exchange)
+            admission = self._throttle(exchange)
+            if admission is not None:
+                await admission
             authorize_call(principal, "ai:chat")
             parsed = endpoint.parse(exchange)
-            exchange.model, exchange.target = self._resolve(principal, parsed.model, now_us())
-            authorize_model(principal, exchange.model)
+            asked_us = now_us()
+            model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
+            authorize_model(principal, model)
             refuse_unenforceable(principal)
-            upstream = self._upstream(exchange.target.provider)
-            carriage = endpoint.carry(exchange, parsed, upstream.wires)
-            if isinstance(carriage, Response):
-                settlement.answer, exchange.status = carriage, carriage.status
+            if endpoint.recall is not None:
+                parsed = await endpoint.recall(exchange, parsed)
+            legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
+            if endpoint.billed:
+                reservation = self._reserve(exchange, legs, parsed)
+                if reservation is not None:
+                    await reservation
+            detours: Elsewhere | None = None
+            if len(legs) == 1:
+                leg = legs[0]
+                exchange.model, exchange.target = leg.model, leg.target
+                departure = self._depart(exchange, endpoint, parsed, leg)
+            else:
+                depart = partial(self._detour, exchange, endpoint, parsed)
+                detours = Detours(legs, depart, exchange.received_s + self._request_timeout_s)
+                departure = detours.begin(monotonic())
+            if isinstance(departure, Response):
+                settlement.answer, exchange.status = departure, departure.status
                 return
-            call = self._call(exchange, carriage, parsed.stream)
             await self._open(exchange, parsed)
-            await self._relay(exchange, upstream, call, carriage.reader, parsed, dialect, reply, settlement)
+            await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
 
-    def _upstream(self, provider: str) -> Upstream:
+    def _depart(
+        self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
+    ) -> Departure | Response:
+        """The call for one target, or the answer when none is needed; made anew for each of them.
+
+        Raises Failure SERVICE_UNAVAILABLE, and what ``Endpoint.carry`` raises.
+        """
+        provider = leg.target.provider
         upstream = self._upstreams.get(provider)
         if upstream is None:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE,
                 f"The provider '{provider}' is not available on this gateway.",
             )
-        return upstream
-
-    def _call(self, exchange: Exchange, carriage: Carriage, stream: bool) -> UpstreamCall:
-        assert exchange.target is not None
-        return UpstreamCall(
+        carriage = endpoint.carry(exchange, parsed, upstream.wires)
+        if isinstance(carriage, Response):
+            return carriage
+        call = UpstreamCall(
             wire=carriage.wire,
             path=carriage.path,
             query=carriage.query,
             headers=carriage.headers,
             body=carriage.body,
-            model=exchange.target.upstream_model,
-            stream=stream,
+            model=leg.target.upstream_model,
+            stream=parsed.stream,
             deadline_s=exchange.received_s + self._request_timeout_s,
         )
+        return Departure(leg, upstream, call, carriage.reader)
+
+    def _detour(
+        self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
+    ) -> Departure | Response:
+        """``_depart`` for one of several targets; where it raises, the exchange is as it was."""
+        before = exchange.model, exchange.target, exchange.upstream_wire, exchange.left_out
+        exchange.model, exchange.target = leg.model, leg.target
+        exchange.upstream_wire, exchange.left_out = None, ()
+        try:
+            return self._depart(exchange, endpoint, parsed, leg)
+        except Failure:
+            exchange.model, exchange.target, exchange.upstream_wire, exchange.left_out = before
+            raise
 
     async def _open(self, exchange: Exchange, parsed: ParsedRequest) -> None:
         """Make the start row durable before anything leaves for a provider."""

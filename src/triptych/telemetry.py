@@ -9,14 +9,16 @@ import sys
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
+from triptych.core.breaker import Circuit
 from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import FACTS, Blame, FailureKind
 from triptych.core.outcome import Ending, Outcome
+from triptych.core.target import Model, Target
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -30,6 +32,17 @@ LOG_FLUSH_S = 0.2
 REFUSALS_FLUSH_S = 1.0
 
 Gauge = Callable[[], float]
+
+
+class Watched(Protocol):
+    """A target of a model and its circuit, if it has one."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def circuit(self) -> Circuit | None: ...
 
 
 class Histogram:
@@ -84,6 +97,7 @@ class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True):
     output_tokens: int = 0
     cost_nusd: int = 0
     retries: int = 0
+    fallbacks: int = 0
 
 
 class RefusalLine(msgspec.Struct, frozen=True):
@@ -110,11 +124,18 @@ class Telemetry:
         self._latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
         self._refused: defaultdict[tuple[FailureKind, int], int] = defaultdict(int)
         self._retries = 0
+        self._fallbacks = 0
+        self._holds_exceeded = 0
+        self._targets: Callable[[], Iterator[Watched]] = lambda: iter(())
         self._gauges: dict[str, tuple[str, Gauge]] = {}
 
     def gauge(self, name: str, text: str, read: Gauge) -> None:
         """Register a value that is read at scrape time."""
         self._gauges[name] = (text, read)
+
+    def targets(self, read: Callable[[], Iterator[Watched]]) -> None:
+        """Register the targets whose circuits are read at scrape time."""
+        self._targets = read
 
     def count_refusal(self, kind: FailureKind, status: int) -> None:
         """A request refused before there was a principal: no row, so that strangers cannot fill the
@@ -149,6 +170,11 @@ class Telemetry:
         if first_byte_us is not None:
             latency.first_byte.observe(first_byte_us / 1e6)
         self._retries += outcome.retries
+        self._fallbacks += exchange.fallbacks
+        hold = exchange.hold
+        if hold is not None and (outcome.cost_nusd > hold.nusd or outcome.credits > hold.credits):
+            # Without a budget nothing was held that could be exceeded.
+            self._holds_exceeded += hold.booking is not None
         kind = exchange.failure_kind
         self._write(
             # By position: the fields' names cost more than their values here.
@@ -174,6 +200,7 @@ class Telemetry:
                 usage.output_tokens,
                 outcome.cost_nusd,
                 outcome.retries,
+                exchange.fallbacks,
             )
         )
 
@@ -228,12 +255,32 @@ class Telemetry:
         first = HistogramMetricFamily(
             "triptych_first_byte_seconds", "Last byte in to first byte out.", labels=where
         )
-        for labels, latency in self._latency.items():
-            whole.add_metric(list(labels), _cumulative(latency.total), latency.total.total)
-            first.add_metric(list(labels), _cumulative(latency.first_byte), latency.first_byte.total)
+        for place, latency in self._latency.items():
+            whole.add_metric(list(place), _cumulative(latency.total), latency.total.total)
+            first.add_metric(list(place), _cumulative(latency.first_byte), latency.first_byte.total)
         yield whole
         yield first
         yield CounterMetricFamily("triptych_upstream_retries", "Calls tried again.", value=self._retries)
+        yield CounterMetricFamily(
+            "triptych_upstream_fallbacks", "Calls made to the next target instead.", value=self._fallbacks
+        )
+        yield CounterMetricFamily(
+            "triptych_hold_exceeded",
+            "Exchanges that cost more money or credits than was held.",
+            value=self._holds_exceeded,
+        )
+        where = ["model", "provider", "upstream_model"]
+        state = GaugeMetricFamily(
+            "triptych_target_state", "Circuit: 0 closed, 1 half-open, 2 open.", labels=where
+        )
+        opened = CounterMetricFamily("triptych_target_opened", "How often a circuit opened.", labels=where)
+        for watched in self._targets():
+            if watched.circuit is not None:
+                labels = [watched.model.id, watched.target.provider, watched.target.upstream_model]
+                state.add_metric(labels, watched.circuit.state.value)
+                opened.add_metric(labels, watched.circuit.opened)
+        yield state
+        yield opened
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
 

@@ -23,6 +23,8 @@ class Vault(msgspec.Struct, frozen=True):
     """Hashes API keys."""
     user_hasher: KeyHasher
     """Hashes the end users that clients name in ``metadata.user_id``."""
+    data_key_wrapper: bytes
+    """What each org's data key is encrypted with."""
     first_start: bool
     """Whether nothing was here before."""
 
@@ -49,6 +51,7 @@ def open_vault(settings: Settings, *, serving: bool) -> Vault:
         database=database,
         key_hasher=KeyHasher(derive_key(master, "api-keys")),
         user_hasher=KeyHasher(derive_key(master, "end-users")),
+        data_key_wrapper=derive_key(master, "data-keys"),
         first_start=not known,
     )
 
@@ -72,6 +75,7 @@ def _org_spec(org: OrgSettings) -> OrgSpec:
         opus_enabled=org.opus_enabled,
         features=org.features,
         dlp_filters=org.dlp_filters,
+        alert_thresholds=org.alert_thresholds,
         demo=org.demo,
         groups=tuple(
             GroupSpec(

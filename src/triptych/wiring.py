@@ -7,31 +7,46 @@ import logging
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from triptych.core.breaker import BreakerRule
 from triptych.core.call import Upstream
 from triptych.core.target import Model, Target
-from triptych.core.usage import FREE
+from triptych.core.usage import FREE, Ratio
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
 from triptych.pipeline import Pipeline
 from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
+from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate
-from triptych.stages.relay import Relay, RetryRule
+from triptych.stages.relay import Relay
+from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
+from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
+from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
-from triptych.storage.limits import MemoryLimits
-from triptych.storage.nodes import register_node, settle_orphans
+from triptych.storage.limits.seeded import SeededMemoryIndex
+from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
+from triptych.storage.pruning import Pruning
+from triptych.storage.responses import StoredResponses
+from triptych.storage.sealing import OrgKeys
+from triptych.storage.seeds import SeedReader
+from triptych.surfaces.inference.conversations import Conversations
+from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.lookup import Lookup
 from triptych.surfaces.inference.models import Models
-from triptych.surfaces.inference.routes import InferenceSurface, greet
+from triptych.surfaces.inference.routes import InferenceSurface, State, greet
+from triptych.surfaces.inference.runs import Runs
+from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
 from triptych.surfaces.openapi import describe
 from triptych.surfaces.operations import Check, OperationsSurface
 from triptych.telemetry import Telemetry
@@ -44,6 +59,9 @@ from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
 from triptych.vault import Vault, org_specs
 
+if TYPE_CHECKING:
+    from triptych.storage.limits.redis_index import RedisIndex
+
 logger = logging.getLogger("triptych")
 
 MAX_HEADERS = 128
@@ -54,6 +72,7 @@ class Running(msgspec.Struct, frozen=True):
 
     server: Server
     gateway: Gateway
+    runs: Runs
     port: int
     metrics_port: int | None
 
@@ -67,10 +86,22 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         apply_orgs(database, vault.key_hasher, org_specs(settings))
         node = register_node(database)
         exclusive = database.dialect_name == "sqlite"
-        interrupted = settle_orphans(database, node, exclusive=exclusive)
+        if not exclusive:
+            stack.callback(_leave, database, node)
+            if settings.limits.in_memory:
+                await asyncio.to_thread(require_alone, database, node)
+        index = await _index(settings, database, node, lambda: keys.known_nodes, stack)
+        give_back = partial(_give_back, index)
+        interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
-        keys = KeyRing(database, node, exclusive=exclusive)
+        keys = KeyRing(
+            database,
+            node,
+            exclusive=exclusive,
+            metered=partial(_in_loop, loop, index.keep),
+            orphaned=partial(_in_loop, loop, give_back),
+        )
         keys.start()
         stack.callback(keys.close)
         telemetry = Telemetry(loop)
@@ -82,11 +113,16 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         stack.callback(transport.close)
 
         server_settings = settings.server
-        throttle = Throttle(MemoryLimits())
-        resolve = Resolve(catalogue(settings), frozenset(sandbox_model_ids()))
+        throttle = Throttle(index, slots=True)
+        models = catalogue(settings)
+        resolve = Resolve(models, frozenset(sandbox_model_ids()))
+        route = RouteCall(models, breaker_rule(settings))
         pipeline = Pipeline(
             throttle=throttle,
+            reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
+            index=index,
             resolve=resolve,
+            route=route,
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -98,11 +134,25 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             request_timeout_s=server_settings.request_timeout_s,
         )
         authenticate = Authenticate(keys, vault.key_hasher)
+        org_keys = OrgKeys(database, vault.data_key_wrapper)
+        stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored)
+        pruning.start()
+        stack.callback(pruning.close)
+        runs = Runs(stored)
+        stack.push_async_callback(runs.close)
+        state = State(
+            memory=Memory(stored, org_keys, ledger, server_settings.max_body_bytes),
+            runs=runs,
+            responses=StoredResponsesEndpoints(stored, runs),
+            conversations=Conversations(stored),
+        )
         inference = InferenceSurface(
             settings.surfaces.inference.prefix,
             pipeline,
-            Lookup(throttle, ledger, telemetry.report),
+            Lookup(throttle, ledger, telemetry.report, index),
             Models(resolve),
+            state,
             authenticate,
             server_settings.max_body_bytes,
         )
@@ -111,6 +161,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
+            "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
@@ -140,6 +191,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         telemetry.gauge(
             "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
         )
+        telemetry.targets(route.circuits)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
         stack.push_async_callback(server.close)
@@ -149,7 +201,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)
-        yield Running(server, gateway, port, metrics_port)
+        yield Running(server, gateway, runs, port, metrics_port)
 
 
 async def serve_until_signal(settings: Settings, vault: Vault, announce: Callable[[Running], None]) -> None:
@@ -167,14 +219,64 @@ async def serve_until_signal(settings: Settings, vault: Vault, announce: Callabl
         await stop.wait()
         node.gateway.draining = True
         logger.info("draining: at most %g s", settings.server.drain_timeout_s)
+        limit_s = loop.time() + settings.server.drain_timeout_s
         cut = await node.server.drain(settings.server.drain_timeout_s)
+        cut += await node.runs.drain(limit_s - loop.time())
         if cut:
             logger.warning("%d exchanges were cut off at the drain limit", cut)
+
+
+def _leave(database: Database, node: Node) -> None:
+    """The next node need not wait for this one's lease; without a database, it lapses by itself."""
+    try:
+        give_up_lease(database, node)
+    except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
+        logger.warning("could not give up the node's lease: %s", type(error).__name__)
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[Any], object], told: object) -> None:
+    """From a thread; at the very end nobody is left to be told."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, told)
+
+
+async def _index(
+    settings: Settings,
+    database: Database,
+    node: Node,
+    known_nodes: Callable[[], int],
+    stack: AsyncExitStack,
+) -> "SeededMemoryIndex | RedisIndex":
+    """What counts: this process alone, or Redis for all of them."""
+    if settings.limits.in_memory:
+        return SeededMemoryIndex(SeedReader(database, only=node))
+    from triptych.storage.limits.redis_index import RedisIndex
+
+    index = RedisIndex(
+        settings.limits.url.reveal(),
+        SeedReader(database),
+        hold_lease_s=settings.ledger.hold_lease_s,
+        local=settings.limits.on_unavailable == "local",
+        known_nodes=known_nodes,
+    )
+    await index.start()
+    stack.push_async_callback(index.close)
+    return index
+
+
+def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
+    """Whether requests can be admitted."""
+    return isinstance(index, SeededMemoryIndex) or index.healthy or settings.limits.on_unavailable == "local"
+
+
+def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
+    index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
 
 
 def catalogue(settings: Settings) -> Mapping[str, Model]:
     """The configured models by id."""
     sandboxes = {provider.name for provider in settings.providers if provider.kind == "sandbox"}
+    covered = sandboxes | {provider.name for provider in settings.providers if provider.baa}
 
     def from_sandbox(model: ModelSettings) -> bool:
         return all(target.provider in sandboxes for target in model.targets)
@@ -183,19 +285,33 @@ def catalogue(settings: Settings) -> Mapping[str, Model]:
         model.id: Model(
             id=model.id,
             targets=tuple(
-                Target(SANDBOX if target.provider in sandboxes else target.provider, target.upstream_id)
+                Target(
+                    SANDBOX if target.provider in sandboxes else target.provider,
+                    target.upstream_id,
+                    weight=target.weight,
+                    priority=target.priority,
+                    covered=target.provider in covered,
+                )
                 for target in model.targets
             ),
             tier=model.tier,
             price=FREE if model.price is None and from_sandbox(model) else model.price,
+            later_prices=tuple((dated.from_us, dated.price) for dated in model.prices),
+            credit_ratio=Ratio(*model.credit_ratio.as_integer_ratio()),
             groups=model.groups,
             retires_at_us=model.retires_at_us,
             replacement=model.replacement,
             max_output_tokens=model.max_output_tokens,
             context_window=model.context_window,
+            fallback=model.fallback,
         )
         for model in settings.models
     }
+
+
+def breaker_rule(settings: Settings) -> BreakerRule:
+    breaker = settings.breaker
+    return BreakerRule(breaker.window_s, breaker.min_calls, breaker.failure_ratio, breaker.open_s)
 
 
 def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Upstream]:

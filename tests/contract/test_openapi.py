@@ -134,6 +134,32 @@ def check(answer: Answer, response: dict[str, Any], document: dict[str, Any]) ->
     assert faults(value, schema, document) == []
 
 
+READS = {
+    "/v1/models": (LIVE, 200),
+    "/v1/models?limit=x": (LIVE + "\r\nanthropic-version: 2023-06-01", 400),
+    "/v1/models/mapped-model": (LIVE, 200),
+    "/v1/models/nobody": (LIVE, 400),
+    "/v1/models/premium-model": (LIVE, 403),
+    "/v1/responses/resp_none": (LIVE, 404),
+    "/v1/conversations/conv_none/items": (LIVE, 404),
+    "/v1/conversations/conv_none/items/msg_none": ("x-api-key: nobody", 401),
+}
+
+
+@pytest.mark.parametrize(("target", "asked"), READS.items())
+def test_what_is_looked_up_fits_what_is_described(
+    sides: TwoSides, document: dict[str, Any], target: str, asked: tuple[str, int]
+) -> None:
+    fields, status = asked
+    answer = sides.ask(*fields.split("\r\n"), method="GET", target=target)
+    assert answer.status == status
+    path = target.partition("?")[0].replace("conv_none", "{conversation_id}").replace("msg_none", "{item_id}")
+    path = path.replace("resp_none", "{response_id}")
+    if path.startswith("/v1/models/"):
+        path = "/v1/models/{model_id}"
+    check(answer, document["paths"][path]["get"]["responses"][str(status)], document)
+
+
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"])
 def test_the_open_operations_answer_as_described(
     sides: TwoSides, document: dict[str, Any], path: str

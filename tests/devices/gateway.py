@@ -83,6 +83,10 @@ class Gateway:
         self.log_path = self.folder / "stderr.log"
         url = storage_url or f"sqlite:///{self.database}"
         self.config = self.folder / "triptych.toml"
+        limits = os.environ.get("TRIPTYCH_TEST_REDIS_URL")
+        if limits and storage_url and "[limits]" not in toml:
+            # Nodes that share a database must count together.
+            toml = f'[limits]\nurl = "{limits}"\n{toml}'
         self._toml = f'[storage]\nurl = "{url}"\n{toml}'
         self._server = server
         self._environment = dict(environment or {})

@@ -5,6 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+import msgspec
+
+from triptych.core.admission import Admission
+from triptych.core.breaker import BreakerRule
 from triptych.core.call import Headers, UpstreamCall
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
@@ -14,9 +18,13 @@ from triptych.core.response import Response
 from triptych.core.target import Model, Target
 from triptych.core.usage import Price
 from triptych.pipeline import Pipeline
-from triptych.stages.relay import Relay, RetryRule
+from triptych.stages.ask import RetryRule
+from triptych.stages.relay import Relay
+from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
+from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
+from triptych.storage.limits.memory import MemoryIndex
 
 MODEL = Model(id="m", targets=(Target("p", "m-upstream"),), price=Price(3_000_000_000, 15_000_000_000, 0, 0))
 
@@ -107,7 +115,9 @@ class ListLedger:
         self.started[opened.id] = opened
         return self._soon(None, self.fail_open)
 
-    def end(self, exchange_id: str, outcome: Outcome, ended_us: int) -> "asyncio.Future[bool]":
+    def end(
+        self, exchange_id: str, outcome: Outcome, ended_us: int, kept: tuple[object, ...] = ()
+    ) -> "asyncio.Future[bool]":
         assert exchange_id in self.started
         self.ended.setdefault(exchange_id, []).append(outcome)
         return self._soon(True, self.fail_end)
@@ -159,12 +169,8 @@ class ListReply:
 class Windows:
     """No limits at all."""
 
-    def admit(self, scopes: object) -> Any:
-        class Admitted:
-            admitted, limit, remaining, reset_ms = True, None, 0, 0
-            retry_after_s, scope, window = None, "key", "minute"
-
-        return Admitted()
+    def admit_request(self, exchange_id: str | None, scopes: object) -> Admission:
+        return Admission(True, None, 0, 0, None, "key", "minute")
 
 
 class PlainHasher:
@@ -173,14 +179,26 @@ class PlainHasher:
 
 
 def pipeline(
-    upstream: ScriptedUpstream, ledger: ListLedger, *, reports: list[Outcome] | None = None, **relay: Any
+    upstream: ScriptedUpstream,
+    ledger: ListLedger,
+    *,
+    second: ScriptedUpstream | None = None,
+    reports: list[Outcome] | None = None,
+    **relay: Any,
 ) -> Pipeline:
+    """``second`` serves the same model when ``upstream`` does not."""
     seen: list[Outcome] = [] if reports is None else reports
+    index = MemoryIndex()
+    spare = (Target("q", "m-spare", priority=1),)
+    model = MODEL if second is None else msgspec.structs.replace(MODEL, targets=MODEL.targets + spare)
     return Pipeline(
         throttle=Throttle(Windows()),
-        resolve=Resolve({"m": MODEL}, frozenset()),
+        reserve=Reserve(index, refuse_unpriced=False),
+        index=index,
+        resolve=Resolve({"m": model}, frozenset()),
+        route=RouteCall({"m": model}, BreakerRule()),
         relay=Relay(RetryRule(**relay)),
-        upstreams={"p": upstream},
+        upstreams={"p": upstream} if second is None else {"p": upstream, "q": second},
         ledger=ledger,
         report=lambda exchange, outcome: seen.append(outcome),
         user_hasher=PlainHasher(),

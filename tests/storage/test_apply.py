@@ -4,8 +4,11 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import select
 
+from triptych.core.admission import RequestLimits
+from triptych.core.clock import now_us
+from triptych.core.cycle import cycle_of, day_of
 from triptych.core.policy import Policy
-from triptych.core.principal import SCOPES, Principal, RequestLimits
+from triptych.core.principal import SCOPES, Principal
 from triptych.storage.database import Database
 from triptych.storage.directory import (
     GroupSpec,
@@ -84,7 +87,8 @@ def test_a_principal_is_the_strictest_of_all_levels(directory: Directory) -> Non
     assert principal.scopes == {"ai:chat", "control:read"}
     assert principal.key_limits == RequestLimits(100, 50_000)  # own rpm, the plan's rpd
     assert principal.user_limits == RequestLimits(300, 9_000)  # the group's rpm, own rpd
-    assert principal.org_limits == RequestLimits(2_500, 40_000)  # the plan's rpm, own rpd
+    assert principal.org_limits == RequestLimits(2_500, 40_000, 500_000)  # the plan's rpm and tpm
+    assert principal.budgets == ()
     assert [(group.name, group.api_key_access) for group in principal.groups] == [
         ("everyone", True),
         ("research", False),
@@ -93,6 +97,51 @@ def test_a_principal_is_the_strictest_of_all_levels(directory: Directory) -> Non
         compliance="hipaa", baa="active", phi_mode="block", features=frozenset({"web_search"})
     )
     assert (principal.org_slug, principal.environment, principal.sandbox_models) == ("acme", "live", False)
+
+
+def test_tokens_are_limited_where_it_is_said_and_concurrency_by_key(directory: Directory) -> None:
+    everyone = replace(ACME.groups[0], tpm=700, concurrency=3)
+    ana = replace(ACME.users[0], tpm=900, concurrency=5)
+    key = replace(CI, tpm=80, concurrency=4)
+    acme = replace(ACME, tpm=400_000, concurrency=9, groups=(everyone, ACME.groups[1]))
+    directory.apply(replace(acme, users=(ana, ACME.users[1]), keys=(key,)))
+    principal = directory.principal()
+    assert (principal.key_limits.tpm, principal.key_limits.concurrency) == (80, 3)
+    assert (principal.user_limits.tpm, principal.user_limits.concurrency) == (700, None)
+    assert (principal.org_limits.tpm, principal.org_limits.concurrency) == (400_000, None)
+
+
+def test_one_cap_anywhere_makes_all_levels_of_the_org_count_what_they_spend(directory: Directory) -> None:
+    bobs = KeySpec(name="bobs", user="bob", secret="acme-secret-of-bob-0000")
+    research = replace(ACME.groups[1], spend_cap_nusd=7_000, credits=9)
+    directory.apply(replace(ACME, groups=(ACME.groups[0], research), keys=(CI, bobs)))
+    snapshot = load_snapshot(directory.database)
+    ana, bob = directory.principal(), directory.principal("acme-secret-of-bob-0000")
+    assert snapshot.metered_orgs == {ana.org_id}
+    assert [(level.kind, level.cap_nusd, level.credits) for level in ana.budgets] == [
+        ("key", None, None),
+        ("user", None, None),
+        ("group", None, None),
+        ("group", 7_000, 9),
+        ("org", None, None),
+    ]
+    assert [level.id for level in (ana.budgets[0], ana.budgets[1], ana.budgets[-1])] == [
+        ana.key_id,
+        ana.user_id,
+        ana.org_id,
+    ]
+    assert [level.kind for level in bob.budgets] == ["key", "user", "org"]
+    assert (ana.policy.metered, bob.policy.metered) == (True, False)
+
+
+def test_a_budget_is_of_the_cycle_that_runs(directory: Directory) -> None:
+    directory.apply(replace(ACME, spend_cap_nusd=1))
+    principal = directory.principal()
+    assert principal.cycle_anchor_day == day_of(now_us())
+    assert principal.budgets[-1].cycle == principal.cycle_anchor_day
+    assert principal.budgets_at(now_us()) is principal.budgets
+    later = principal.budgets_at(now_us() + 40 * 86_400_000_000)
+    assert {level.cycle for level in later} == {cycle_of(principal.cycle_anchor_day, day_of(now_us()))[1]}
 
 
 def test_a_keys_limit_above_the_plan_does_not_lift_it(directory: Directory) -> None:

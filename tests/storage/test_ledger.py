@@ -16,7 +16,8 @@ from triptych.storage.nodes import Node, register_node, settle_orphans
 
 
 def test_an_exchange_is_one_row_with_all_its_facts(database: Database, node: Node) -> None:
-    start, end = opened(), outcome(failure_kind=FailureKind.UPSTREAM_TIMEOUT, ending=Ending.FAILED)
+    start = opened(hold_nusd=5_000_000, hold_credits=900)
+    end = outcome(failure_kind=FailureKind.UPSTREAM_TIMEOUT, ending=Ending.FAILED, credits=675)
 
     async def live() -> None:
         async with running(database, node) as ledger:
@@ -43,6 +44,9 @@ def test_an_exchange_is_one_row_with_all_its_facts(database: Database, node: Nod
             "stream": True,
             "bytes_in": 1023,
             "client_user_hash": "ab" * 32,
+            "hold_nusd": 5_000_000,
+            "hold_credits": 900,
+            "booking": None,
             "ended_us": ENDED_US,
             "ending": "failed",
             "status": 200,
@@ -55,6 +59,7 @@ def test_an_exchange_is_one_row_with_all_its_facts(database: Database, node: Nod
             "reasoning_tokens": 9,
             "usage_source": "provider",
             "cost_nusd": 8_460_000,
+            "credits": 675,
             "unpriced": False,
             "first_byte_us": 120_000,
             "total_us": 500_000,

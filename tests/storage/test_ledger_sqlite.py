@@ -89,3 +89,28 @@ def test_the_log_stays_small_however_many_rows_are_written(tmp_path: Path, durab
     database.close()
     assert sizes[-1] < 16 << 20
     assert sizes[-1] <= 1.5 * sizes[len(sizes) // 2], "it grows without bound"
+
+
+@pytest.mark.parametrize("durability", ["strict", "process"])
+def test_somebody_elses_short_transaction_is_waited_for_and_is_no_outage(
+    tmp_path: Path, durability: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = fresh(tmp_path, durability)
+    node = register_node(database)
+
+    async def live() -> None:
+        async with running(database, node, durability=durability) as ledger:
+            start = opened()
+            await ledger.open(start)
+            other = database.raw_connection()
+            other.execute("BEGIN IMMEDIATE")
+            ending = ledger.end(start.id, outcome(), ENDED_US)
+            await asyncio.sleep(0.05)
+            assert not ending.done() and ledger.healthy
+            other.execute("ROLLBACK")
+            other.close()
+            assert await ending is True
+
+    asyncio.run(live())
+    database.close()
+    assert caplog.text == ""

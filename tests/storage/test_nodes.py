@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import select, text
 
@@ -6,7 +9,15 @@ from triptych.core.clock import now_us
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
 from triptych.storage.ledger_writer import connect
-from triptych.storage.nodes import Node, heartbeat, register_node, settle_orphans
+from triptych.storage.nodes import (
+    Node,
+    give_up_lease,
+    heartbeat,
+    living_nodes,
+    register_node,
+    require_alone,
+    settle_orphans,
+)
 from triptych.storage.rows import OPEN_COLUMNS, Batch, opened_row
 from triptych.storage.tables import exchanges, nodes
 
@@ -100,3 +111,59 @@ def test_long_dead_nodes_are_forgotten(database: Database) -> None:
     with database.read() as connection:
         assert connection.execute(select(nodes.c.id)).scalars().all() == [me.id]
     assert not heartbeat(database, dead)
+
+
+# -- alone or not --------------------------------------------------------------------------------
+
+
+def test_a_node_is_living_until_its_lease_lapses_or_is_given_up(database: Database) -> None:
+    one, two, three = (register_node(database, name) for name in ("n1", "n2", "n3"))
+    assert living_nodes(database, one).keys() == {"n2", "n3"}
+    let_lapse(database, two)
+    give_up_lease(database, three)
+    assert living_nodes(database, one) == {}
+
+
+def test_giving_up_a_lease_takes_nothing_from_who_took_it_over(database: Database) -> None:
+    one, before = register_node(database, "n1"), register_node(database, "n2")
+    register_node(database, "n2")
+    give_up_lease(database, before)
+    assert living_nodes(database, one).keys() == {"n2"}
+
+
+def test_beside_a_living_node_limits_in_memory_are_refused(database: Database) -> None:
+    one, two = register_node(database, "n1"), register_node(database, "n2")
+    stopping = threading.Event()
+
+    def live() -> None:
+        while not stopping.wait(0.02):
+            heartbeat(database, one)
+
+    living = threading.Thread(target=live)
+    living.start()
+    try:
+        with pytest.raises(StorageError, match=r"node n1\) serves on this database.*redis://"):
+            require_alone(database, two, poll_s=0.1)
+    finally:
+        stopping.set()
+        living.join()
+    assert living_nodes(database, one) == {}
+
+
+def test_of_two_nodes_that_start_together_none_goes_on_alone(database: Database) -> None:
+    started = [register_node(database, name) for name in ("n1", "n2")]
+    with ThreadPoolExecutor(2) as threads:
+        attempts = [threads.submit(require_alone, database, node, poll_s=0.05) for node in started]
+        outcomes = [type(attempt.exception()) for attempt in attempts]
+    # The one that saw the other first gave up its lease: then the other may go on.
+    assert outcomes.count(type(None)) <= 1
+
+
+def test_a_node_that_was_killed_is_waited_for(database: Database) -> None:
+    killed, started = register_node(database, "n1"), register_node(database, "n2")
+    with database.write() as connection:
+        connection.execute(
+            text("UPDATE nodes SET lease_until_us = :soon WHERE id = :id"),
+            {"soon": now_us() + 300_000, "id": killed.id},
+        )
+    require_alone(database, started, poll_s=0.05)

@@ -48,14 +48,29 @@ def stream() -> ScriptedAnswer:
     return ScriptedAnswer(200, SSE_HEADERS, pieces)
 
 
+def overloaded() -> ScriptedAnswer:
+    """A stream that is given up before the first word."""
+    pieces: list[bytes | Failure] = [
+        event("message_start", message={"id": "msg_0", "usage": {"input_tokens": 5, "output_tokens": 1}}),
+        event("error", error={"type": "overloaded_error", "message": "Busy."}),
+    ]
+    return ScriptedAnswer(200, SSE_HEADERS, pieces)
+
+
 SCRIPTS = {
-    "plain": (False, lambda: ScriptedUpstream(plain)),
+    "plain": (False, lambda: (ScriptedUpstream(plain), None)),
     "plain after two retries": (
         False,
-        lambda: ScriptedUpstream(busy, Failure(FailureKind.UPSTREAM_UNREACHABLE), plain),
+        lambda: (ScriptedUpstream(busy, Failure(FailureKind.UPSTREAM_UNREACHABLE), plain), None),
     ),
-    "stream": (True, lambda: ScriptedUpstream(stream)),
-    "provider error": (False, lambda: ScriptedUpstream(busy, busy, busy)),
+    "stream": (True, lambda: (ScriptedUpstream(stream), None)),
+    "provider error": (False, lambda: (ScriptedUpstream(busy, busy, busy), None)),
+    "plain of the second target": (False, lambda: (ScriptedUpstream(busy), ScriptedUpstream(plain))),
+    "stream of the second target": (True, lambda: (ScriptedUpstream(overloaded), ScriptedUpstream(stream))),
+    "error of the second target": (
+        False,
+        lambda: (ScriptedUpstream(busy), ScriptedUpstream(busy, busy, busy)),
+    ),
 }
 ERRORS = {
     "crash": RuntimeError("secret text of a bug"),
@@ -68,8 +83,9 @@ async def run_once(
     script: str, n: int | None, error_name: str | None
 ) -> tuple[ThrowAt, ListLedger, ListReply, ScriptedUpstream]:
     streamed, make = SCRIPTS[script]
-    upstream, ledger, reply = make(), ListLedger(), ListReply()
-    governed = pipeline(upstream, ledger, attempts=2, max_wait_s=2.0)
+    upstream, second = make()
+    ledger, reply = ListLedger(), ListReply()
+    governed = pipeline(upstream, ledger, second=second, attempts=2, max_wait_s=2.0)
     body = json.dumps({**BODY, "stream": streamed}).encode()
     work = governed.govern(exchange(body), CreateMessage(1 << 20), MessagesDialect(), reply)
     error = ERRORS[error_name] if error_name else None
@@ -80,12 +96,14 @@ async def run_once(
     except asyncio.CancelledError:
         assert isinstance(error, asyncio.CancelledError)
     await asyncio.sleep(0)
+    if second is not None:
+        upstream.given += second.given
     return breaker, ledger, reply, upstream
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.stages.relay.BACKOFF_BASE_S", 0.0)
+    monkeypatch.setattr("triptych.stages.ask.BACKOFF_BASE_S", 0.0)
 
 
 @pytest.mark.parametrize("error_name", ERRORS)

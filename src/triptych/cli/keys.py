@@ -56,13 +56,13 @@ def create(
     from triptych.storage.directory import apply_orgs, create_key
     from triptych.vault import org_specs
 
-    with _opened(config, create=True) as (settings, vault):
+    with opened_vault(config, create=True) as (settings, vault):
         if vault.first_start:
             apply_orgs(vault.database, vault.key_hasher, org_specs(settings))
-        users = _users_by_org(vault.database)
+        users = users_by_org(vault.database)
         nobody = f'there are no orgs yet: describe them in [[orgs]], then "{program()} apply FILE"'
         slug = org or _only("--org", list(users), nobody)
-        _known(slug, users, settings)
+        known_org(slug, users, settings)
         user_name = user or _only("--user", users[slug], f'the org "{slug}" has no users')
         issued = create_key(
             vault.database,
@@ -86,9 +86,9 @@ def list_(config: ConfigOption = None, org: OrgOption = None) -> None:
     from triptych.core.clock import now_us
     from triptych.storage.directory import list_keys
 
-    with _opened(config) as (settings, vault):
+    with opened_vault(config) as (settings, vault):
         if org is not None:
-            _known(org, _users_by_org(vault.database), settings)
+            known_org(org, users_by_org(vault.database), settings)
         records = list_keys(vault.database, org)
     now = now_us()
     rows = [
@@ -116,13 +116,13 @@ def revoke(
     """Revoke a key for good. A running gateway on the same database knows within a second."""
     from triptych.storage.directory import revoke_key
 
-    with _opened(config) as (_, vault):
+    with opened_vault(config) as (_, vault):
         record = revoke_key(vault.database, key, org)
     say(f'Revoked key_{record.id}: "{record.name}" of {record.user_name} in {record.org_slug}.')
 
 
 @contextmanager
-def _opened(config: Path | None, *, create: bool = False) -> "Iterator[tuple[Settings, Vault]]":
+def opened_vault(config: Path | None, *, create: bool = False) -> "Iterator[tuple[Settings, Vault]]":
     """Settings and vault. A database that is not there is an error unless ``create``."""
     from triptych.settings import config_path, load_settings
     from triptych.vault import open_vault
@@ -138,7 +138,7 @@ def _opened(config: Path | None, *, create: bool = False) -> "Iterator[tuple[Set
         vault.database.close()
 
 
-def _users_by_org(database: "Database") -> dict[str, list[str]]:
+def users_by_org(database: "Database") -> dict[str, list[str]]:
     """The names of each org's users, of orgs and users that are not removed."""
     from triptych.cli.directory_changes import directory
 
@@ -151,7 +151,7 @@ def _users_by_org(database: "Database") -> dict[str, list[str]]:
     return users
 
 
-def _known(slug: str, known: Collection[str], settings: "Settings") -> None:
+def known_org(slug: str, known: Collection[str], settings: "Settings") -> None:
     """Raises StorageError for an org that the database does not have."""
     from triptych.storage.errors import StorageError
 

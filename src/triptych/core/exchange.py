@@ -4,33 +4,39 @@ The only mutable value of the core: each stage writes what it found out, and the
 into one row. It holds the request's body while the exchange runs; nothing of it reaches the row.
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
+from triptych.core.admission import Admission, BudgetScope, Reservation
 from triptych.core.call import Headers
-from triptych.core.failure import FailureKind
+from triptych.core.cycle import day_of
+from triptych.core.failure import Failure, FailureKind
+from triptych.core.hold import Alert, Charge, Hold
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.principal import Principal
+from triptych.core.response import Response
 from triptych.core.target import Model, Target
-from triptych.core.usage import NO_USAGE, Usage, cost_nusd
+from triptych.core.usage import NO_USAGE, Usage, all_tokens, cost_nusd, credits_used
+
+if TYPE_CHECKING:
+    import asyncio
 
 
-class Admission(Protocol):
-    """The rate limiter's decision, and what the limit headers say."""
+class Keeper(Protocol):
+    """Keeps the answer of an exchange, as its caller is told of it."""
 
-    @property
-    def admitted(self) -> bool: ...
-    @property
-    def limit(self) -> int | None: ...
-    @property
-    def remaining(self) -> int: ...
-    @property
-    def reset_ms(self) -> int: ...
-    @property
-    def retry_after_s(self) -> int | None: ...
-    @property
-    def scope(self) -> str: ...
-    @property
-    def window(self) -> str: ...
+    def stream(self, piece: bytes, reply: Any) -> "asyncio.Future[None] | None":
+        """Tell the caller of whole events; may ask to be waited for."""
+        ...
+
+    def conclude(self, answer: Response | None, last_piece: bytes) -> tuple[Response | None, bytes]:
+        """What the caller gets last. Raises Failure when it cannot be kept."""
+        ...
+
+    def writes(self, outcome: Outcome, ended_us: int) -> tuple[Any, ...]:
+        """What the ledger writes in the transaction of the end row."""
+        ...
 
 
 class Exchange:
@@ -39,25 +45,32 @@ class Exchange:
     __slots__ = (
         "admission",
         "body",
+        "budgets",
         "bytes_in",
         "client_user_hash",
         "endpoint",
         "ending",
         "failure_kind",
+        "fallbacks",
         "first_byte_s",
         "headers",
+        "hold",
         "id",
+        "keeper",
         "left_out",
         "meter",
         "model",
+        "occupies",
         "opened",
         "principal",
         "query",
         "received_s",
         "recordable",
+        "reservation",
         "retries",
         "started_us",
         "status",
+        "stopped",
         "stream",
         "surface",
         "target",
@@ -91,6 +104,13 @@ class Exchange:
         self.started_us = started_us
         self.received_s = received_s
         self.admission: Admission | None = None
+        self.budgets: tuple[BudgetScope, ...] = ()
+        """Whose money and credits it spends; empty where nobody has a budget, and for test keys."""
+        self.hold: Hold | None = None
+        self.occupies = False
+        """Whether the admission index may hold anything for it, which its end must give back."""
+        self.reservation: Reservation | None = None
+        """The decision on the hold, once there is one."""
         self.model: Model | None = None
         self.target: Target | None = None
         self.stream = False
@@ -109,6 +129,13 @@ class Exchange:
         """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
+        """How often a target was asked again."""
+        self.fallbacks = 0
+        """How often the next target was asked instead."""
+        self.keeper: Keeper | None = None
+        """Set when the answer is to be stored."""
+        self.stopped: Failure | None = None
+        """Why it was told to stop; what is stored of it is taken away again."""
         self.upstream_wire: str | None = None
         """The provider's wire where it is not the caller's: the answer is translated."""
         self.left_out: tuple[str, ...] = ()
@@ -119,7 +146,8 @@ class Exchange:
         return "req_" + self.id
 
     def start_row(self) -> Opened:
-        principal, target = self.principal, self.target
+        principal, target, hold = self.principal, self.target, self.hold
+        booking = hold.booking if hold is not None and self.opened else None
         return Opened(
             id=self.id,
             started_us=self.started_us,
@@ -135,20 +163,26 @@ class Exchange:
             stream=self.stream,
             bytes_in=self.bytes_in,
             client_user_hash=self.client_user_hash,
+            hold_nusd=None if booking is None or hold is None else hold.nusd,
+            hold_credits=None if booking is None or hold is None else hold.credits,
+            booking=None if booking is None else msgspec.json.encode(booking).decode(),
         )
 
     def end_row(self, now_s: float, bytes_out: int) -> Outcome:
         """The outcome as it stands; money only for exchanges that left for a live provider."""
-        price = self.model.price if self.model else None
+        model, usage = self.model, self.usage
+        price = model.price_at(self.started_us) if model else None
         billable = self.principal.environment == "live" and self.opened
+        cost = cost_nusd(usage, price) if price and billable else 0
+        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
         received_s, first_byte_s = self.received_s, self.first_byte_s
         return Outcome(
             ending=self.ending,
             status=self.status,
             failure_kind=self.failure_kind,
             upstream_status=self.upstream_status,
-            usage=self.usage,
-            cost_nusd=cost_nusd(self.usage, price) if price and billable else 0,
+            usage=usage,
+            cost_nusd=cost,
             unpriced=billable and price is None,
             first_byte_us=None if first_byte_s is None else int((first_byte_s - received_s) * 1e6),
             total_us=int((now_s - received_s) * 1e6),
@@ -157,4 +191,32 @@ class Exchange:
             upstream_request_id=self.upstream_request_id,
             provider=self.target.provider if self.target else None,
             upstream_model=self.target.upstream_model if self.target else None,
+            credits=credits,
+            charge=self._charge(cost, credits),
+        )
+
+    def _charge(self, cost_nusd: int, credits: int) -> Charge | None:
+        """What balances and counters of the day have to learn; None in most cases."""
+        principal, admission = self.principal, self.admission
+        booking = self.hold.booking if self.hold is not None and self.opened else None
+        counted = principal.counted if admission is not None and admission.admitted else ()
+        if booking is None:
+            return Charge(principal.org_id, day=day_of(self.started_us), counted=counted) if counted else None
+        return Charge(
+            principal.org_id,
+            cost_nusd,
+            credits,
+            booking.cycle,
+            booking.scopes,
+            self._alerts() if cost_nusd and principal.alert_thresholds else (),
+            day_of(self.started_us),
+            counted,
+        )
+
+    def _alerts(self) -> tuple[Alert, ...]:
+        return tuple(
+            Alert(budget.kind, budget.id, threshold, budget.cap_nusd)
+            for budget in self.budgets
+            if budget.cap_nusd
+            for threshold in self.principal.alert_thresholds
         )

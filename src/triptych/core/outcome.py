@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from triptych.core.hold import Charge
 from triptych.core.usage import NO_USAGE, Usage
 
 
@@ -38,6 +39,11 @@ class Opened(msgspec.Struct, frozen=True):
     bytes_in: int = 0
     client_user_hash: str | None = None
     """Keyed hash of ``metadata.user_id``; the value itself is never kept."""
+    hold_nusd: int | None = None
+    """Money set aside until the end; None where nobody has a budget."""
+    hold_credits: int | None = None
+    booking: str | None = None
+    """``core.hold.Booking`` as JSON."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,3 +65,7 @@ class Outcome(msgspec.Struct, frozen=True):
     upstream_request_id: str | None = None
     provider: str | None = None
     upstream_model: str | None = None
+    credits: int = 0
+    """Credits used, whether or not anybody has an allotment of them."""
+    charge: Charge | None = None
+    """What the end adds to balances, in the same transaction; not part of the row."""

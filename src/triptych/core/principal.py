@@ -2,6 +2,8 @@
 
 import msgspec
 
+from triptych.core.admission import SCOPE_KINDS, BudgetScope, RequestLimits, RequestScope
+from triptych.core.cycle import cycle_of, day_of
 from triptych.core.policy import OPEN_POLICY, Policy
 
 SCOPES = frozenset(
@@ -14,13 +16,6 @@ SCOPES = frozenset(
         "control:webhooks",
     }
 )
-
-
-class RequestLimits(msgspec.Struct, frozen=True):
-    """Requests per rolling 60 s and per UTC day; None means no limit."""
-
-    rpm: int | None = None
-    rpd: int | None = None
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -47,7 +42,50 @@ class Principal(msgspec.Struct, frozen=True):
     policy: Policy = OPEN_POLICY
     sandbox_models: bool = False
     """Whether the key may name the sandbox provider's own model ids (test keys, the demo org)."""
+    budgets: tuple[BudgetScope, ...] = ()
+    """Key, user, groups and org, in the cycle of the day the snapshot was built; empty where nobody
+    in the org has a cap or credits. Ask ``budgets_at`` for the cycle that runs now."""
+    cycle_anchor_day: int = 0
+    """The day the org was made, in days since the epoch: its cycles begin on that day of a month."""
+    alert_thresholds: tuple[int, ...] = ()
+    """Percents of a spend cap at which the org is told."""
+    request_scopes: tuple[RequestScope, ...] = ()
+    """Key, user and org with their limits, as the admission index takes them; made from them."""
+    counted: tuple[tuple[str, str], ...] = ()
+    """(kind, id) of those of them whose requests are limited by the day; made from them."""
+    charged: tuple[tuple[str, str], ...] = ()
+    """(kind, id) of the budgets; made from them."""
+    reserves: bool = False
+    """Whether its calls hold tokens, money or credits at all; made from limits and budgets."""
+
+    def __post_init__(self) -> None:
+        scopes = (
+            RequestScope(self.key_id, self.key_limits),
+            RequestScope(self.user_id, self.user_limits),
+            RequestScope(self.org_id, self.org_limits),
+        )
+        msgspec.structs.force_setattr(self, "request_scopes", scopes)
+        counted = tuple(
+            (kind, scope.id)
+            for kind, scope in zip(SCOPE_KINDS, scopes, strict=True)
+            if scope.limits.rpd is not None
+        )
+        msgspec.structs.force_setattr(self, "counted", counted)
+        charged = tuple((budget.kind, budget.id) for budget in self.budgets)
+        msgspec.structs.force_setattr(self, "charged", charged)
+        reserves = bool(self.budgets) or any(scope.limits.tpm is not None for scope in scopes)
+        msgspec.structs.force_setattr(self, "reserves", reserves)
 
     @property
     def api_key_access(self) -> bool:
         return any(group.api_key_access for group in self.groups)
+
+    def budgets_at(self, moment_us: int) -> tuple[BudgetScope, ...]:
+        """The budgets in the cycle that runs at that moment (microseconds since the epoch)."""
+        budgets = self.budgets
+        if not budgets:
+            return budgets
+        cycle, _ = cycle_of(self.cycle_anchor_day, day_of(moment_us))
+        if budgets[0].cycle == cycle:
+            return budgets
+        return tuple(msgspec.structs.replace(budget, cycle=cycle) for budget in budgets)

@@ -1,8 +1,8 @@
-"""What answers: a model as the catalogue knows it, and one upstream that serves it."""
+"""What answers: a model as the catalogue knows it, and the upstreams that serve it."""
 
 import msgspec
 
-from triptych.core.usage import Price
+from triptych.core.usage import Price, Ratio
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -10,12 +10,18 @@ class Target(msgspec.Struct, frozen=True):
 
     provider: str
     upstream_model: str
+    weight: int = 1
+    """Its share of the calls among targets of one priority."""
+    priority: int = 0
+    """Lower is asked first."""
+    covered: bool = False
+    """Whether an agreement (BAA) covers the provider, or nothing leaves this process."""
 
 
 class Model(msgspec.Struct, frozen=True):
     id: str
     targets: tuple[Target, ...]
-    """In the order in which they are tried."""
+    """By priority; never empty."""
     tier: str = "standard"
     price: Price | None = None
     """None: the model is unpriced; its usage is recorded and flagged."""
@@ -25,3 +31,17 @@ class Model(msgspec.Struct, frozen=True):
     replacement: str | None = None
     max_output_tokens: int | None = None
     context_window: int | None = None
+    fallback: tuple[str, ...] = ()
+    """Ids of the models that answer when none of its targets does, in this order."""
+    later_prices: tuple[tuple[int, Price], ...] = ()
+    """What takes the price's place from a moment on (microseconds since the epoch), oldest first."""
+    credit_ratio: Ratio = Ratio()
+
+    def price_at(self, moment_us: int) -> Price | None:
+        """The price of an exchange that begins at that moment."""
+        price = self.price
+        for since_us, later in self.later_prices:
+            if since_us > moment_us:
+                break
+            price = later
+        return price

@@ -22,7 +22,7 @@ class UsageSource:
 class Usage(msgspec.Struct, frozen=True):
     """Non-overlapping token counts: their sum is everything the provider worked on.
 
-    ``reasoning_tokens`` is informative: those tokens are part of ``output_tokens`` already.
+    ``reasoning_tokens`` are part of ``output_tokens`` already; they may have a price of their own.
     """
 
     input_tokens: int = 0
@@ -43,6 +43,23 @@ class Price(msgspec.Struct, frozen=True):
     output: int
     cache_read: int
     cache_write: int
+    reasoning: int | None = None
+    """Of output tokens that are reasoning; None: the output price."""
+
+    @property
+    def dearest_input(self) -> int:
+        return max(self.input, self.cache_read, self.cache_write)
+
+    @property
+    def dearest_output(self) -> int:
+        return self.output if self.reasoning is None else max(self.output, self.reasoning)
+
+
+class Ratio(msgspec.Struct, frozen=True):
+    """Credits per token, exactly: a fraction of two integers."""
+
+    numerator: int = 1
+    denominator: int = 1
 
 
 FREE = Price(0, 0, 0, 0)
@@ -62,4 +79,17 @@ def cost_nusd(usage: Usage, price: Price) -> int:
         + usage.cache_read_tokens * price.cache_read
         + usage.cache_write_tokens * price.cache_write
     )
+    if price.reasoning is not None:
+        total += min(usage.reasoning_tokens, usage.output_tokens) * (price.reasoning - price.output)
     return -(-total // TOKENS_PER_PRICE_UNIT)
+
+
+def credits_used(tokens: int, ratio: Ratio) -> int:
+    """``ceil(tokens * ratio)``: rounded up once per exchange. All tokens of input and output count,
+    cached ones too."""
+    return -(-tokens * ratio.numerator // ratio.denominator)
+
+
+def all_tokens(usage: Usage) -> int:
+    """Input, output and what went through the cache; reasoning is in the output."""
+    return usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens

@@ -32,6 +32,8 @@ class Route(msgspec.Struct, frozen=True):
 
 Methods = Mapping[bytes, Route]
 Routes = Mapping[bytes, Methods]
+"""By path, with parameters such as ``{id}`` (one segment) and ``{+id}`` (the rest). A path without any
+method is an unknown one, also where a parameter would match it."""
 _PARAMETER = re.compile(rb"\{(\+?)[a-z_]+\}")
 
 
@@ -105,8 +107,10 @@ class Gateway:
         return response
 
     def _route(self, request: Request) -> Route:
-        methods = self._routes.get(request.path) or self._parametrised(request)
+        methods = self._routes.get(request.path)
         if methods is None:
+            methods = self._parametrised(request)
+        if not methods:
             path = request.path[:200].decode("utf-8", "replace")
             raise Failure(
                 FailureKind.ROUTE_NOT_FOUND, f"Unknown request URL: {request.method.decode()} {path}"

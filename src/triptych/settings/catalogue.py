@@ -13,6 +13,7 @@ from triptych.settings.tree import (
     BASE_URLS,
     KNOWN_KINDS,
     WIRE_KINDS,
+    DatedPrice,
     ModelSettings,
     ProviderSettings,
     TargetSettings,
@@ -36,7 +37,7 @@ _REGION_EXPECTED: Final = 'an AWS region such as "us-east-1"'
 AWS_KEYS: Final = re.compile(r"\w+:[^:]+(?::[^:]+)?\Z", re.ASCII)
 _AWS_KEY: Final = 'a Bedrock API key, or "ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]" to sign with'
 _PROVIDER: Final = "the name of a provider"
-_PRICE_KEYS: Final = ("input", "output", "cache_read", "cache_write")
+_PRICE_KEYS: Final = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 
 def read_provider(table: Table) -> ProviderSettings:
@@ -137,6 +138,7 @@ def read_model(table: Table, providers: Collection[str]) -> ModelSettings:
         tier=table.choice("tier", "standard", ("standard", "premium")),
         credit_ratio=ratio,
         price=_price(table),
+        prices=_prices(table),
         fallback=table.texts("fallback", ()),
         groups=None if groups is None else frozenset(groups),
         retires_at_us=table.moment_us("retires_at"),
@@ -184,17 +186,41 @@ def _price(table: Table) -> Price | None:
         return None
     inner = table.table("price")
     inner.label = table.label
-    expected = f"USD per million tokens, from 0 to {MOST_USD_PER_MILLION}"
-    usd = {key: inner.number(key, None, MOST_USD_PER_MILLION, expected, zero=True) for key in _PRICE_KEYS}
     if not any(inner.has(key) for key in _PRICE_KEYS):
         table.note("price", "found no price in it, expected input and output; leave it out for unpriced")
+    return _read_price(inner)
+
+
+def _prices(table: Table) -> tuple[DatedPrice, ...]:
+    """Prices that hold from a day on, oldest first."""
+    dated: list[DatedPrice] = []
+    for inner in table.tables("prices"):
+        inner.label = table.label
+        inner.required("from", "the day from which the price holds")
+        since_us = inner.moment_us("from")
+        price = _read_price(inner)
+        if not any(inner.has(key) for key in _PRICE_KEYS):
+            inner.note("input", "missing, expected at least input and output")
+        if since_us is None:
+            continue
+        if any(other.from_us == since_us for other in dated):
+            inner.note("from", "two prices begin at the same moment")
+        dated.append(DatedPrice(from_us=since_us, price=price))
+    return tuple(sorted(dated, key=lambda one: one.from_us))
+
+
+def _read_price(inner: Table) -> Price:
+    expected = f"USD per million tokens, from 0 to {MOST_USD_PER_MILLION}"
+    usd = {key: inner.number(key, None, MOST_USD_PER_MILLION, expected, zero=True) for key in _PRICE_KEYS}
     zero = Decimal(0)
     input_usd = usd["input"] if usd["input"] is not None else zero
+    reasoning_usd = usd["reasoning"]
     return Price(
         input=nano_usd(input_usd),
         output=nano_usd(_or(usd["output"], zero)),
         cache_read=nano_usd(_or(usd["cache_read"], input_usd)),
         cache_write=nano_usd(_or(usd["cache_write"], input_usd)),
+        reasoning=None if reasoning_usd is None else nano_usd(reasoning_usd),
     )
 
 

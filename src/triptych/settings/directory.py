@@ -22,6 +22,7 @@ from triptych.settings.tree import (
 LABEL: Final = re.compile(r"\S(?:.{0,98}\S)?\Z")
 LABEL_EXPECTED: Final = "1 to 100 characters, without spaces at either end"
 PHI_MODES: Final[tuple[PhiMode, ...]] = ("redact", "block", "allow")
+MOST_THRESHOLDS: Final = 3
 _FILTER_EXPECTED: Final = "a text, or a table with name, kind and pattern"
 
 
@@ -37,12 +38,24 @@ def read_org(table: Table) -> OrgSettings:
         opus_enabled=table.boolean("opus_enabled", False),
         features=table.texts("features", (), FEATURES),
         dlp_filters=_filters(table),
+        alert_thresholds=_thresholds(table),
         demo=table.boolean("demo", False),
         groups=tuple(_group(inner) for inner in table.tables("groups")),
         users=tuple(_user(inner) for inner in table.tables("users")),
         keys=tuple(_key(inner) for inner in table.tables("keys")),
         **_allowances(table, "redact" if compliance == "hipaa" else None),
     )
+
+
+def _thresholds(table: Table) -> tuple[int, ...]:
+    expected = "up to three different integers from 1 to 99: percents of a spend cap"
+    found: list[int] = []
+    for place, item in table.array("alert_thresholds", expected):
+        if type(item) is not int or not 1 <= item <= 99 or item in found or len(found) == MOST_THRESHOLDS:
+            table.note_found(place, item, expected)
+        else:
+            found.append(item)
+    return tuple(sorted(found))
 
 
 class _Allowances(TypedDict):

@@ -88,12 +88,18 @@ def _model(model: ModelSettings) -> dict[str, object]:
         fields = {"id": model.id, "provider": only.provider, "upstream_id": only.upstream_id, **fields}
     else:
         fields["targets"] = targets
-    if isinstance(model.price, Price):
-        fields["price"] = {name: _usd(value) for name, value in msgspec.structs.asdict(model.price).items()}
+    if model.price is not None:
+        fields["price"] = _price(model.price)
+    fields["prices"] = [{"from": spelled(dated.from_us), **_price(dated.price)} for dated in model.prices]
     if model.retires_at_us is not None:
         del fields["retires_at_us"]
         fields["retires_at"] = spelled(model.retires_at_us)
     return fields
+
+
+def _price(price: Price) -> dict[str, object]:
+    kinds = msgspec.structs.asdict(price)
+    return {name: _usd(value) for name, value in kinds.items() if value is not None}
 
 
 def _usd(nusd: int) -> Decimal:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from triptych.settings.tree import BUILT_SURFACES, Allowances, ProviderSettings, Settings, SurfacesSettings
+from triptych.settings.tree import BUILT_SURFACES, ProviderSettings, Settings, SurfacesSettings
 
 
 def remarks(settings: Settings) -> tuple[str, ...]:
@@ -30,8 +30,10 @@ def remarks(settings: Settings) -> tuple[str, ...]:
     for model in settings.models:
         unknown = sorted((model.groups or frozenset()) - groups)
         said += [f'model "{model.id}": no org of this file has a group "{name}"' for name in unknown]
-        if model.price is None and not _answered_by_sandbox(settings, model.id):
-            said.append(f'model "{model.id}" has no price: its usage is recorded, its cost is not')
+        if model.price is None and not model.prices and not _answered_by_sandbox(settings, model.id):
+            refused = settings.limits.unpriced == "refuse"
+            told = "it is refused" if refused else "its usage is recorded, its cost is not"
+            said.append(f'model "{model.id}" has no price: {told}')
     for org in settings.orgs:
         for group in org.groups:
             unknown = sorted(set(group.models) - models - {"*"})
@@ -53,38 +55,21 @@ def _temporary(provider: ProviderSettings) -> bool:
 
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    if not settings.limits.in_memory:
-        yield "[limits] url: only memory:// is built yet; requests are counted in this process alone"
     if settings.server.workers > 1:
         yield f"[server] workers = {settings.server.workers}: one process serves in this version"
     if settings.surfaces.inference.hosts:
         yield 'surface "inference": hosts are not built yet; it answers on every host'
-    if any(level.tpm is not None or level.concurrency is not None for level in _levels(settings)):
-        yield "tpm and concurrency are not built yet: only rpm and rpd are counted"
-    if any(model.fallback for model in settings.models):
-        yield "fallback is not built yet: a model is answered by its own targets only"
-    if any(len(model.targets) > 1 for model in settings.models):
-        yield "several targets are not built yet: a model is answered by its first one"
     defaults = Settings(source="")
-    if settings.limits.unpriced != defaults.limits.unpriced:
-        yield '[limits] unpriced: only "flag" is built yet; a model without a price is served and flagged'
     if settings.server.environments != defaults.server.environments:
         yield "[server] environments is not built yet: live and test keys are accepted"
-    for name in ("breaker", "retention", "emotion"):
+    for name in ("retention", "emotion"):
         if getattr(settings, name) != getattr(defaults, name):
             yield f"[{name}] is not built yet and has no effect"
     for org in settings.orgs:
         levels = (org, *org.groups, *org.users, *org.keys)
-        if any(level.spend_cap_nusd is not None or level.credits is not None for level in levels):
-            yield f'org "{org.slug}": spend caps and credits are not built yet; its requests answer 503'
         scanned = any(level.phi_mode is not None for level in levels)
         if org.compliance == "hipaa" or org.dlp_filters or scanned:
             yield f'org "{org.slug}": the PHI/DLP guard is not built yet; requests that need it answer 503'
-
-
-def _levels(settings: Settings) -> Iterator[Allowances]:
-    for org in settings.orgs:
-        yield from (org, *org.groups, *org.users, *org.keys)
 
 
 def _answered_by_sandbox(settings: Settings, id: str) -> bool:

@@ -168,6 +168,11 @@ class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Lower is tried first."""
 
 
+class DatedPrice(msgspec.Struct, frozen=True, kw_only=True):
+    from_us: int
+    price: Price
+
+
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     targets: tuple[TargetSettings, ...]
@@ -176,6 +181,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     credit_ratio: Decimal = Decimal(1)
     price: Price | None = None
     """None: unpriced."""
+    prices: tuple[DatedPrice, ...] = ()
+    """What takes the price's place from a moment on, oldest first."""
     fallback: tuple[str, ...] = ()
     groups: frozenset[str] | None = None
     """None: every group."""
@@ -236,6 +243,8 @@ class OrgSettings(Allowances, frozen=True, kw_only=True):
     opus_enabled: bool = False
     features: tuple[str, ...] = ()
     dlp_filters: tuple[DlpFilter, ...] = ()
+    alert_thresholds: tuple[int, ...] = ()
+    """Percents of a spend cap at which an event is written, ascending."""
     demo: bool = False
     """Whether its live keys may name the sandbox's own model ids, as test keys may."""
     groups: tuple[GroupSettings, ...] = ()

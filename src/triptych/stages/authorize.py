@@ -70,8 +70,3 @@ def refuse_unenforceable(principal: Principal) -> None:
             FailureKind.SERVICE_UNAVAILABLE,
             "This org requires a PHI/DLP guard, and this gateway has none installed. Nothing was sent.",
         )
-    if principal.policy.metered:
-        raise Failure(
-            FailureKind.SERVICE_UNAVAILABLE,
-            "This org has a spend cap or credits, and this gateway cannot enforce them. Nothing was sent.",
-        )

@@ -1,29 +1,31 @@
 """Call the provider and pass its answer on, byte for byte.
 
-Before the first byte: retries for what may pass by itself, and every failure is a plain HTTP error.
-After it: nothing is retried, each chunk is passed on as it comes (whole events only, see the wire's
-stream meter), and a broken stream becomes an error frame. A provider's own error is never rewritten.
+Before the first byte: retries for what may pass by itself, other targets for what one of them cannot
+do (``route.py``), and every failure is a plain HTTP error. After it: nothing is tried again, each chunk
+is passed on as it comes (whole events only, see the wire's stream meter), and a broken stream becomes
+an error frame. A provider's own error is never rewritten.
 """
 
 import asyncio
-import random
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import partial
 from time import monotonic
-from typing import Any, Protocol
 
 import msgspec
 
-from triptych.core.call import Headers, Upstream, UpstreamAnswer, UpstreamCall, header
+from triptych.core.breaker import Circuit
+from triptych.core.call import Headers, UpstreamAnswer, header
 from triptych.core.exchange import Exchange
-from triptych.core.failure import Failure, FailureKind
+from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.core.outcome import Ending
 from triptych.core.response import JSON_TYPE, Response
-from triptych.core.usage import Usage
+from triptych.core.usage import NO_USAGE
+from triptych.stages.ask import Ask, RetryRule, discard, fault, read_all
+from triptych.stages.departure import Departure, Elsewhere, StreamMeter
+from triptych.stages.opening import Opening
 from triptych.stages.settle import Dialect, Reply, Settlement
 
-RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 529})
-BACKOFF_BASE_S = 0.25
+# Other targets are asked also where the provider has something against us, not against the caller.
+REFUSING_STATUSES = frozenset({401, 402, 403, 408, 429})
 # How a wire's stream meter names a terminal event that tells of a failure.
 FAILED_ENDINGS = ("error", "failed")
 MAX_ANSWER_BYTES = 64 << 20
@@ -31,8 +33,6 @@ MAX_ERROR_BYTES = 8 << 20
 # The end of the body usually comes with the terminal event; a provider that dawdles after it does
 # not delay the client for longer than this.
 TRAILING_S = 0.05
-# An error that is not passed on is read to its end only if that comes soon.
-DISCARD_S = 0.25
 
 # What of a provider's headers reaches the client, and under which name.
 PASSED_HEADERS = {
@@ -42,17 +42,12 @@ PASSED_HEADERS = {
     b"anthropic-organization-id": b"anthropic-organization-id",
     b"openai-processing-ms": b"openai-processing-ms",
 }
+# Failures of an answer that had a body all the same.
+_BODIED = (FailureKind.UPSTREAM_INVALID_RESPONSE, FailureKind.UPSTREAM_STREAM_ERROR)
 STREAM_HEADERS: Headers = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-
-
-class RetryRule(msgspec.Struct, frozen=True):
-    """How often, and for how long in all, a call is tried again before its first byte."""
-
-    attempts: int = 2
-    max_wait_s: float = 2.0
 
 
 class _Said(msgspec.Struct):
@@ -66,111 +61,91 @@ class _ErrorBody(msgspec.Struct):
 _ERROR = msgspec.json.Decoder(_ErrorBody)
 
 
-class StreamMeter(Protocol):
-    """A wire's reading of a provider's event stream (sans-IO)."""
-
-    @property
-    def final(self) -> bytes | None: ...
-    @property
-    def ended(self) -> str | None: ...
-    @property
-    def started(self) -> bool: ...
-    @property
-    def held(self) -> int: ...
-    def feed(self, chunk: bytes) -> bytes: ...
-    def usage(self) -> Usage: ...
-
-
-class AnswerReader(Protocol):
-    """What relaying needs to know of a wire, or of the way from one wire to another."""
-
-    def stream_meter(self, parsed: Any, request_bytes: int) -> StreamMeter:
-        """``request_bytes`` (of the body) are for an estimate where the provider does not count."""
-        ...
-
-    def read_answer(self, parsed: Any, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
-        """Check a plain answer and count its tokens; returns what the client gets: the very same
-        bytes where the wires are the same. Raises Failure UPSTREAM_INVALID_RESPONSE."""
-        ...
-
-
 class Relay:
     """``render_errors``: a provider's error of a translated call is told in the caller's envelope
     (status and message are kept); without it the body stays the provider's, whatever its shape."""
 
     def __init__(self, rule: RetryRule, *, render_errors: bool = False) -> None:
-        self._rule = rule
+        self._ask = Ask(rule)
         self._render_errors = render_errors
 
     async def __call__(
         self,
         exchange: Exchange,
-        upstream: Upstream,
-        call: UpstreamCall,
-        reader: AnswerReader,
+        departure: Departure,
         parsed: object,
         dialect: Dialect,
         reply: Reply,
         settlement: Settlement,
+        detours: Elsewhere | None = None,
     ) -> None:
-        """Leaves what the client gets last in ``settlement``. Raises Failure (provider kinds)."""
-        answer = await self._send(exchange, upstream, call)
+        """Leaves what the client gets last in ``settlement``. Raises Failure (provider kinds).
+
+        ``detours``: where else to ask while nothing has reached the client; None when nowhere.
+        """
+        ask = self._ask
+        ask.running += 1
         try:
-            exchange.upstream_status = exchange.status = answer.status
-            request_id = header(answer.headers, b"request-id")
-            if request_id is not None:
-                exchange.upstream_request_id = request_id[:128].decode("latin-1")
-            if answer.status >= 400:
-                settlement.answer = await self._error(exchange, answer, dialect)
-            elif not 200 <= answer.status < 300:
-                raise Failure(
-                    FailureKind.UPSTREAM_INVALID_RESPONSE,
-                    f"upstream answered with status {answer.status}, which is never followed",
-                )
-            elif call.stream:
-                exchange.meter = meter = reader.stream_meter(parsed, len(call.body))
-                settlement.last_piece = await self._stream(exchange, answer, meter, dialect, reply)
-            else:
-                settlement.answer = await self._plain(
-                    exchange, answer, reader, parsed, len(call.body), dialect
-                )
+            while True:
+                answer: UpstreamAnswer | None = None
+                try:
+                    answer = await ask.call(exchange, departure, detours)
+                    exchange.upstream_status = exchange.status = status = answer.status
+                    request_id = header(answer.headers, b"request-id")
+                    if request_id is not None:
+                        exchange.upstream_request_id = request_id[:128].decode("latin-1")
+                    if status >= 400:
+                        if detours is not None and (status >= 500 or status in REFUSING_STATUSES):
+                            await _turn_away(answer, detours)
+                        settlement.answer = await self._error(exchange, answer, dialect)
+                    elif not 200 <= status < 300:
+                        raise Failure(
+                            FailureKind.UPSTREAM_INVALID_RESPONSE,
+                            f"upstream answered with status {status}, which is never followed",
+                        )
+                    elif departure.call.stream:
+                        meter = departure.reader.stream_meter(parsed, len(departure.call.body))
+                        exchange.meter = meter
+                        settlement.last_piece = await self._stream(
+                            exchange, answer, meter, dialect, reply, departure, detours
+                        )
+                    else:
+                        settlement.answer = await self._plain(exchange, answer, departure, parsed, dialect)
+                    return
+                except Failure as failure:
+                    self._note(exchange, departure, answer, failure)
+                    if (
+                        detours is None
+                        or exchange.first_byte_s is not None
+                        or not (failure.blame is Blame.PROVIDER or answer is None)
+                        or not detours.prepare(monotonic())
+                    ):
+                        raise
+                finally:
+                    if answer is not None:
+                        answer.close()
+                following = detours.take()
+                _forget(exchange)
+                if isinstance(following, Response):
+                    settlement.answer, exchange.status = following, following.status
+                    return
+                departure = following
         finally:
-            answer.close()
+            ask.running -= 1
 
-    async def _send(self, exchange: Exchange, upstream: Upstream, call: UpstreamCall) -> UpstreamAnswer:
-        """The first answer that is not worth another try."""
-        waited_s = 0.0
-        for attempt in range(self._rule.attempts + 1):
-            last = attempt == self._rule.attempts
-            asked_s: float | None = None
-            try:
-                answer = await upstream.call(call)
-            except Failure as failure:
-                if failure.kind is not FailureKind.UPSTREAM_UNREACHABLE or last:
-                    raise
-                wait_s = self._backoff_s(attempt)
-                if waited_s + wait_s > self._rule.max_wait_s:
-                    raise
-            else:
-                if answer.status not in RETRYABLE_STATUSES or last:
-                    return answer
-                asked_s = retry_after_s(header(answer.headers, b"retry-after"))
-                wait_s = self._backoff_s(attempt) if asked_s is None else asked_s
-                if waited_s + wait_s > self._rule.max_wait_s:
-                    return answer
-                await _discard(answer)
-            exchange.retries += 1
-            waited_s += wait_s
-            await asyncio.sleep(wait_s)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    @staticmethod
-    def _backoff_s(attempt: int) -> float:
-        """Exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
-        return random.uniform(0.0, BACKOFF_BASE_S * 2**attempt)  # noqa: S311 - not for secrets
+    def _note(
+        self, exchange: Exchange, departure: Departure, answer: UpstreamAnswer | None, failure: Failure
+    ) -> None:
+        """Tell the circuit of an answer that broke; errors were counted when they came."""
+        if answer is None or answer.status >= 400 or failure.blame is not Blame.PROVIDER:
+            return
+        begun = exchange.first_byte_s is not None
+        late = failure.kind is FailureKind.UPSTREAM_TIMEOUT and monotonic() >= departure.call.deadline_s
+        if not (begun and late):
+            fault(departure, bodied=begun or failure.kind in _BODIED, begun=begun)
 
     async def _error(self, exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect) -> Response:
-        body = await _read_all(answer, MAX_ERROR_BYTES)
+        body = await read_all(answer, MAX_ERROR_BYTES)
         if not body.strip():
             raise Failure(
                 FailureKind.UPSTREAM_EMPTY_BODY,
@@ -193,32 +168,46 @@ class Relay:
         self,
         exchange: Exchange,
         answer: UpstreamAnswer,
-        reader: AnswerReader,
+        departure: Departure,
         parsed: object,
-        request_bytes: int,
         dialect: Dialect,
     ) -> Response:
-        body = await _read_all(answer, MAX_ANSWER_BYTES)
+        body = await read_all(answer, MAX_ANSWER_BYTES)
         if not body.strip():
             raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
-        body, exchange.usage = reader.read_answer(parsed, body, request_bytes)
-        exchange.first_byte_s = monotonic()
+        request_bytes = len(departure.call.body)
+        body, exchange.usage = departure.reader.read_answer(parsed, body, request_bytes)
+        exchange.first_byte_s = now_s = monotonic()
+        if (circuit := departure.leg.circuit) is not None:
+            circuit.answered(now_s)
         return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
 
     async def _stream(
-        self, exchange: Exchange, answer: UpstreamAnswer, meter: StreamMeter, dialect: Dialect, reply: Reply
+        self,
+        exchange: Exchange,
+        answer: UpstreamAnswer,
+        meter: StreamMeter,
+        dialect: Dialect,
+        reply: Reply,
+        departure: Departure,
+        detours: Elsewhere | None,
     ) -> bytes:
         """Pass events on until the terminal one, which is returned: it waits for the end row."""
+        circuit = departure.leg.circuit
         content_type = header(answer.headers, b"content-type") or b""
         if not content_type.lower().startswith(b"text/event-stream"):
-            if not (await _read_all(answer, MAX_ANSWER_BYTES)).strip():
+            if not (await read_all(answer, MAX_ANSWER_BYTES)).strip():
                 raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
             raise Failure(
                 FailureKind.UPSTREAM_INVALID_RESPONSE,
                 "upstream did not answer a streamed request with a stream",
             )
+
         feed, read, write = meter.feed, answer.read, reply.write
         try:
+            if detours is not None and not detours.over:
+                begin = partial(self._begin, exchange, answer, dialect, reply, circuit)
+                await self._hold(answer, meter, Opening(begin, write), detours)
             while meter.final is None:
                 chunk = await read()
                 if not chunk:
@@ -230,25 +219,55 @@ class Relay:
                 if not ready:
                     continue
                 if exchange.first_byte_s is None:
-                    exchange.first_byte_s = monotonic()
-                    reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
+                    self._begin(exchange, answer, dialect, reply, circuit)
                 blocked = write(ready)
                 if blocked is not None:
                     await blocked
-            if not reply.started:
-                exchange.first_byte_s = monotonic()
-                reply.start(answer.status, self._stream_headers(exchange, answer, dialect))
+            if exchange.first_byte_s is None:
+                self._begin(exchange, answer, dialect, reply, circuit)
             final = meter.final + await self._trailing(answer, meter)
         finally:
             exchange.usage = meter.usage()
         if meter.ended in FAILED_ENDINGS:
             exchange.ending = Ending.FAILED
             exchange.failure_kind = FailureKind.UPSTREAM_STREAM_ERROR
+            fault(departure, bodied=True, begun=True)
         return final
 
     @staticmethod
-    def _stream_headers(exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect) -> Headers:
-        return [*dialect.answer_headers(exchange), *STREAM_HEADERS, *passed(answer.headers)]
+    def _begin(
+        exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect, reply: Reply, circuit: Circuit | None
+    ) -> None:
+        """From here on the client has this answer, and no other."""
+        exchange.first_byte_s = now_s = monotonic()
+        headers = [*dialect.answer_headers(exchange), *STREAM_HEADERS, *passed(answer.headers)]
+        reply.start(answer.status, headers)
+        if circuit is not None:
+            circuit.answered(now_s)
+
+    @staticmethod
+    async def _hold(answer: UpstreamAnswer, meter: StreamMeter, opening: Opening, detours: Elsewhere) -> None:
+        """Keep the first events back until the model says something: a provider that gives up before
+        that can still be left for another."""
+        try:
+            while meter.final is None and not opening.over:
+                chunk = await answer.read()
+                if not chunk:
+                    if not (meter.started or meter.held):
+                        raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
+                    raise Failure(FailureKind.UPSTREAM_INTERRUPTED)
+                blocked = opening.add(meter.feed(chunk))
+                if blocked is not None:
+                    await blocked
+            if opening.over:
+                return
+            if meter.ended in FAILED_ENDINGS and detours.prepare(monotonic()):
+                raise Failure(FailureKind.UPSTREAM_STREAM_ERROR)
+            blocked = opening.end()
+            if blocked is not None:
+                await blocked
+        finally:
+            opening.close()
 
     async def _trailing(self, answer: UpstreamAnswer, meter: StreamMeter) -> bytes:
         """What follows the terminal event; the end of the answer lets its connection be reused."""
@@ -262,32 +281,19 @@ class Relay:
         return trailing
 
 
-async def _read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
-    first = await answer.read()
-    if not first:
-        return first
-    second = await answer.read()
-    if not second:
-        return first
-    pieces = [first, second]
-    size = len(first) + len(second)
-    while piece := await answer.read():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit_bytes:
-            raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE, "upstream's answer is too large")
-    return b"".join(pieces)
+async def _turn_away(answer: UpstreamAnswer, detours: Elsewhere) -> None:
+    """Raises Failure UPSTREAM_ERROR when another target is asked instead of showing this error."""
+    if detours.prepare(monotonic()):
+        await discard(answer)
+        raise Failure(FailureKind.UPSTREAM_ERROR)
 
 
-async def _discard(answer: UpstreamAnswer) -> None:
-    """Read a small answer to its end, so that its connection can serve the next try."""
-    try:
-        async with asyncio.timeout(DISCARD_S):
-            await _read_all(answer, 65536)
-    except (TimeoutError, Failure):
-        pass
-    finally:
-        answer.close()
+def _forget(exchange: Exchange) -> None:
+    """What one target left in the exchange is not the outcome: another one is asked."""
+    exchange.fallbacks += 1
+    exchange.status = 0
+    exchange.upstream_status = exchange.upstream_request_id = exchange.meter = None
+    exchange.usage = NO_USAGE
 
 
 def passed(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -300,19 +306,4 @@ def error_message(body: bytes) -> str | None:
     try:
         return _ERROR.decode(body).error.message
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def retry_after_s(value: bytes | None) -> float | None:
-    """Seconds a provider asks to wait (RFC 9110, 10.2.3: a number or an HTTP date), or None."""
-    if value is None:
-        return None
-    text = value.decode("latin-1").strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
         return None

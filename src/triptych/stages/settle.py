@@ -9,30 +9,40 @@ import asyncio
 import logging
 from time import monotonic
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from triptych.core.call import Headers
 from triptych.core.clock import now_us
-from triptych.core.exchange import Exchange
+from triptych.core.exchange import Exchange, Keeper
 from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.response import Response
+from triptych.core.usage import all_tokens
 
 logger = logging.getLogger("triptych.settle")
 
 
 class Ledger(Protocol):
     def open(self, opened: Opened) -> asyncio.Future[None]: ...
-    def end(self, exchange_id: str, outcome: Outcome, ended_us: int) -> asyncio.Future[bool]: ...
+    def end(
+        self, exchange_id: str, outcome: Outcome, ended_us: int, kept: tuple[Any, ...] = ()
+    ) -> asyncio.Future[bool]: ...
     def refuse(self, opened: Opened, outcome: Outcome, ended_us: int) -> None: ...
+
+
+class HoldIndex(Protocol):
+    def settle(
+        self, exchange_id: str, actual_tokens: int, actual_nusd: int, actual_credits: int
+    ) -> object: ...
 
 
 class Reply(Protocol):
     """The edge's reply, as far as stages use it."""
 
-    started: bool
-    bytes_out: int
-
+    @property
+    def started(self) -> bool: ...
+    @property
+    def bytes_out(self) -> int: ...
     @property
     def disconnected(self) -> bool:
         """Whether the client has left."""
@@ -72,7 +82,9 @@ class Settlement:
     __slots__ = (
         "_dialect",
         "_exchange",
+        "_index",
         "_ledger",
+        "_outcome",
         "_reply",
         "_report",
         "_speechless",
@@ -87,12 +99,16 @@ class Settlement:
         dialect: Dialect,
         reply: Reply,
         report: Reporter,
+        index: HoldIndex,
     ) -> None:
+        """``index`` gets back what the exchange held, once its end row is durable."""
         self._exchange = exchange
         self._ledger = ledger
         self._dialect = dialect
         self._reply = reply
         self._report = report
+        self._index = index
+        self._outcome: Outcome | None = None
         self.answer: Response | None = None
         self.last_piece = b""
         self._speechless = False
@@ -108,18 +124,31 @@ class Settlement:
         cancelled = isinstance(error, asyncio.CancelledError)
         if cancelled and reply.disconnected:
             exchange.ending, exchange.failure_kind = Ending.CANCELLED, FailureKind.CLIENT_DISCONNECTED
-            self._record(bytes_out=reply.bytes_out)
+            recorded = self._record(bytes_out=reply.bytes_out)
+            if recorded is None:
+                self._settle()
+            else:
+                recorded.add_done_callback(self._settle)
             return False
-        if cancelled:
+        if cancelled and exchange.stopped is not None:
+            cancelled = False
+            self._failed(exchange.stopped)
+            exchange.ending = Ending.CANCELLED
+        elif cancelled:
             self._failed(Failure(FailureKind.INTERRUPTED, "The gateway is shutting down."))
             exchange.ending = Ending.INTERRUPTED
         elif error is not None:
             self._failed(error if isinstance(error, Failure) else _unexpected(exchange, error))
+        if exchange.keeper is not None and exchange.opened:
+            self._conclude(exchange.keeper)
         answer = self.answer
         pending = len(answer.body) if answer is not None else len(self.last_piece)
         recorded = self._record(bytes_out=reply.bytes_out + pending)
-        if recorded is not None:
-            cancelled = await self._durable(recorded) or cancelled
+        try:
+            if recorded is not None:
+                cancelled = await self._durable(recorded) or cancelled
+        finally:
+            self._settle()
         if self._speechless:
             reply.abort()
         elif self.answer is not None and not reply.started:
@@ -129,6 +158,20 @@ class Settlement:
         if cancelled and error is None:
             raise asyncio.CancelledError
         return not cancelled
+
+    def _conclude(self, keeper: Keeper) -> None:
+        """What is kept is what the client gets: the last of it is told where, like the rest."""
+        try:
+            self.answer, self.last_piece = keeper.conclude(self.answer, self.last_piece)
+        except Exception as error:  # noqa: BLE001 - a bug in keeping must not cost the row
+            self._failed(error if isinstance(error, Failure) else _unexpected(self._exchange, error))
+
+    def _kept(self, keeper: Keeper, outcome: Outcome, ended_us: int) -> tuple[Any, ...]:
+        try:
+            return keeper.writes(outcome, ended_us)
+        except Exception as error:  # noqa: BLE001 - as above
+            _unexpected(self._exchange, error)
+            return ()
 
     async def _durable(self, recorded: asyncio.Future[bool]) -> bool:
         """Wait until the end row is on disk; returns whether the gateway was told to stop meanwhile
@@ -172,10 +215,12 @@ class Settlement:
     def _record(self, bytes_out: int) -> asyncio.Future[bool] | None:
         """Hand the outcome to the ledger. A refusal before the start row is queued, not awaited."""
         exchange = self._exchange
-        outcome = exchange.end_row(monotonic(), bytes_out)
+        self._outcome = outcome = exchange.end_row(monotonic(), bytes_out)
         recorded: asyncio.Future[bool] | None = None
         if exchange.opened:
-            recorded = self._ledger.end(exchange.id, outcome, now_us())
+            ended_us = now_us()
+            kept = self._kept(exchange.keeper, outcome, ended_us) if exchange.keeper is not None else ()
+            recorded = self._ledger.end(exchange.id, outcome, ended_us, kept)
             if not exchange.recordable:
                 # The ledger goes on trying; its verdict comes too late for this answer.
                 recorded.add_done_callback(_ignore)
@@ -185,6 +230,17 @@ class Settlement:
         # The row first: metrics may be wrong by one, the ledger may not.
         self._report(exchange, outcome)
         return recorded
+
+    def _settle(self, recorded: asyncio.Future[bool] | None = None) -> None:
+        """Give the index back what was held, less what was used: also of an end row that could not be
+        written yet, for the ledger goes on trying."""
+        exchange, outcome = self._exchange, self._outcome
+        if recorded is not None and not recorded.cancelled():
+            recorded.exception()
+        if exchange.occupies and outcome is not None:
+            exchange.occupies = False
+            tokens = all_tokens(outcome.usage)
+            self._index.settle(exchange.id, tokens, outcome.cost_nusd, outcome.credits)
 
 
 def _uncancelled(recorded: asyncio.Future[bool]) -> asyncio.Future[bool]:

@@ -83,6 +83,7 @@ class _OrgSection:
                 "opus_enabled": spec.opus_enabled,
                 "features": _json(sorted(spec.features)),
                 "dlp_filters": _json(spec.dlp_filters),
+                "alert_thresholds": _json(spec.alert_thresholds),
                 "demo": spec.demo,
                 "removed_us": None,
                 **allowances(spec),

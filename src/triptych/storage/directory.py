@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, RowMapping, select
 
+from triptych.core.admission import BudgetScope, RequestLimits
+from triptych.core.clock import now_us
+from triptych.core.cycle import cycle_of, day_of
 from triptych.core.plans import PLANS, Plan
 from triptych.core.policy import Policy
-from triptych.core.principal import SCOPES, Group, Principal, RequestLimits
+from triptych.core.principal import SCOPES, Group, Principal
 from triptych.storage.apply import apply_orgs
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
@@ -56,6 +59,8 @@ class KeyEntry(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     version: int
     by_hash: dict[bytes, KeyEntry]
+    metered_orgs: frozenset[str] = frozenset()
+    """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
 
 
 def load_snapshot(database: Database) -> Snapshot:
@@ -69,19 +74,30 @@ def load_snapshot(database: Database) -> Snapshot:
             org_id: (frozenset(_texts(row["features"])), row["dlp_filters"] != "[]")
             for org_id, row in org_rows.items()
         }
+        key_rows = connection.execute(select(api_keys)).mappings().all()
+        group_rows = (row for found in memberships.values() for _, row in found)
+        metered_orgs = frozenset(
+            [org_id for org_id, row in org_rows.items() if _budgeted(row)]
+            + [row["org_id"] for row in (*user_rows.values(), *group_rows, *key_rows) if _budgeted(row)]
+        )
+        today = day_of(now_us())
         by_hash: dict[bytes, KeyEntry] = {}
-        for key in connection.execute(select(api_keys)).mappings():
+        for key in key_rows:
             org, user = org_rows[key["org_id"]], user_rows[key["user_id"]]
             member_of = memberships.get(key["user_id"], ())
             features, filters = policies[key["org_id"]]
+            anchor_day = day_of(org["created_us"])
+            budgets: tuple[BudgetScope, ...] = ()
+            if org["id"] in metered_orgs:
+                budgets = _budgets(key, user, org, member_of, cycle_of(anchor_day, today)[0])
             entry = KeyEntry(
                 hash=bytes(key["hash"]),
-                principal=_principal(key, user, org, member_of, features, filters),
+                principal=_principal(key, user, org, member_of, features, filters, budgets, anchor_day),
                 revoked_us=_first(key["revoked_us"], user["removed_us"], org["removed_us"]),
                 expires_us=key["expires_us"],
             )
             by_hash[entry.hash] = entry
-    return Snapshot(version, by_hash)
+    return Snapshot(version, by_hash, metered_orgs)
 
 
 def _principal(
@@ -91,6 +107,8 @@ def _principal(
     member_of: Sequence[tuple[Group, RowMapping]],
     features: frozenset[str],
     filters: bool,
+    budgets: tuple[BudgetScope, ...],
+    anchor_day: int,
 ) -> Principal:
     plan = _plan(org)
     levels = (key, user, org, *(row for _, row in member_of))
@@ -102,25 +120,53 @@ def _principal(
         scopes=SCOPES if key["scopes"] is None else frozenset(_texts(key["scopes"])),
         environment=key["environment"],
         groups=tuple(group for group, _ in member_of),
+        # Exchanges at the same time are counted by key, whichever level says how many.
         key_limits=RequestLimits(
-            rpm=_lowest(plan.key_rpm, key["rpm"]), rpd=_lowest(plan.key_rpd, key["rpd"])
+            rpm=_lowest(plan.key_rpm, key["rpm"]),
+            rpd=_lowest(plan.key_rpd, key["rpd"]),
+            tpm=key["tpm"],
+            concurrency=_lowest(*(row["concurrency"] for row in levels)),
         ),
         # A group's limit holds for each of its members.
         user_limits=RequestLimits(
             rpm=_lowest(user["rpm"], *(row["rpm"] for _, row in member_of)),
             rpd=_lowest(user["rpd"], *(row["rpd"] for _, row in member_of)),
+            tpm=_lowest(user["tpm"], *(row["tpm"] for _, row in member_of)),
         ),
-        org_limits=RequestLimits(rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"]),
+        org_limits=RequestLimits(
+            rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"], tpm=_lowest(plan.org_tpm, org["tpm"])
+        ),
         policy=Policy(
             compliance=org["compliance"],
             baa=org["baa"],
             phi_mode=_strictest(row["phi_mode"] for row in levels),
             filters=filters,
-            metered=any(row["spend_cap_nusd"] is not None or row["credits"] is not None for row in levels),
+            metered=any(_budgeted(row) for row in levels),
             premium_enabled=org["opus_enabled"],
             features=features,
         ),
         sandbox_models=key["environment"] == "test" or org["demo"],
+        budgets=budgets,
+        cycle_anchor_day=anchor_day,
+        alert_thresholds=tuple(msgspec.json.decode(org["alert_thresholds"], type=list[int])),
+    )
+
+
+def _budgeted(level: RowMapping) -> bool:
+    return level["spend_cap_nusd"] is not None or level["credits"] is not None
+
+
+def _budgets(
+    key: RowMapping,
+    user: RowMapping,
+    org: RowMapping,
+    member_of: Sequence[tuple[Group, RowMapping]],
+    cycle: int,
+) -> tuple[BudgetScope, ...]:
+    """All levels, those without a cap too: what they spent is known when they are given one."""
+    levels = (("key", key), ("user", user), *(("group", row) for _, row in member_of), ("org", org))
+    return tuple(
+        BudgetScope(kind, row["id"], row["spend_cap_nusd"], row["credits"], cycle) for kind, row in levels
     )
 
 

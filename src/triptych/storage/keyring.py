@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
-from triptych.storage.nodes import Node, heartbeat, settle_orphans
+from triptych.storage.nodes import Node, Orphan, heartbeat, living_nodes, settle_orphans
+from triptych.storage.seeds import forget_books
 
 logger = logging.getLogger("triptych.keyring")
 
@@ -25,12 +26,27 @@ STALE_S = 5.0
 class KeyRing:
     """Keys by keyed hash, as of the last confirmed snapshot."""
 
-    def __init__(self, database: Database, node: Node, *, exclusive: bool) -> None:
-        """``exclusive``: no other process can serve on this database (SQLite's lock is held)."""
+    def __init__(
+        self,
+        database: Database,
+        node: Node,
+        *,
+        exclusive: bool,
+        metered: Callable[[frozenset[str]], object] = lambda orgs: None,
+        orphaned: Callable[[Orphan], object] = lambda orphan: None,
+    ) -> None:
+        """``exclusive``: no other process can serve on this database (SQLite's lock is held).
+        ``metered`` hears which orgs have caps or credits, whenever the directory has changed, and
+        ``orphaned`` of every exchange settled for a dead node; both in the thread."""
+        self.known_nodes = 1
+        """How many processes serve on this database, as of the last renewal of the lease."""
+        self._metered = metered
+        self._orphaned = orphaned
         self._database = database
         self._node = node
         self._exclusive = exclusive
         self._snapshot: Snapshot = load_snapshot(database)
+        forget_books(database, self._snapshot.metered_orgs)
         self._confirmed_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -47,9 +63,18 @@ class KeyRing:
         asked_s = time.monotonic()
         if read_version(self._database) != self._snapshot.version:
             self._snapshot = load_snapshot(self._database)
+            self._attempt("forget balances", self._forget_books)
         self._confirmed_s = asked_s
 
+    def _forget_books(self) -> None:
+        orgs = self._snapshot.metered_orgs
+        forget_books(self._database, orgs)
+        self._metered(orgs)
+
     def start(self) -> None:
+        self._metered(self._snapshot.metered_orgs)
+        if not self._exclusive:
+            self._attempt("count the nodes", self._count_nodes)
         self._thread = threading.Thread(target=self._keep, name="keyring", daemon=True)
         self._thread.start()
 
@@ -68,12 +93,16 @@ class KeyRing:
             if now_s - beat_s >= HEARTBEAT_S:
                 beat_s = now_s
                 self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node))
+                self._attempt("count the nodes", self._count_nodes)
             if now_s - orphans_s >= ORPHANS_S:
                 orphans_s = now_s
                 self._attempt(
                     "settle interrupted exchanges",
-                    lambda: settle_orphans(self._database, self._node, exclusive=False),
+                    lambda: settle_orphans(self._database, self._node, exclusive=False, told=self._orphaned),
                 )
+
+    def _count_nodes(self) -> None:
+        self.known_nodes = 1 + len(living_nodes(self._database, self._node))
 
     def _attempt(self, purpose: str, work: Callable[[], object]) -> None:
         """A database that is away for a moment must not end the thread; staleness is what counts."""

@@ -18,8 +18,10 @@ from triptych.core.failure import FailureKind
 from triptych.core.outcome import Opened, Outcome
 from triptych.storage.database import RELAXED, Database
 from triptych.storage.errors import StorageError
+from triptych.storage.kept import Writes
 from triptych.storage.ledger_writer import (
     END,
+    KEEP,
     OPEN,
     STOP,
     UNOPENED,
@@ -81,7 +83,7 @@ class Ledger:
         self._pending = 0
         self._dropped = 0
         self._closed: asyncio.Future[None] | None = None
-        self._refused: dict[tuple[str, str, int], list[Any]] = {}
+        self._refused: dict[tuple[str, str, int, bool], list[Any]] = {}
         self._refused_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -130,9 +132,13 @@ class Ledger:
             self._put((OPEN, opened, None, 0, future))
         return future
 
-    def end(self, exchange_id: str, outcome: Outcome, ended_us: int) -> "asyncio.Future[bool]":
+    def end(
+        self, exchange_id: str, outcome: Outcome, ended_us: int, kept: Writes = ()
+    ) -> "asyncio.Future[bool]":
         """Queue the end row. Resolves when it is committed (``relaxed``: at once): True, or False
         when somebody else ended the exchange before (this node is fenced).
+
+        ``kept`` is written in the same transaction, and always waited for.
 
         Fails with StorageError when the database is away too long; the row is then written as soon
         as it is back, unless this process ends before.
@@ -143,12 +149,25 @@ class Ledger:
         elif self._pending >= self._bound:
             self._dropped += 1
             future.set_exception(StorageError(f"{self._pending} ledger entries wait: the outcome is lost."))
+        elif kept:
+            content: Entry = (KEEP, (exchange_id, kept), None, 0, None)
+            self._put(content, (END, exchange_id, outcome, ended_us, future))
         elif self._relaxed:
             self._put((END, exchange_id, outcome, ended_us, None))
             future.set_result(True)
         else:
             self._put((END, exchange_id, outcome, ended_us, future))
         self._running -= 1
+        return future
+
+    def keep(self, exchange_id: str, kept: Writes) -> "asyncio.Future[None]":
+        """Queue content of an exchange that still runs. Resolves when it is committed, after all
+        that was queued before. Fails with StorageError."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._closed is not None or self._pending >= self._max_pending:
+            future.set_exception(StorageError("The ledger takes no content right now."))
+        else:
+            self._put((KEEP, (exchange_id, kept), None, 0, future))
         return future
 
     def refuse(self, opened: Opened, outcome: Outcome, ended_us: int) -> None:
@@ -164,7 +183,8 @@ class Ledger:
         if outcome.failure_kind not in _AGGREGATED:
             self._put((WHOLE, (opened, 1), outcome, ended_us, None))
             return
-        slot = (opened.key_id, str(outcome.failure_kind), ended_us // MICROSECONDS_PER_S)
+        counts = outcome.charge is not None
+        slot = (opened.key_id, str(outcome.failure_kind), ended_us // MICROSECONDS_PER_S, counts)
         gathered = self._refused.get(slot)
         if gathered is not None:
             gathered[3] += 1
@@ -185,9 +205,10 @@ class Ledger:
                 self._closed.set_result(None)
         await asyncio.shield(self._closed)
 
-    def _put(self, entry: Entry) -> None:
-        self._pending += 1
-        self._waiting.append(entry)
+    def _put(self, *entries: Entry) -> None:
+        """Entries put together are committed together."""
+        self._pending += len(entries)
+        self._waiting.extend(entries)
         if not self._writing and not self._gathering:
             self._gather()
 

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 from sqlalchemy import BigInteger, Boolean
 
+from triptych.storage.balances import CHARGING, charging
 from triptych.storage.database import STRICT, Database
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
@@ -40,13 +41,15 @@ class PostgresqlLedgerConnection:
 
     def __init__(self, database: Database, node_id: str, node_epoch: int) -> None:
         self._database = database
-        self._statement = (
+        rows = (
             f"WITH opened AS ({insert_open(_select(OPEN_COLUMNS))}), "
             f"ended AS ({update_ended(_read(END_COLUMNS))} FROM jsonb_array_elements(%s::jsonb) v "
-            f"WHERE exchanges.id = v->>0 AND {fence(node_id, node_epoch)} RETURNING 1), "
-            f"whole AS ({insert_whole(_select(WHOLE_COLUMNS))} RETURNING 1) "
-            "SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
+            f"WHERE exchanges.id = v->>0 AND {fence(node_id, node_epoch)} RETURNING exchanges.id), "
+            f"whole AS ({insert_whole(_select(WHOLE_COLUMNS))} RETURNING exchanges.id)"
         )
+        count = "SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
+        self._statement = f"{rows} {count}".encode()
+        self._charging = f"{rows}, {CHARGING} {count}".encode()
         self._raw: psycopg.Connection[Any] | None = None
 
     waits = True
@@ -65,8 +68,21 @@ class PostgresqlLedgerConnection:
         """Commit the batch. False: some ending changed no row. Raises what psycopg raises; the
         outcome of the commit is then unknown, and ``close`` must follow."""
         raw = self._raw if self._raw is not None else self._connect()
-        parameters = (_json(batch.opened), _json(batch.ended), _json(batch.whole))
-        found = raw.execute(self._statement.encode(), parameters, prepare=True).fetchone()
+        if not batch.kept:
+            return self._write_rows(raw, batch)
+        with raw.transaction():
+            complete = self._write_rows(raw, batch)
+            for writes in batch.kept.values():
+                for write in writes:
+                    raw.execute(write.statement.replace("?", "%s").encode(), write.parameters())
+        return complete
+
+    def _write_rows(self, raw: psycopg.Connection[Any], batch: Batch) -> bool:
+        parameters: tuple[str, ...] = (_json(batch.opened), _json(batch.ended), _json(batch.whole))
+        statement = self._statement
+        if batch.charges:
+            statement, parameters = self._charging, (*parameters, *charging(batch.charges))
+        found = raw.execute(statement, parameters, prepare=True).fetchone()
         return found is not None and found[0] == batch.endings
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]:

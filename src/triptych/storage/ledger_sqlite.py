@@ -9,9 +9,13 @@ import os
 import sqlite3
 from collections.abc import Sequence
 
+from triptych.storage.balances import ADD_DAYS, ADD_EVENT, ADD_MONEY, Additions, Charged
 from triptych.storage.database import STRICT, Database
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
+
+# How long others' transactions are waited for; longer, and the database counts as away.
+_TURN_MS = 200
 
 
 def _marks(count: int) -> str:
@@ -45,7 +49,12 @@ class SqliteLedgerConnection:
         """Commit the batch. False: some ending changed no row. Raises what sqlite3 raises; the
         outcome of the commit is then unknown, and ``close`` must follow."""
         raw = self._raw if self._raw is not None else self._connect()
-        changed = self._commit(raw, batch)
+        try:
+            changed = self._commit(raw, batch)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or raw.in_transaction:
+                raise
+            changed = self._commit_in_turn(raw, batch)
         self.make_durable()
         return changed == batch.endings
 
@@ -54,7 +63,8 @@ class SqliteLedgerConnection:
         endings changed a row, or None when it cannot be done at once (then nothing was done).
 
         Called in the event loop's thread while the writer's is idle. What may wait for the disk is
-        kept out of it: another process's lock, the sync (``make_durable``), checkpoints.
+        kept out of it: another process's lock, the sync (``make_durable``), checkpoints. Content, which
+        may be large and is encrypted first, does not come here.
         """
         raw = self._raw
         if raw is None:
@@ -80,14 +90,47 @@ class SqliteLedgerConnection:
         if self._raw is not None:
             self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
+    def _commit_in_turn(self, raw: sqlite3.Connection, batch: Batch) -> int:
+        """Wait for somebody else's short transaction: a response deleted, content pruned."""
+        raw.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
+        try:
+            return self._commit(raw, batch)
+        finally:
+            raw.execute("PRAGMA busy_timeout = 0")
+
     def _commit(self, raw: sqlite3.Connection, batch: Batch) -> int:
-        if len(batch) == 1:
+        if len(batch) == 1 and not (batch.kept or batch.charges):
             # A lone statement is its own transaction: two steps less.
             return self._execute(raw, batch)
         raw.execute("BEGIN IMMEDIATE")
         changed = self._execute(raw, batch)
+        if batch.charges:
+            if changed == batch.endings:
+                self._add(raw, Additions(batch.charges.values()))
+            else:
+                # Some endings changed nothing, and must not be charged: begin again, one by one.
+                raw.execute("ROLLBACK")
+                raw.execute("BEGIN IMMEDIATE")
+                self._execute_singly(raw, batch)
         raw.execute("COMMIT")
         return changed
+
+    @staticmethod
+    def _add(raw: sqlite3.Connection, additions: Additions) -> None:
+        if additions.money:
+            raw.executemany(ADD_MONEY, additions.money)
+        if additions.days:
+            raw.executemany(ADD_DAYS, additions.days)
+        if additions.events:
+            raw.executemany(ADD_EVENT, additions.events)
+
+    def _execute_singly(self, raw: sqlite3.Connection, batch: Batch) -> None:
+        charged: list[Charged] = []
+        for single in batch.single_exchanges():
+            changed = self._execute(raw, single)
+            if changed:
+                charged += single.charges.values()
+        self._add(raw, Additions(charged))
 
     def _execute(self, raw: sqlite3.Connection, batch: Batch) -> int:
         changed = 0
@@ -97,6 +140,9 @@ class SqliteLedgerConnection:
             changed += raw.executemany(self._update_ended, batch.ended).rowcount
         if batch.whole:
             changed += raw.executemany(_INSERT_WHOLE, batch.whole).rowcount
+        for writes in batch.kept.values():
+            for write in writes:
+                raw.execute(write.statement, write.parameters())
         return changed
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]:

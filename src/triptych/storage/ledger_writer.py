@@ -31,11 +31,12 @@ from triptych.storage.rows import (
 
 logger = logging.getLogger("triptych.ledger")
 
-OPEN, END, WHOLE, UNOPENED, STOP = range(5)
+OPEN, END, WHOLE, UNOPENED, STOP, KEEP = range(6)
 _WRITABLE_NOW = frozenset((OPEN, END, WHOLE))
 Entry = tuple[int, Any, Any, int, "asyncio.Future[Any] | None"]
 """Kind; what it is about; Outcome; ended_us; who waits. About: Opened (OPEN, UNOPENED), an
-exchange id (END), or Opened and the number of refusals it stands for (WHOLE)."""
+exchange id (END), Opened and the number of refusals it stands for (WHOLE), or an exchange id and
+its writes (KEEP)."""
 Result = tuple["asyncio.Future[Any]", "bool | StorageError | None"]
 Verdicts = dict[str, "bool | StorageError"]
 """Of a batch, by exchange id: False (fenced) or an error; what is absent went well."""
@@ -207,21 +208,29 @@ class LedgerWriter:
         opened: dict[str, Row] = {}
         batch = Batch()
         batch.ended.extend(self._late.ended)
+        batch.charges.update(self._late.charges)
         whole: dict[str, Row] = {row[0]: row for row in self._late.whole}
         for kind, subject, outcome, ended_us, _future in entries:
             if kind == OPEN:
                 opened[subject.id] = opened_row(subject, node_id, node_epoch)
             elif kind == END:
                 row = ended_row(subject, outcome, ended_us)
+                if outcome.charge is not None:
+                    batch.charges[subject] = (outcome.charge, 1)
                 start = opened.pop(subject, None) or (unopened.pop(subject, None) if unopened else None)
                 if start is None:
                     batch.ended.append(row)
                 else:
                     whole.setdefault(subject, whole_row(start, row))
+            elif kind == KEEP:
+                exchange_id, writes = subject
+                batch.kept.setdefault(exchange_id, []).extend(writes)
             elif kind == UNOPENED:
                 self._remember_unopened(opened_row(subject, node_id, node_epoch))
             else:
                 first, repeats = subject
+                if outcome.charge is not None:
+                    batch.charges[first.id] = (outcome.charge, repeats)
                 start = opened_row(first, node_id, node_epoch)
                 whole.setdefault(first.id, whole_row(start, ended_row(first.id, outcome, ended_us, repeats)))
         batch.opened.extend(opened.values())
@@ -250,13 +259,14 @@ class LedgerWriter:
 
     def _write_singly(self, batch: Batch, error: Exception) -> Verdicts:
         """One row is not storable: find it, so that it fails alone."""
-        if len(batch) == 1:
-            row = (batch.opened or batch.ended or batch.whole)[0]
+        exchange_ids = batch.exchange_ids()
+        if len(exchange_ids) == 1:
+            exchange_id = exchange_ids.pop()
             self.lost += 1
-            logger.error("a row of exchange %s cannot be stored: %s", row[0], type(error).__name__)
-            return {row[0]: StorageError(f"The row cannot be stored ({type(error).__name__}).")}
+            logger.error("a row of exchange %s cannot be stored: %s", exchange_id, type(error).__name__)
+            return {exchange_id: StorageError(f"The row cannot be stored ({type(error).__name__}).")}
         verdicts: Verdicts = {}
-        for single in batch.single_rows():
+        for single in batch.single_exchanges():
             verdicts |= self._write(single)
         return verdicts
 
@@ -280,12 +290,15 @@ class LedgerWriter:
         return {row[0]: False for row, columns in ends if not is_stored(row, columns, stored.get(row[0]))}
 
     def _keep(self, batch: Batch) -> None:
-        """Of a batch that was given up: endings for later, start rows for their endings."""
+        """Of a batch that was given up: endings for later, start rows for their endings. Content is
+        not kept for later: who asked for it has been told that it could not be."""
         for row in batch.opened:
             self._remember_unopened(row)
         self._late = Batch()
         self._late.ended.extend(batch.ended[: self._max_late])
         self._late.whole.extend(batch.whole[: self._max_late - len(self._late.ended)])
+        kept = {row[0] for row in (*self._late.ended, *self._late.whole)}
+        self._late.charges.update((id, charge) for id, charge in batch.charges.items() if id in kept)
         surplus = batch.endings - self._late.endings
         if surplus:
             self.lost += surplus
@@ -320,8 +333,8 @@ def results_of(entries: Sequence[Entry], verdicts: Verdicts) -> list[Result]:
     for kind, subject, _outcome, _ended_us, future in entries:
         if future is None:
             continue
-        if kind == OPEN:
-            verdict = verdicts.get(subject.id)
+        if kind in (OPEN, KEEP):
+            verdict = verdicts.get(subject.id if kind == OPEN else subject[0])
             results.append((future, verdict if isinstance(verdict, StorageError) else None))
         else:
             results.append((future, verdicts.get(subject, True)))

@@ -6,14 +6,33 @@ update's condition makes sure that only one ending is ever written.
 """
 
 import re
+import time
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, not_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    insert,
+    not_,
+    select,
+    text,
+    update,
+)
 
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
+from triptych.core.cycle import day_of
 from triptych.core.failure import FailureKind
+from triptych.core.hold import Booking, Charge
 from triptych.core.ids import new_ulid
 from triptych.core.outcome import Ending
+from triptych.core.usage import UsageSource
+from triptych.storage.balances import add
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
 from triptych.storage.statements import NODE_ID
@@ -23,6 +42,7 @@ LEASE_S = 10
 _LEASE_US = LEASE_S * MICROSECONDS_PER_S
 # Rows of dead nodes are kept a day, for people who look.
 _FORGET_US = 86_400 * MICROSECONDS_PER_S
+_TOLD = ("id", "started_us", "org_id", "user_id", "key_id", "booking")
 _SQLITE_NODE = "local"
 
 
@@ -30,6 +50,16 @@ class Node(msgspec.Struct, frozen=True):
     id: str
     epoch: int
     """Counted up each time a process registers under the id; an older epoch is fenced."""
+
+
+class Orphan(msgspec.Struct, frozen=True):
+    """An exchange that was settled for a dead node, and what it was charged."""
+
+    exchange_id: str
+    org_id: str
+    tokens: int
+    nusd: int
+    credits: int
 
 
 def register_node(database: Database, name: str | None = None) -> Node:
@@ -62,11 +92,17 @@ def heartbeat(database: Database, node: Node) -> bool:
         return renewed.rowcount == 1
 
 
-def settle_orphans(database: Database, node: Node, *, exclusive: bool) -> int:
-    """End orphans as ``interrupted`` with status 0; returns how many.
+def settle_orphans(
+    database: Database, node: Node, *, exclusive: bool, told: Callable[[Orphan], object] | None = None
+) -> int:
+    """End orphans as ``interrupted`` with status 0; returns how many, and tells of each once it is
+    committed.
 
     ``exclusive``: no other process can serve on this database (SQLite's lock is held), so every
     open exchange that is not this node's own is an orphan, whatever its lease says.
+
+    Nobody knows how far an orphan's provider got. One whose org has budgets is charged the input that
+    was estimated when it began, and labelled so; of the others nothing is known.
     """
     mine = and_(exchanges.c.node_id == node.id, exchanges.c.node_epoch == node.epoch)
     conditions: list[ColumnElement[bool]] = [exchanges.c.ended_us.is_(None), not_(mine)]
@@ -79,7 +115,7 @@ def settle_orphans(database: Database, node: Node, *, exclusive: bool) -> int:
                 nodes.c.lease_until_us > moment_us,
             )
             conditions.append(not_(exists().where(alive).correlate(exchanges)))
-        settled = connection.execute(
+        interrupted = connection.execute(
             update(exchanges)
             .where(*conditions)
             .values(
@@ -88,11 +124,56 @@ def settle_orphans(database: Database, node: Node, *, exclusive: bool) -> int:
                 status=0,
                 failure_kind=FailureKind.INTERRUPTED.value,
             )
-        ).rowcount
+            .returning(
+                *(
+                    exchanges.c[name]
+                    for name in ("id", "started_us", "org_id", "user_id", "key_id", "booking")
+                )
+            )
+        ).all()
+        charges = [_charge(row) for row in interrupted]
+        for row, (charge, booking) in zip(interrupted, charges, strict=True):
+            if booking is not None:
+                connection.execute(
+                    update(exchanges)
+                    .where(exchanges.c.id == row.id)
+                    .values(
+                        input_tokens=booking.input_tokens,
+                        usage_source=UsageSource.ESTIMATE,
+                        cost_nusd=charge.nusd,
+                        credits=charge.credits,
+                    )
+                )
+        add(connection, [(charge, 1) for charge, _ in charges])
         connection.execute(
             delete(nodes).where(nodes.c.lease_until_us < moment_us - _FORGET_US, nodes.c.id != node.id)
         )
-        return settled
+    if told is not None:
+        for row, (charge, booking) in zip(interrupted, charges, strict=True):
+            tokens = 0 if booking is None else booking.input_tokens
+            told(Orphan(row.id, row.org_id, tokens, charge.nusd, charge.credits))
+    return len(interrupted)
+
+
+def _charge(row: Row[Any]) -> tuple[Charge, Booking | None]:
+    """What an orphan is charged: its estimated input, and a request of its day."""
+    counted = (("key", row.key_id), ("user", row.user_id), ("org", row.org_id))
+    day = day_of(row.started_us)
+    if row.booking is None:
+        return Charge(row.org_id, day=day, counted=counted), None
+    booking = msgspec.json.decode(row.booking, type=Booking)
+    return (
+        Charge(
+            row.org_id,
+            booking.input_nusd,
+            booking.input_credits,
+            booking.cycle,
+            booking.scopes,
+            day=day,
+            counted=counted,
+        ),
+        booking,
+    )
 
 
 def _now_us(connection: Connection) -> int:
@@ -101,3 +182,42 @@ def _now_us(connection: Connection) -> int:
         moment = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
         return int(connection.execute(moment).scalar_one())
     return now_us()
+
+
+def living_nodes(database: Database, node: Node) -> dict[str, int]:
+    """The other nodes whose leases have not lapsed, and until when each holds its own."""
+    with database.read() as connection:
+        living = select(nodes.c.id, nodes.c.lease_until_us).where(
+            nodes.c.id != node.id, nodes.c.lease_until_us > _now_us(connection)
+        )
+        return {row.id: row.lease_until_us for row in connection.execute(living)}
+
+
+def give_up_lease(database: Database, node: Node) -> None:
+    """Say that this process no longer serves: nobody need wait for its lease to lapse."""
+    with database.write() as connection:
+        connection.execute(
+            update(nodes)
+            .where(nodes.c.id == node.id, nodes.c.epoch == node.epoch)
+            .values(lease_until_us=_now_us(connection))
+        )
+
+
+def require_alone(database: Database, node: Node, *, poll_s: float = 0.25) -> None:
+    """Raises StorageError when another node serves on this database. One that was killed a moment ago
+    still holds its lease: it is waited for, 10 s at most, and known by not renewing it."""
+    first = living_nodes(database, node)
+    others = first
+    while others:
+        renewed = sorted(id for id, until_us in others.items() if until_us > first.setdefault(id, until_us))
+        if renewed:
+            give_up_lease(database, node)
+            raise StorageError(
+                f"Another gateway (node {renewed[0]}) serves on this database, and [limits] url = "
+                '"memory://" counts in one process only: each would admit the whole of every limit. '
+                'Set [limits] url = "redis://..." for both, or stop the other one.'
+            )
+        # Of two that start together, each must see that the other is alive.
+        heartbeat(database, node)
+        time.sleep(poll_s)
+        others = living_nodes(database, node)

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from triptych.core.hold import Charge
 from triptych.core.outcome import Opened, Outcome
+from triptych.storage.kept import Write
 
 Row = tuple[Any, ...]
 
@@ -27,6 +29,7 @@ END_COLUMNS: tuple[str, ...] = (
     "reasoning_tokens",
     "usage_source",
     "cost_nusd",
+    "credits",
     "unpriced",
     "first_byte_us",
     "total_us",
@@ -53,7 +56,7 @@ UNWRITABLE = (ValueError, TypeError, OverflowError)
 class Batch:
     """Rows that are committed together. An exchange is in at most one of the three lists."""
 
-    __slots__ = ("ended", "opened", "whole")
+    __slots__ = ("charges", "ended", "kept", "opened", "whole")
 
     def __init__(self) -> None:
         self.opened: list[Row] = []
@@ -62,21 +65,39 @@ class Batch:
         """END_COLUMNS: written into the open row, if it is open and this node's."""
         self.whole: list[Row] = []
         """WHOLE_COLUMNS: inserted, or written into the open row if it is this node's."""
+        self.kept: dict[str, list[Write]] = {}
+        """By exchange: content that is written after the rows, in order."""
+        self.charges: dict[str, tuple[Charge, int]] = {}
+        """By exchange: what is added to balances if its ending changes a row, and for how many
+        requests it stands."""
 
     def __len__(self) -> int:
-        return len(self.opened) + len(self.ended) + len(self.whole)
+        return len(self.opened) + len(self.ended) + len(self.whole) + len(self.kept)
 
     @property
     def endings(self) -> int:
         return len(self.ended) + len(self.whole)
 
-    def single_rows(self) -> Iterable["Batch"]:
-        """The same rows, each in a batch of its own."""
-        for name in self.__slots__:
+    def exchange_ids(self) -> set[str]:
+        rows = (row[0] for row in (*self.opened, *self.ended, *self.whole))
+        return {*rows, *self.kept}
+
+    def single_exchanges(self) -> Iterable["Batch"]:
+        """The same, each exchange in a batch of its own: what it keeps stays with its row."""
+        kept = dict(self.kept)
+        for name in ("opened", "ended", "whole"):
             for row in getattr(self, name):
                 batch = Batch()
                 getattr(batch, name).append(row)
+                if row[0] in kept:
+                    batch.kept[row[0]] = kept.pop(row[0])
+                if name != "opened" and row[0] in self.charges:
+                    batch.charges[row[0]] = self.charges[row[0]]
                 yield batch
+        for exchange_id, writes in kept.items():
+            batch = Batch()
+            batch.kept[exchange_id] = writes
+            yield batch
 
 
 class StoredEnd(msgspec.Struct, frozen=True):
@@ -116,6 +137,7 @@ def ended_row(exchange_id: str, outcome: Outcome, ended_us: int, repeats: int = 
         usage.reasoning_tokens,
         usage.source,
         outcome.cost_nusd,
+        outcome.credits,
         outcome.unpriced,
         outcome.first_byte_us,
         outcome.total_us,

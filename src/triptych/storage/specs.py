@@ -48,6 +48,7 @@ class OrgSpec(Allowances, frozen=True, kw_only=True):
     features: tuple[str, ...] = ()
     dlp_filters: tuple[object, ...] = ()
     """Anything msgspec can write as JSON."""
+    alert_thresholds: tuple[int, ...] = ()
     demo: bool = False
     groups: tuple[GroupSpec, ...] = ()
     users: tuple[UserSpec, ...] = ()

@@ -65,6 +65,8 @@ orgs = Table(
     Column("origin", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("removed_us", BigInteger),
+    # JSON list: percents of a spend cap.
+    Column("alert_thresholds", Text, nullable=False, server_default=text("'[]'")),
     UniqueConstraint("slug"),
 )
 
@@ -170,6 +172,12 @@ exchanges = Table(
     Column("upstream_request_id", Text),
     # How many equal refusals of one key in one second this row stands for.
     Column("repeats", BigInteger, nullable=False, server_default=text("1")),
+    # Of the start row. Null where nobody has a budget; booking is core.hold.Booking as JSON.
+    Column("hold_nusd", BigInteger),
+    Column("hold_credits", BigInteger),
+    Column("booking", Text),
+    # Of the end row.
+    Column("credits", BigInteger, nullable=False, server_default=text("0")),
 )
 Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
 Index(
@@ -178,6 +186,115 @@ Index(
     sqlite_where=exchanges.c.ended_us.is_(None),
     postgresql_where=exchanges.c.ended_us.is_(None),
 )
+
+balances = Table(
+    "balances",
+    metadata,
+    # What a key, user, group or org has used in a cycle: written in the transaction of each end row.
+    Column("scope_id", Text, nullable=False),
+    # First day of the cycle, in days since the epoch.
+    Column("cycle", BigInteger, nullable=False),
+    Column("scope_kind", Text, nullable=False),
+    Column("org_id", Text, nullable=False),
+    Column("spent_nusd", BigInteger, nullable=False),
+    Column("credits_used", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope_id", "cycle"),
+)
+Index("ix_balances_org_id_cycle", balances.c.org_id, balances.c.cycle)
+
+metered_orgs = Table(
+    "metered_orgs",
+    metadata,
+    # Orgs whose balances are complete: somebody has had a cap or credits ever since.
+    Column("org_id", Text, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+)
+
+request_days = Table(
+    "request_days",
+    metadata,
+    # Requests of the newest UTC day (days since the epoch) of keys, users and orgs that are limited
+    # by the day.
+    Column("scope_id", Text, primary_key=True),
+    Column("scope_kind", Text, nullable=False),
+    Column("org_id", Text, nullable=False),
+    Column("day", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+)
+Index("ix_request_days_org_id", request_days.c.org_id)
+
+events = Table(
+    "events",
+    metadata,
+    # What somebody may want to be told of; a type and subject happen once.
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("details", Text, nullable=False),
+    UniqueConstraint("type", "subject"),
+)
+Index("ix_events_org_id_created_us", events.c.org_id, events.c.created_us)
+
+org_data_keys = Table(
+    "org_data_keys",
+    metadata,
+    # What an org's content is encrypted with; itself encrypted under a key of the master key's.
+    Column("org_id", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+stored_responses = Table(
+    "stored_responses",
+    metadata,
+    # One row per exchange that keeps its response. The id is the provider's, so that it may come
+    # twice: it is looked up, not relied on.
+    Column("exchange_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    # The exchange whose response this one continues.
+    Column("previous_id", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+    # in_progress, completed, incomplete, failed; deleted: while running, so that it is stopped.
+    Column("status", Text, nullable=False),
+    # Encrypted: the response and what was new in its input.
+    Column("content", LargeBinary, nullable=False),
+)
+Index("ix_stored_responses_org_id_id", stored_responses.c.org_id, stored_responses.c.id)
+Index("ix_stored_responses_previous_id", stored_responses.c.previous_id)
+Index("ix_stored_responses_created_us", stored_responses.c.created_us)
+
+stored_conversations = Table(
+    "stored_conversations",
+    metadata,
+    Column("org_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    # The exchange of the newest response; the others follow from it.
+    Column("last_id", Text, nullable=False),
+    PrimaryKeyConstraint("org_id", "id"),
+)
+
+stored_events = Table(
+    "stored_events",
+    metadata,
+    # A stored stream, encrypted, in the pieces in which it was written down.
+    Column("exchange_id", Text, nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("exchange_id", "part"),
+)
+Index("ix_stored_events_created_us", stored_events.c.created_us)
 
 nodes = Table(
     "nodes",

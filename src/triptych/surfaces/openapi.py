@@ -93,6 +93,22 @@ _SCHEMAS: Schema = {
         "required": ["error"],
         "properties": {"error": {"const": "Unauthorized"}},
     },
+    "UnauthorizedSaid": {
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {"error": {"const": "Unauthorized"}, "message": {"type": "string"}},
+    },
+    "Items": {
+        "type": "object",
+        "required": ["object", "data", "has_more", "first_id", "last_id"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {"type": "object", "required": ["id", "type"]}},
+            "has_more": {"type": "boolean"},
+            "first_id": _or_null("string"),
+            "last_id": _or_null("string"),
+        },
+    },
     "TokenCount": {
         "type": "object",
         "required": ["input_tokens"],
@@ -199,6 +215,9 @@ _MODELS_REFUSALS: Schema = {
     for status, answer in _OPENAI_REFUSALS.items()
     if status not in ("404", "default")
 }
+_CONVERSATION_REFUSALS: Schema = _OPENAI_REFUSALS | {
+    "401": _json(_ref("UnauthorizedSaid"), _REFUSALS["401"]["description"])
+}
 # What only a call of a provider, or a body, can lead to.
 _OF_CALLS = frozenset({"402", "415", "502", "504", "default"})
 _TEXT: Schema = {"type": "string"}
@@ -262,6 +281,40 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("/v1/responses", "post"): _operation(
         "createResponse", "Create a response (OpenAI Responses).", "CreateResponse", _STREAM, _OPENAI_REFUSALS
+    ),
+    ("/v1/responses/{response_id}", "get"): _read(
+        "retrieveResponse",
+        "A stored response, or its events.",
+        _STREAM,
+        _OPENAI_REFUSALS,
+        ("response_id", "path", _TEXT, "As it was answered."),
+        ("stream", "query", {"type": "boolean"}, "The events it was streamed as, kept for an hour."),
+        ("starting_after", "query", {"type": "integer", "minimum": 0}, "Only events with a higher number."),
+    ),
+    ("/v1/responses/{response_id}", "delete"): _read(
+        "deleteResponse",
+        "Delete a stored response; one that is still being made is stopped.",
+        _json({"type": "object"}, "Deleted."),
+        _OPENAI_REFUSALS,
+        ("response_id", "path", _TEXT, "As it was answered."),
+    ),
+    ("/v1/conversations/{conversation_id}/items", "get"): _read(
+        "listConversationItems",
+        "What was said in a conversation.",
+        _json(_ref("Items"), "A page of items."),
+        _CONVERSATION_REFUSALS,
+        ("conversation_id", "path", _TEXT, "As the stored responses tell it."),
+        ("limit", "query", {"type": "integer", "minimum": 1, "maximum": 100}, "Messages per page; 20."),
+        ("order", "query", {"enum": ["asc", "desc"]}, "Newest first unless `asc`."),
+        ("after", "query", _TEXT, "The page behind this item."),
+    ),
+    ("/v1/conversations/{conversation_id}/items/{item_id}", "get"): _read(
+        "retrieveConversationItem",
+        "One item of a conversation.",
+        _json({"type": "object"}, "The item."),
+        _CONVERSATION_REFUSALS,
+        ("conversation_id", "path", _TEXT, "As the stored responses tell it."),
+        ("item_id", "path", _TEXT, "As the list tells it."),
     ),
     ("/v1/models", "get"): _read(
         "listModels",

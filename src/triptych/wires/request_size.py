@@ -21,7 +21,8 @@ TOOL_USE_TOKENS: Final = 350
 (https://docs.anthropic.com/en/docs/build-with-claude/tool-use: 346 for most models)."""
 _FILE_BYTES_PER_TOKEN: Final = 40
 """Of a decoded document: ``token_estimate`` says the same."""
-_SHORTEST_FILE: Final = 256
+_SHORTEST_FILE: Final = 4_096
+"""In base64. A smaller one may count by its bytes."""
 # Beyond so many marks, bytes count as text: a body of nothing but marks must not cost time.
 _MOST_FILES: Final = 1_000
 # The first bytes of PNG, JPEG, GIF and RIFF (WebP), in base64.
@@ -31,15 +32,15 @@ _FILE_MARKS: Final = (b'"data"', b";base64,")
 
 def estimate_request_tokens(body: bytes) -> int:
     """At least 1."""
-    file_bytes, files, file_tokens = _files(body) if _may_hold_files(body) else (0, 0, 0)
-    tokens = (len(body) - file_bytes) // BYTES_PER_TOKEN + file_tokens
+    files = 0
+    tokens = len(body) // BYTES_PER_TOKEN
+    if len(body) > _SHORTEST_FILE:
+        file_bytes, files, file_tokens = _files(body)
+        tokens += file_tokens - file_bytes // BYTES_PER_TOKEN
     if b'"tools"' in body:
         tools = body.count(b'"input_schema"') or body.count(b'"parameters"')
         tokens += TOOL_USE_TOKENS + tools * TOOL_TOKENS
-    images = body.count(b'"image"')
-    urls, inputs = body.count(b'"image_url"'), body.count(b'"input_image"')
-    # Chat says "image_url" twice for each image, Responses once beside "input_image".
-    images += inputs + max(0, urls - inputs + 1) // 2
+    images = _images(body) if b"image" in body else 0
     documents = body.count(b'"document"') + body.count(b'"input_file"')
     if images or documents:
         # Those inside the body have been counted above.
@@ -49,8 +50,10 @@ def estimate_request_tokens(body: bytes) -> int:
     return max(1, tokens)
 
 
-def _may_hold_files(body: bytes) -> bool:
-    return len(body) > _SHORTEST_FILE and any(mark in body for mark in _FILE_MARKS)
+def _images(body: bytes) -> int:
+    """Chat says ``image_url`` twice for each image, Responses once beside ``input_image``."""
+    urls, inputs = body.count(b'"image_url"'), body.count(b'"input_image"')
+    return body.count(b'"image"') + inputs + max(0, urls - inputs + 1) // 2
 
 
 def _files(body: bytes) -> tuple[int, int, int]:

@@ -305,7 +305,7 @@ def test_refusals_of_a_valid_key_carry_its_limits_too(sides: TwoSides) -> None:
     assert got.header("x-ratelimit-remaining-requests") == "0"
 
 
-@pytest.mark.parametrize(("target", "field"), [(CHAT, "seed"), (RESPONSES, "max_tool_calls")])
+@pytest.mark.parametrize(("target", "field"), [(CHAT, "seed"), (RESPONSES, "prompt")])
 def test_a_field_the_models_wire_has_nothing_for_is_refused_by_name(
     sides: TwoSides, target: str, field: str
 ) -> None:

@@ -146,7 +146,7 @@ provider = "box"
     + _org("narrow", NARROW, group='models = ["mapped-model"]\n  api_key_access = true')
     + _org("clinic", UNSIGNED, org='compliance = "hipaa"')
     + _org("guard", GUARDED, org='compliance = "hipaa"\nbaa = "active"')
-    + _org("capped", CAPPED, org="spend_cap_usd = 5.0")
+    + _org("capped", CAPPED, org="spend_cap_usd = 0")
 )
 
 

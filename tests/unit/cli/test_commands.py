@@ -6,35 +6,18 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.unit.cli.conftest import Run
 from triptych import __version__
-from triptych.cli import main
 from triptych.cli.terminal import program
 from triptych.settings import tree
 
 KEY = re.compile(r"trp_(live|test)_[0-9A-HJKMNP-TV-Z]{32}")
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in an empty directory: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TRIPTYCH_CONFIG", raising=False)
-    monkeypatch.delenv("TRIPTYCH_MASTER_KEY", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

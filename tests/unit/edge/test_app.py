@@ -146,6 +146,7 @@ PARAMETRISED = Surface(
     b"/p{x}",
     {
         b"/things/all": {b"GET": Route(endpoint)},
+        b"/things/none": {},
         b"/things/{thing_id}": {b"GET": Route(by_parameter)},
         b"/things/{thing_id}/parts/{part_id}": {b"GET": Route(by_parameter)},
         b"/files/{+path}": {b"GET": Route(by_parameter)},
@@ -176,6 +177,13 @@ def test_a_path_without_parameters_goes_first() -> None:
     asked = request(b"GET", b"/p{x}/things/all")
     assert Gateway((PARAMETRISED,), 100, lambda kind, status: None).admit(asked) is endpoint
     assert asked.parameters == ()
+
+
+def test_a_path_without_methods_is_unknown_though_a_parameter_would_match_it() -> None:
+    answer = Gateway((PARAMETRISED,), 100, lambda kind, status: None).admit(
+        request(b"GET", b"/p{x}/things/none")
+    )
+    assert isinstance(answer, Response) and answer.body.endswith(b"|route_not_found")
 
 
 @pytest.mark.parametrize(

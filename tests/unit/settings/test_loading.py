@@ -18,6 +18,7 @@ from triptych.settings import (
     tree,
     with_server,
 )
+from triptych.settings.moment import spelled
 from triptych.settings.tree import Settings
 
 # The example of the configuration contract, whole, with every key of every table.
@@ -363,20 +364,58 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[limits]\nurl = "redis://h/0"\n', "only memory:// is built yet"),
         ('[limits]\nurl = "redis://h/0"\n[server]\nworkers = 2\n', "one process serves in this version"),
         ('[surfaces]\ninference = { hosts = ["a.b"] }\n', "it answers on every host"),
-        (
-            '[[orgs]]\nslug = "o"\n[[orgs.users]]\nname = "u"\nconcurrency = 1\n',
-            "only rpm and rpd are counted",
-        ),
         ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
-        ('[limits]\nunpriced = "refuse"\n', "served and flagged"),
         ('[server]\nenvironments = ["live"]\n', "live and test keys are accepted"),
         ("[emotion]\nstore_text = true\n", "[emotion] is not built yet"),
-        ('[[orgs]]\nslug = "o"\n[[orgs.users]]\nname = "u"\ncredits = 1\n', "its requests answer 503"),
         ('[[orgs]]\nslug = "o"\ncompliance = "hipaa"\n', "guard is not built yet"),
     ],
 )
 def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:
     assert said in "\n".join(remarks(load(tmp_path, text)))
+
+
+def test_prices_may_change_on_a_day_and_reasoning_may_have_its_own(tmp_path: Path) -> None:
+    text = (
+        '[[providers]]\nname = "s"\nkind = "sandbox"\n[[models]]\nid = "m"\nprovider = "s"\n'
+        "credit_ratio = 0.33\nprice = { input = 3.0, output = 15.0, reasoning = 20 }\n"
+        'prices = [{ from = "2028-01-01", input = 1, output = 2 }, '
+        "{ from = 2027-01-01, input = 2, output = 4 }]\n"
+    )
+    (model,) = load(tmp_path, text).models
+    assert model.price == Price(3 * 10**9, 15 * 10**9, 3 * 10**9, 3 * 10**9, 20 * 10**9)
+    assert [(spelled(one.from_us), one.price.output) for one in model.prices] == [
+        ("2027-01-01T00:00:00Z", 4 * 10**9),
+        ("2028-01-01T00:00:00Z", 2 * 10**9),
+    ]
+    again = load(tmp_path, effective_toml(load(tmp_path, text)))
+    assert again.models == (model,)
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ("[{ input = 1 }]", "models[0].prices[0].from"),
+        ('[{ from = "soon", input = 1 }]', "a date"),
+        ('[{ from = "2027-01-01" }]', "at least input and output"),
+        (
+            '[{ from = "2027-01-01", input = 1 }, { from = "2027-01-01T00:00:00Z", input = 2 }]',
+            "begin at the same moment",
+        ),
+        ('[{ from = "2027-01-01", inptu = 1 }]', "unknown key"),
+    ],
+)
+def test_a_price_that_cannot_be_dated_is_refused(tmp_path: Path, prices: str, said: str) -> None:
+    text = '[[providers]]\nname = "s"\nkind = "sandbox"\n[[models]]\nid = "m"\nprovider = "s"\n'
+    text += f"prices = {prices}\n"
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("thresholds", ["[0]", "[100]", "[50, 50]", "[1, 2, 3, 4]", '["a"]', "50", "[1.5]"])
+def test_alert_thresholds_are_up_to_three_percents(tmp_path: Path, thresholds: str) -> None:
+    with pytest.raises(SettingsError, match="from 1 to 99"):
+        load(tmp_path, f'[[orgs]]\nslug = "o"\nalert_thresholds = {thresholds}\n')
+    (org,) = load(tmp_path, '[[orgs]]\nslug = "o"\nalert_thresholds = [80, 50]\n').orgs
+    assert org.alert_thresholds == (50, 80)

@@ -1,14 +1,17 @@
 """The stages that decide: authenticate, throttle, authorize, resolve."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tests.devices.script import exchange, principal
+from triptych.core.admission import Admission, RequestLimits, RequestScope
+from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.policy import Policy
-from triptych.core.principal import Group, Principal, RequestLimits
+from triptych.core.principal import Group, Principal
 from triptych.core.target import Model, Target
 from triptych.stages.authenticate import MAX_KEY_BYTES, Authenticate, presented_key
 from triptych.stages.authorize import authorize_call, authorize_model, grants, refuse_unenforceable
@@ -188,7 +191,6 @@ def test_a_premium_model_needs_the_org() -> None:
         Policy(phi_mode="allow"),
         Policy(phi_mode="block"),
         Policy(filters=True),
-        Policy(metered=True),
     ],
 )
 def test_what_cannot_be_enforced_is_refused(policy: Policy) -> None:
@@ -245,50 +247,95 @@ def test_a_model_retires_at_its_moment_and_names_its_replacement_to_machines() -
 # -- throttle ----------------------------------------------------------------------------------
 
 
-@dataclass
-class Decision:
-    admitted: bool
-    limit: int | None = 5
-    remaining: int = 0
-    reset_ms: int = 9_000
-    retry_after_s: int | None = None
-    scope: str = "org"
-    window: str = "minute"
+def decision(**facts: object) -> Admission:
+    said = {"admitted": True, "limit": 5, "remaining": 0, "reset_ms": 9_000, "retry_after_s": None}
+    return Admission(**{**said, "scope": "org", "window": "minute", **facts})
 
 
 class Windows:
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Admission) -> None:
         self.decision = decision
-        self.scopes: tuple[tuple[str, RequestLimits], ...] = ()
+        self.scopes: tuple[RequestScope, ...] = ()
+        self.exchange_id: str | None = "?"
 
-    def admit(self, scopes: tuple[tuple[str, RequestLimits], ...]) -> Decision:
-        self.scopes = scopes
+    def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
+        self.exchange_id, self.scopes = exchange_id, scopes
         return self.decision
 
 
-def test_key_user_and_org_are_asked_together() -> None:
-    windows = Windows(Decision(admitted=True))
-    asked = exchange(
-        b"{}", key_limits=RequestLimits(1), user_limits=RequestLimits(2), org_limits=RequestLimits(3, 4)
+class FarWindows(Windows):
+    async def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
+        return super().admit_request(exchange_id, scopes)
+
+
+def asked(windows: Windows, **limits: RequestLimits) -> Exchange:
+    """An exchange that has passed the stage, whether it had to wait or not."""
+    made = exchange(b"{}", **limits)
+    throttle(windows, made)
+    return made
+
+
+def throttle(windows: Windows, made: Exchange, **options: bool) -> None:
+    waiting = Throttle(windows, **options)(made)
+    if waiting is not None:
+
+        async def wait() -> None:
+            await waiting
+
+        asyncio.run(wait())
+
+
+@pytest.mark.parametrize("kind", [Windows, FarWindows])
+def test_key_user_and_org_are_asked_together(kind: type[Windows]) -> None:
+    windows = kind(decision())
+    made = asked(
+        windows, key_limits=RequestLimits(1), user_limits=RequestLimits(2), org_limits=RequestLimits(3, 4)
     )
-    Throttle(windows)(asked)
     assert windows.scopes == (
-        ("key", RequestLimits(1)),
-        ("user", RequestLimits(2)),
-        ("org", RequestLimits(3, 4)),
+        RequestScope("key", RequestLimits(1)),
+        RequestScope("user", RequestLimits(2)),
+        RequestScope("org", RequestLimits(3, 4)),
     )
-    assert asked.admission is windows.decision
+    assert made.admission is windows.decision
 
 
+def test_an_index_in_memory_is_not_waited_for() -> None:
+    assert Throttle(Windows(decision()))(exchange(b"{}")) is None
+
+
+def test_slots_are_taken_only_where_they_are_given_back() -> None:
+    windows, limited = Windows(decision()), exchange(b"{}", key_limits=RequestLimits(concurrency=2))
+    throttle(windows, limited)
+    assert (windows.exchange_id, limited.occupies) == (None, False)
+    throttle(windows, limited, slots=True)
+    assert (windows.exchange_id, limited.occupies) == (limited.id, True)
+    free = exchange(b"{}")
+    throttle(windows, free, slots=True)
+    assert (windows.exchange_id, free.occupies) == (None, False)
+
+
+@pytest.mark.parametrize("kind", [Windows, FarWindows])
 @pytest.mark.parametrize(("window", "unit"), [("minute", "minute"), ("day", "day (UTC)")])
-def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(window: str, unit: str) -> None:
-    windows = Windows(Decision(admitted=False, retry_after_s=9, window=window))
-    asked = exchange(b"{}")
+def test_a_refusal_says_whose_limit_it_is_and_how_long_it_lasts(
+    window: str, unit: str, kind: type[Windows]
+) -> None:
+    windows = kind(decision(admitted=False, retry_after_s=9, window=window))
+    made = exchange(b"{}")
     with pytest.raises(Failure) as caught:
-        Throttle(windows)(asked)
+        throttle(windows, made)
     failure = caught.value
     assert (failure.kind, failure.retry_after_s) == (K.RATE_LIMITED, 9)
     assert failure.message == f"Rate limit exceeded: 5 requests per {unit} for this org. Retry after 9 s."
     assert failure.details == {"retry_after_seconds": 9, "limit": 5, "scope": "org"}
     # The limit headers of the answer come from here, on refusals too.
-    assert asked.admission is windows.decision
+    assert made.admission is windows.decision
+
+
+def test_too_many_at_the_same_time_is_a_failure_of_its_own() -> None:
+    refusal = decision(admitted=False, retry_after_s=1, window="slots", scope="key", limit=2)
+    with pytest.raises(Failure) as caught:
+        throttle(Windows(refusal), exchange(b"{}"), slots=True)
+    failure = caught.value
+    assert (failure.kind, failure.retry_after_s) == (K.CONCURRENCY_EXCEEDED, 1)
+    assert failure.message.startswith("Too many concurrent requests: 2 at the same time for this key.")
+    assert failure.details == {"retry_after_seconds": 1, "limit": 2, "scope": "key"}

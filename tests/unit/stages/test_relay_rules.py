@@ -10,7 +10,8 @@ import pytest
 
 from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
 from triptych.core.failure import Failure, FailureKind
-from triptych.stages.relay import RETRYABLE_STATUSES, passed, retry_after_s
+from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
+from triptych.stages.relay import passed
 from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
 
 BODY = json.dumps({"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -39,7 +40,7 @@ def run(
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.stages.relay.BACKOFF_BASE_S", 0.001)
+    monkeypatch.setattr("triptych.stages.ask.BACKOFF_BASE_S", 0.001)
 
 
 def test_what_is_worth_another_try() -> None:
@@ -86,6 +87,26 @@ def test_the_waits_together_stay_below_their_bound() -> None:
     asked = (b"retry-after", b"0.15")
     upstream, _, took_s = run(*[status(503, asked)] * 4, attempts=9, max_wait_s=0.4)
     assert len(upstream.calls) == 3 and took_s < 1
+
+
+def test_of_all_calls_under_way_only_some_may_be_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.stages.ask.FEWEST_RETRIES", 2)
+    monkeypatch.setattr("triptych.stages.ask.BACKOFF_BASE_S", 0.05)
+    upstream, replies = ScriptedUpstream(*[status(529)] * 100), [ListReply() for _ in range(20)]
+
+    async def govern() -> None:
+        governed = pipeline(upstream, ListLedger(), attempts=2)
+        asked = [exchange(BODY) for _ in replies]
+        for number, one in enumerate(asked):
+            one.id = f"01TESTEXCHANGE{number:012}"
+        work = zip(asked, replies, strict=True)
+        await asyncio.gather(
+            *(governed.govern(one, CreateMessage(1 << 20), MessagesDialect(), reply) for one, reply in work)
+        )
+
+    asyncio.run(govern())
+    assert {reply.status for reply in replies} == {529}
+    assert len(upstream.calls) == 20 + 4 * 2, "a fifth of 20, each twice"
 
 
 def test_no_attempts_means_one_call() -> None:

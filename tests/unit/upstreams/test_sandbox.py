@@ -370,7 +370,7 @@ def test_a_provider_out_of_reach_is_a_failure_before_any_answer(name: str, kind:
         "sandbox-error-nonsense",
         "sandbox-error-",
         "sandbox-nonsense",
-        *(f"sandbox-error-{kind}" for kind in UNSEEN),
+        *(f"sandbox-error-{kind}" for kind in sorted(UNSEEN)),
     ],
 )
 def test_an_id_the_sandbox_does_not_have_is_not_found(model: str) -> None:

@@ -172,7 +172,7 @@ def answers(draw: st.DrawFn) -> Answer:
         draw(counts), output, draw(counts), draw(counts), min(output, draw(counts)), UsageSource.PROVIDER
     )
     return Answer(
-        id=draw(names),
+        id="chatcmpl-" + draw(names),
         model=draw(names),
         created_s=draw(counts),
         parts=tuple(parts),

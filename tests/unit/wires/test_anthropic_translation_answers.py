@@ -164,7 +164,7 @@ def test_an_empty_text_is_no_part() -> None:
 
 def test_words_of_refusal_are_text_and_the_reason() -> None:
     body = written(parts=(Refusal("No."),))
-    assert body["content"] == [{"type": "text", "text": "No."}]
+    assert body["content"] == [{"type": "text", "text": "No.", "citations": []}]
     assert body["stop_reason"] == "refusal"
     assert written(parts=(Refusal("No."),), stop=Stop.MAX_TOKENS)["stop_reason"] == "max_tokens"
 
@@ -191,6 +191,40 @@ def test_arguments_that_were_cut_off_are_wrapped_and_come_back() -> None:
     assert decode_answer(json.dumps(body).encode()).parts == (call,)
 
 
-def test_reasoning_tokens_are_reported() -> None:
-    body = written(usage=Usage(1, 9, 0, 0, 4, UsageSource.PROVIDER))
-    assert body["usage"]["output_tokens_details"] == {"thinking_tokens": 4}
+def test_a_message_has_every_field_that_the_vendor_writes() -> None:
+    call = ToolCall("t", "f", "{}")
+    used = Usage(1, 9, 2, 0, 4, UsageSource.PROVIDER)
+    assert written(parts=(Text("a"), call), stop=Stop.TOOL_CALLS, usage=used, service_tier="default") == {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [
+            {"type": "text", "text": "a", "citations": []},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "direct"}},
+        ],
+        "stop_reason": "tool_use",
+        "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
+        "usage": {
+            "input_tokens": 1,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 2,
+            "cache_creation": {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0},
+            "output_tokens": 9,
+            "output_tokens_details": {"thinking_tokens": 4},
+            "server_tool_use": None,
+            "inference_geo": None,
+            "service_tier": "standard",
+        },
+    }
+
+
+@pytest.mark.parametrize("usage", [None, Usage(1, 2, 0, 3, 0, UsageSource.PROVIDER)])
+def test_for_how_long_something_was_cached_is_not_made_up(usage: Usage | None) -> None:
+    assert written(usage=usage)["usage"]["cache_creation"] is None
+
+
+def test_a_tier_that_nobody_told_is_null() -> None:
+    assert written()["usage"]["service_tier"] is None

@@ -37,7 +37,7 @@ def test_the_chunks_are_those_of_the_vendor() -> None:
     assert stream.endswith(b"\n\ndata: [DONE]\n\n") and stream.count(b"[DONE]") == 1
     found = chunks(stream)
     assert {(one["id"], one["created"], one["model"], one["object"]) for one in found} == {
-        ("msg_1", NOW_S, "claude", "chat.completion.chunk")
+        ("chatcmpl-msg_1", NOW_S, "claude", "chat.completion.chunk")
     }
     assert [one["choices"][0]["delta"] for one in found[:-1]] == [
         {"role": "assistant", "content": "", "refusal": None},

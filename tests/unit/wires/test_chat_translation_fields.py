@@ -200,6 +200,40 @@ def test_a_field_that_nobody_knows_is_refused_by_its_name() -> None:
     assert (nested.kind, nested.param) == (FailureKind.UNSUPPORTED_PARAMETER, "messages[].content[].glow")
 
 
+LOW = {"reasoning_effort": "low"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinking"),
+    [
+        ({"reasoning": None}, None),
+        ({"reasoning": {}}, None),
+        ({"reasoning": {"exclude": True}}, None),
+        ({"reasoning": {"exclude": True, "summary": "auto"}}, None),
+        ({"reasoning": {"effort": "high"}}, Thinking("high")),
+        ({"reasoning": {"effort": "low", "exclude": False}, **LOW}, Thinking("low")),
+        ({"reasoning": {"effort": "high", "exclude": True}}, Thinking("high", shown=False)),
+        ({"reasoning": {"max_tokens": 2000}}, Thinking(budget_tokens=2000)),
+        ({"reasoning": {"enabled": True}}, Thinking()),
+        ({"reasoning": {"enabled": False}}, Thinking("none")),
+        ({"reasoning": {"summary": "detailed"}}, Thinking(shown=True)),
+        ({"reasoning": {"summary": "auto"}, **LOW}, Thinking("low", shown=True)),
+    ],
+)
+def test_reasoning_is_asked_for_by_either_of_two_names(
+    fields: dict[str, object], thinking: Thinking | None
+) -> None:
+    assert decode_request(asked(**fields)).thinking == thinking
+
+
+@pytest.mark.parametrize(
+    "options", [{"effort": "high"}, {"enabled": False}, {"effort": "none", "enabled": True, "max_tokens": 9}]
+)
+def test_two_names_that_say_different_things_are_refused(options: dict[str, object]) -> None:
+    failure = refusal(asked(reasoning=options, **LOW))
+    assert (failure.kind, failure.param) == (FailureKind.INVALID_BODY, "reasoning")
+
+
 def of(*parts: object, role: Role = Role.USER, **fields: Any) -> Conversation:
     return Conversation(messages=(Message(role, parts),), **fields)  # type: ignore[arg-type]
 

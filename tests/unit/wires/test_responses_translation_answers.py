@@ -112,7 +112,15 @@ def test_the_vendors_client_reads_what_is_written() -> None:
 
 
 def test_the_response_tells_the_request_again() -> None:
-    tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False}]
+    tools = [
+        {
+            "type": "function",
+            "name": "f",
+            "description": "d",
+            "parameters": {"type": "object"},
+            "strict": False,
+        }
+    ]
     request = {
         "instructions": "Be brief.",
         "tools": tools,
@@ -145,6 +153,7 @@ def test_what_the_request_does_not_say_is_what_the_vendor_assumes() -> None:
         "background": False,
         "completed_at": None,
         "error": None,
+        "frequency_penalty": 0.0,
         "incomplete_details": None,
         "instructions": None,
         "max_output_tokens": None,
@@ -153,6 +162,7 @@ def test_what_the_request_does_not_say_is_what_the_vendor_assumes() -> None:
         "output": [],
         "output_text": "",
         "parallel_tool_calls": True,
+        "presence_penalty": 0.0,
         "previous_response_id": None,
         "prompt_cache_key": None,
         "prompt_cache_retention": None,
@@ -197,15 +207,35 @@ def test_a_stop_is_told_in_the_vendors_words(stop: Stop, status: str, reason: st
     [
         (Opaque("anthropic", "c2ln"), "anthropic:c2ln"),
         (Opaque("anthropic", "ZGF0", redacted=True), "anthropic-redacted:ZGF0"),
-        (None, None),
     ],
 )
-def test_what_another_vendor_sealed_goes_through(opaque: Opaque | None, content: str | None) -> None:
+def test_what_another_vendor_sealed_goes_through(opaque: Opaque, content: str) -> None:
     answer = Answer(id="a", model="m", parts=(Reasoning("hm", opaque),))
     body = written(answer)
     (item,) = body["output"]
     assert (item["id"], item["encrypted_content"]) == ("rs_a_0", content)
     assert decode_answer(json.dumps(body).encode()).parts == answer.parts
+
+
+def test_reasoning_with_nothing_sealed_has_no_field_for_it() -> None:
+    answer = Answer(id="a", model="m", parts=(Reasoning("hm"),))
+    body = written(answer)
+    assert body["output"] == [
+        {
+            "type": "reasoning",
+            "id": "rs_a_0",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "status": "completed",
+        }
+    ]
+    assert decode_answer(json.dumps(body).encode()).parts == answer.parts
+
+
+def test_what_a_function_does_not_say_is_told_as_null() -> None:
+    said = {"type": "function", "name": "f", "defer_loading": False}
+    hosted = {"type": "mcp", "server_label": "s"}
+    tools = written(ANSWER, parsed(tools=[said, hosted], conversation="c"))["tools"]
+    assert tools == [{**said, "description": None, "parameters": None, "strict": None}, hosted]
 
 
 def test_a_citation_without_a_place_is_about_all_of_its_text() -> None:

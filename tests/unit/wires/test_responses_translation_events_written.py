@@ -103,6 +103,12 @@ def test_an_item_keeps_its_id_and_reasoning_the_id_it_was_encrypted_for() -> Non
     assert fold(heard(*blocks(stream))).parts == (reasoning,)
 
 
+def test_an_item_with_nothing_sealed_has_no_field_for_it() -> None:
+    stream = written(unfold(Answer(id="a", model="m", parts=(Reasoning("hm"),))))
+    items = [one["item"] for one in told(stream) if "item" in one]
+    assert [set(item) for item in items] == [{"type", "id", "summary", "status"}] * 2
+
+
 def test_parts_without_text_are_written_too() -> None:
     events: list[Event] = [
         AnswerStarted("a", "m"),

@@ -153,6 +153,17 @@ def openai_error(failure: Failure, request_id: str) -> Response:
     return json_response(row.openai_status or row.status, _encode({"error": error}), _common_headers(failure))
 
 
+def conversations_error(failure: Failure, request_id: str) -> Response:
+    """OpenAI's envelope, as its conversations say 401 and 404."""
+    if failure.kind is K.RESOURCE_NOT_FOUND:
+        error = {"message": failure.message, "type": "not_found_error", "code": "not_found", "param": None}
+        return json_response(404, _encode({"error": error}), _common_headers(failure))
+    if ROWS[failure.kind] is _UNAUTHORIZED:
+        body = {"error": "Unauthorized", "message": "The API key is missing or not valid."}
+        return json_response(401, _encode(body), _common_headers(failure))
+    return openai_error(failure, request_id)
+
+
 # The word each vendor uses for a status (Anthropic: docs.anthropic.com/en/api/errors; OpenAI:
 # platform.openai.com/docs/guides/error-codes); other 4xx are invalid requests, other 5xx theirs.
 _MESSAGES_TYPES = {

@@ -1,7 +1,7 @@
 """What the wires of this surface have in common: the key check, the body, one governed exchange."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from triptych.core.call import Headers
 from triptych.core.clock import now_us
@@ -15,7 +15,7 @@ from triptych.edge.decoding import inflate
 from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
-from triptych.stages.relay import StreamMeter
+from triptych.stages.departure import StreamMeter
 from triptych.stages.settle import Dialect
 from triptych.surfaces.inference.translated import translate
 
@@ -42,6 +42,10 @@ class Operation:
 
     wire: ClassVar[str]
     path: ClassVar[str]
+    billed: bool = True
+    """See ``Endpoint.billed``."""
+    recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
+    """See ``Endpoint.recall``."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
@@ -98,6 +102,25 @@ def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+class TokenWindow(NamedTuple):
+    """The minute of tokens with the fewest left."""
+
+    limit: int
+    remaining: int
+    reset_ms: int
+
+
+def token_window(exchange: Exchange) -> TokenWindow | None:
+    """As it stands for this exchange, its own tokens taken off; None: no limit."""
+    known = exchange.reservation
+    if known is None or known.tokens_limit is None:
+        admission = exchange.admission
+        if admission is None or admission.tokens_limit is None:
+            return None
+        return TokenWindow(admission.tokens_limit, admission.tokens_remaining, admission.tokens_reset_ms)
+    return TokenWindow(known.tokens_limit, known.tokens_remaining, known.tokens_reset_ms)
+
+
 def guard(authenticate: Authenticator) -> Guard:
     """The key check, made when the head is complete."""
 
@@ -113,19 +136,24 @@ def serve(
     """The endpoint of one operation."""
 
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
-        assert request.principal is not None
-        exchange = Exchange(
-            id=request.id,
-            surface=SURFACE,
-            endpoint=name,
-            principal=request.principal,
-            headers=request.headers,
-            query=request.query,
-            body=request.body,
-            started_us=now_us(),
-            received_s=request.received_s,
-        )
-        request.body = b""
-        return pipeline.govern(exchange, operation, dialect, reply)
+        return pipeline.govern(taken(request, name), operation, dialect, reply)
 
     return endpoint
+
+
+def taken(request: Request, name: str) -> Exchange:
+    """The exchange of a request whose key is good; the request's body is let go."""
+    assert request.principal is not None
+    exchange = Exchange(
+        id=request.id,
+        surface=SURFACE,
+        endpoint=name,
+        principal=request.principal,
+        headers=request.headers,
+        query=request.query,
+        body=request.body,
+        started_us=now_us(),
+        received_s=request.received_s,
+    )
+    request.body = b""
+    return exchange

@@ -7,16 +7,15 @@ row, ended already, is queued when the answer goes out, just as for a refusal (`
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 
-from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.response import Response
 from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.stages.authorize import authorize_call
 from triptych.stages.relay import STREAM_HEADERS
-from triptych.stages.settle import Dialect, Ledger, Reporter, Settlement
+from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reporter, Settlement
 from triptych.stages.throttle import Throttle
-from triptych.surfaces.inference.governed import SURFACE
+from triptych.surfaces.inference.governed import taken
 
 SCOPE = "ai:chat"
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -30,8 +29,9 @@ DialectOf = Callable[[Request], Dialect]
 class Lookup:
     """The governed path of everything that needs no provider."""
 
-    def __init__(self, throttle: Throttle, ledger: Ledger, report: Reporter) -> None:
+    def __init__(self, throttle: Throttle, ledger: Ledger, report: Reporter, index: HoldIndex) -> None:
         self._throttle = throttle
+        self._index = index
         self._ledger = ledger
         self._report = report
 
@@ -41,21 +41,14 @@ class Lookup:
         """The endpoint of one kind of look-up; ``name`` stands in its rows."""
 
         async def endpoint(request: Request, reply: Reply) -> None:
-            assert request.principal is not None
-            exchange = Exchange(
-                id=request.id,
-                surface=SURFACE,
-                endpoint=name,
-                principal=request.principal,
-                headers=request.headers,
-                query=request.query,
-                body=request.body,
-                started_us=now_us(),
-                received_s=request.received_s,
-            )
+            exchange = taken(request, name)
             dialect = dialect_of(request)
-            async with Settlement(exchange, self._ledger, dialect, reply, self._report) as settlement:
-                self._throttle(exchange)
+            async with Settlement(
+                exchange, self._ledger, dialect, reply, self._report, self._index
+            ) as settlement:
+                admission = self._throttle(exchange)
+                if admission is not None:
+                    await admission
                 authorize_call(exchange.principal, SCOPE)
                 answer = await look_up(exchange, request.parameters, dialect)
                 if isinstance(answer, Response):

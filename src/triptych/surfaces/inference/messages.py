@@ -15,7 +15,7 @@ from triptych.surfaces.inference.failures import (
     messages_provider_error,
     messages_stream_error,
 )
-from triptych.surfaces.inference.governed import Operation, identity
+from triptych.surfaces.inference.governed import Operation, identity, token_window
 from triptych.wires import anthropic_messages as messages_wire
 from triptych.wires.token_estimate import estimate_input_tokens
 
@@ -43,6 +43,14 @@ class MessagesDialect:
                 (b"anthropic-ratelimit-requests-limit", b"%d" % admission.limit),
                 (b"anthropic-ratelimit-requests-remaining", b"%d" % admission.remaining),
                 (b"anthropic-ratelimit-requests-reset", reset.encode()),
+            )
+        tokens = token_window(exchange)
+        if tokens is not None:
+            reset = rfc3339(int(time.time() + tokens.reset_ms / 1000))
+            headers += (
+                (b"anthropic-ratelimit-tokens-limit", b"%d" % tokens.limit),
+                (b"anthropic-ratelimit-tokens-remaining", b"%d" % tokens.remaining),
+                (b"anthropic-ratelimit-tokens-reset", reset.encode()),
             )
         return headers
 
@@ -76,6 +84,7 @@ class CountTokens(CreateMessage):
 
     path = "/v1/messages/count_tokens"
     counting = True
+    billed = False
 
     def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
         """A count is never streamed, whatever the body says of ``stream``."""

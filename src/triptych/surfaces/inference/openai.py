@@ -1,7 +1,7 @@
 """POST /v1/chat/completions and /v1/responses: OpenAI's wires."""
 
 from triptych.core.exchange import Exchange
-from triptych.core.failure import Failure, FailureKind
+from triptych.core.failure import Failure
 from triptych.core.response import Response
 from triptych.core.usage import Usage
 from triptych.surfaces.inference.failures import (
@@ -11,7 +11,8 @@ from triptych.surfaces.inference.failures import (
     openai_error,
     openai_provider_error,
 )
-from triptych.surfaces.inference.governed import Operation, identity
+from triptych.surfaces.inference.governed import Operation, identity, token_window
+from triptych.surfaces.inference.keeping import Memory
 from triptych.wires import openai_chat as chat_wire
 from triptych.wires import openai_responses as responses_wire
 from triptych.wires.translated_stream import TranslatedStream
@@ -39,6 +40,13 @@ class ChatDialect:
                 (b"x-ratelimit-limit-requests", b"%d" % admission.limit),
                 (b"x-ratelimit-remaining-requests", b"%d" % admission.remaining),
                 (b"x-ratelimit-reset-requests", duration(admission.reset_ms)),
+            )
+        tokens = token_window(exchange)
+        if tokens is not None:
+            headers += (
+                (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
+                (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
+                (b"x-ratelimit-reset-tokens", duration(tokens.reset_ms)),
             )
         return headers
 
@@ -73,30 +81,23 @@ class CreateChatCompletion(Operation):
 
 
 class CreateResponse(Operation):
-    """One response: plain or streamed. Nothing is stored."""
+    """One response: plain or streamed, stored when asked for."""
 
     wire = "openai-responses"
     path = "/v1/responses"
 
+    def __init__(self, max_body_bytes: int, memory: Memory) -> None:
+        super().__init__(max_body_bytes)
+        self._memory = memory
+        self.recall = self._recall
+
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
-        parsed = responses_wire.parse_request(self.body(exchange))
-        if parsed.store:
-            raise Failure(
-                FailureKind.UNSUPPORTED_PARAMETER,
-                "store: this gateway stores no responses. Leave it out, or send false.",
-                param="store",
-            )
-        if parsed.previous_response_id is not None:
-            raise Failure(
-                FailureKind.PREVIOUS_RESPONSE_NOT_FOUND,
-                "No response with the previous_response_id is stored here.",
-                param="previous_response_id",
-            )
-        if parsed.conversation is not None:
-            raise Failure(
-                FailureKind.RESOURCE_NOT_FOUND, "No such conversation is stored here.", param="conversation"
-            )
-        return parsed
+        return responses_wire.parse_request(self.body(exchange))
+
+    async def _recall(
+        self, exchange: Exchange, parsed: responses_wire.ResponsesRequest
+    ) -> responses_wire.ResponsesRequest:
+        return parsed if parsed.stateless else await self._memory.recall(exchange, parsed)
 
     def rewrite(self, parsed: responses_wire.ResponsesRequest, upstream_model: str) -> bytes:
         return responses_wire.rewrite_request(parsed, upstream_model)

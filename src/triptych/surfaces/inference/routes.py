@@ -1,5 +1,7 @@
 """What the inference surface serves, and how it refuses."""
 
+import msgspec
+
 from triptych.core.call import header
 from triptych.core.failure import Failure
 from triptych.core.response import Response, json_response
@@ -7,8 +9,10 @@ from triptych.edge.app import Route, Routes
 from triptych.edge.message import Request, identity_headers
 from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
-from triptych.surfaces.inference.failures import messages_error, openai_error
+from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
+from triptych.surfaces.inference.failures import conversations_error, messages_error, openai_error
 from triptych.surfaces.inference.governed import Authenticator, guard, serve
+from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.lookup import Lookup
 from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
 from triptych.surfaces.inference.models import Models
@@ -19,6 +23,17 @@ from triptych.surfaces.inference.openai import (
     CreateResponse,
     ResponsesDialect,
 )
+from triptych.surfaces.inference.runs import Runs, serve_kept
+from triptych.surfaces.inference.stored_responses import StoredDialect, StoredResponsesEndpoints
+
+
+class State(msgspec.Struct, frozen=True):
+    """Everything that stands behind stored responses and conversations."""
+
+    memory: Memory
+    runs: Runs
+    responses: StoredResponsesEndpoints
+    conversations: Conversations
 
 
 class InferenceSurface:
@@ -30,6 +45,7 @@ class InferenceSurface:
         pipeline: Pipeline,
         lookup: Lookup,
         models: Models,
+        state: State,
         authenticate: Authenticator,
         max_body_bytes: int,
     ) -> None:
@@ -39,14 +55,30 @@ class InferenceSurface:
         create = serve(CreateMessage(max_body_bytes), "messages", messages, pipeline)
         count = serve(CountTokens(max_body_bytes), "count_tokens", messages, pipeline)
         complete = serve(CreateChatCompletion(max_body_bytes), "chat_completions", chat, pipeline)
-        respond = serve(CreateResponse(max_body_bytes), "responses", ResponsesDialect(), pipeline)
+        create_response = CreateResponse(max_body_bytes, state.memory)
+        respond = serve_kept(create_response, "responses", ResponsesDialect(), pipeline, state.runs)
         list_models = lookup.serve("models", models.list, dialect_of_models)
         retrieve_model = lookup.serve("models", models.retrieve, dialect_of_models)
+        stored, told = state.responses, StoredDialect()
+        retrieve_response = lookup.serve("responses", stored.retrieve, lambda _: told)
+        delete_response = lookup.serve("responses", stored.delete, lambda _: told)
+        conversations, dialect = state.conversations, ConversationsDialect()
+        list_items = lookup.serve("conversations", conversations.list_items, lambda _: dialect)
+        retrieve_item = lookup.serve("conversations", conversations.retrieve_item, lambda _: dialect)
         self.routes: Routes = {
             b"/v1/messages": {b"POST": Route(create, check)},
             b"/v1/messages/count_tokens": {b"POST": Route(count, check)},
             b"/v1/chat/completions": {b"POST": Route(complete, check)},
             b"/v1/responses": {b"POST": Route(respond, check)},
+            # Operations of the vendor's that are not served are no ids of responses.
+            b"/v1/responses/compact": {},
+            b"/v1/responses/input_tokens": {},
+            b"/v1/responses/{response_id}": {
+                b"GET": Route(retrieve_response, check),
+                b"DELETE": Route(delete_response, check),
+            },
+            b"/v1/conversations/{conversation_id}/items": {b"GET": Route(list_items, check)},
+            b"/v1/conversations/{conversation_id}/items/{item_id}": {b"GET": Route(retrieve_item, check)},
             b"/v1/models": {b"GET": Route(list_models, check)},
             b"/v1/models/{+model_id}": {b"GET": Route(retrieve_model, check)},
             b"/": {b"GET": Route(greet, always=True)},
@@ -59,6 +91,8 @@ class InferenceSurface:
         on_models = path == b"/v1/models" or path.startswith(b"/v1/models/")
         if on_messages or (on_models and header(request.headers, b"anthropic-version") is not None):
             response = messages_error(failure, request_id)
+        elif path.startswith(b"/v1/conversations/"):
+            response = conversations_error(failure, request_id)
         else:
             response = openai_error(failure, request_id)
         response.headers = (*identity_headers(request), *response.headers)

@@ -4,6 +4,8 @@ Unknown fields of a provider's answer are no fault: vendors add them at any time
 content is: leaving it out would change what was answered.
 """
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from triptych.core.conversation import Answer, Citation, Reasoning, Refusal, Stop, Text, ToolCall
@@ -24,6 +26,9 @@ from triptych.wires.estimate import decode_answer as decode_json
 from triptych.wires.estimate import read_optional
 
 AnswerPart = Text | Refusal | Reasoning | ToolCall
+
+UNSAID: Mapping[str, object] = {"stop_details": None, "container": None}
+"""What only this vendor's own features tell; its answers have them always."""
 
 _EMPTY_INPUT = msgspec.Raw(b"{}")
 
@@ -135,6 +140,7 @@ def encode_answer(answer: Answer, parsed: MessagesRequest, *, now_s: int = 0) ->
             "content": [_written(part) for part in answer.parts],
             "stop_reason": stop_reason(answer.stop, refused=refused),
             "stop_sequence": answer.stop_sequence,
+            **UNSAID,
             "usage": written_usage(answer.usage, answer.service_tier),
         }
     )
@@ -158,21 +164,23 @@ def written_citation(citation: Citation) -> dict[str, object]:
 def _written(part: AnswerPart) -> dict[str, object]:
     match part:
         case Text():
-            written: dict[str, object] = {"type": "text", "text": part.text}
-            if part.citations:
-                written["citations"] = [written_citation(citation) for citation in part.citations]
-            return written
+            return text_block(part.text, part.citations)
         case Refusal():
-            return {"type": "text", "text": part.text}
+            return text_block(part.text)
         case ToolCall():
-            return {
-                "type": "tool_use",
-                "id": part.id,
-                "name": part.name,
-                "input": tool_input(part.arguments),
-            }
+            return tool_use_block(part.id, part.name, tool_input(part.arguments))
         case Reasoning():
             return written_reasoning(part)
+
+
+def text_block(text: str, citations: Sequence[Citation] = ()) -> dict[str, object]:
+    """``citations`` is never null, which the vendor's schema allows and clients refuse."""
+    return {"type": "text", "text": text, "citations": [written_citation(citation) for citation in citations]}
+
+
+def tool_use_block(id_: str, name: str, written_input: object) -> dict[str, object]:
+    """``caller``: the model itself, not code that it runs at the vendor's."""
+    return {"type": "tool_use", "id": id_, "name": name, "input": written_input, "caller": {"type": "direct"}}
 
 
 def written_reasoning(part: Reasoning) -> dict[str, object]:

@@ -25,13 +25,16 @@ from triptych.core.events import (
 )
 from triptych.wires import sse
 from triptych.wires.anthropic_messages.answer_codec import (
+    UNSAID,
     stop_reason,
+    text_block,
+    tool_use_block,
     written_citation,
     written_reasoning,
 )
 from triptych.wires.anthropic_messages.reasoning import VENDOR, signature
 from triptych.wires.anthropic_messages.request import MessagesRequest
-from triptych.wires.anthropic_messages.vocabulary import error_type, written_usage
+from triptych.wires.anthropic_messages.vocabulary import ending_usage, error_type, written_usage
 
 _ENCODE = msgspec.json.Encoder().encode
 _PING = sse.frame("ping", b'{"type":"ping"}')
@@ -92,13 +95,11 @@ class EventEncoder:
     def _start(self) -> bytes:
         match self._part.kind:
             case PartKind.TOOL_CALL:
-                return self._start_block(
-                    {"type": "tool_use", "id": self._part.call_id, "name": self._part.name, "input": {}}
-                )
+                return self._start_block(tool_use_block(self._part.call_id, self._part.name, {}))
             case PartKind.REASONING:
                 return self._start_block({"type": "thinking", "thinking": "", "signature": ""})
             case _:
-                return self._start_block({"type": "text", "text": ""})
+                return self._start_block(text_block(""))
 
     def _start_block(self, block: dict[str, object]) -> bytes:
         self._open = True
@@ -128,8 +129,9 @@ class EventEncoder:
         ending = {
             "stop_reason": stop_reason(event.stop, refused=self._refused),
             "stop_sequence": event.stop_sequence,
+            **UNSAID,
         }
-        usage = written_usage(event.usage, event.service_tier)
+        usage = ending_usage(event.usage, event.service_tier)
         delta = {"type": "message_delta", "delta": ending, "usage": usage}
         return _frame("message_delta", delta) + _MESSAGE_STOP
 
@@ -143,6 +145,7 @@ def _message_start(event: AnswerStarted) -> bytes:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
+        **UNSAID,
         "usage": written_usage(event.usage),
     }
     return _frame("message_start", {"type": "message_start", "message": message})

@@ -20,6 +20,14 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
     body: bytes
 
+    @property
+    def max_output_tokens(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def choices(self) -> int:
+        return 1
+
 
 # gc=False: no content block takes part in a cycle, and 16 bytes an instance are saved.
 class _Block(msgspec.Struct, gc=False):

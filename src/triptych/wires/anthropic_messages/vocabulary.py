@@ -23,6 +23,8 @@ STOP_REASONS = {stop: word for word, stop in STOPS.items() if word != "pause_tur
 TIERS = {"standard": "default", "priority": "priority"}
 TIER_WORDS = {meaning: word for word, meaning in TIERS.items()}
 
+_NOTHING_CACHED = {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0}
+
 ERROR_TYPES = frozenset(
     (
         "api_error",
@@ -87,19 +89,36 @@ def usage(counts: Counts | None) -> Usage | None:
 
 
 def written_usage(used: Usage | None, service_tier: str | None = None) -> dict[str, object]:
-    """The ``usage`` object, which this wire's answers always have: zeros when nothing was counted."""
-    used = used or Usage()
-    written: dict[str, object] = {
+    """The ``usage`` object of a message, which always has one, whole: zeros when nothing was counted,
+    null for what another wire does not tell (``anthropic.types.Usage``)."""
+    # For how long something was written to a cache no other wire says.
+    unwritten = used is not None and not used.cache_write_tokens
+    return {
+        **_counts(used or Usage()),
+        "cache_creation": _NOTHING_CACHED if unwritten else None,
+        "inference_geo": None,
+        "service_tier": TIER_WORDS.get(service_tier or ""),
+    }
+
+
+def ending_usage(used: Usage | None, service_tier: str | None) -> dict[str, object]:
+    """The ``usage`` of a ``message_delta`` (``anthropic.types.MessageDeltaUsage``). The tier, which the
+    vendor tells at the start, is here when it is known: others tell it last."""
+    written = _counts(used or Usage())
+    if service_tier in TIER_WORDS:
+        written["service_tier"] = TIER_WORDS[service_tier]
+    return written
+
+
+def _counts(used: Usage) -> dict[str, object]:
+    return {
         "input_tokens": used.input_tokens,
         "cache_creation_input_tokens": used.cache_write_tokens,
         "cache_read_input_tokens": used.cache_read_tokens,
         "output_tokens": used.output_tokens,
+        "output_tokens_details": {"thinking_tokens": used.reasoning_tokens},
+        "server_tool_use": None,
     }
-    if used.reasoning_tokens:
-        written["output_tokens_details"] = {"thinking_tokens": used.reasoning_tokens}
-    if service_tier in TIER_WORDS:
-        written["service_tier"] = TIER_WORDS[service_tier]
-    return written
 
 
 class Tiered(msgspec.Struct):

@@ -13,6 +13,7 @@ from triptych.wires.openai_chat.answer_shape import (
     annotation_of,
     arguments_text,
     citations_of,
+    completion_id,
     contents,
     created_of,
     finish_reason_of,
@@ -110,7 +111,7 @@ def encode_answer(answer: Answer, parsed: ChatRequest, *, now_s: int = 0) -> byt
     """``now_s`` (Unix time) is ``created`` where the provider's wire has no such thing. Nothing of
     the request is echoed on this wire."""
     written: dict[str, object] = {
-        "id": answer.id,
+        "id": completion_id(answer.id),
         "object": "chat.completion",
         "created": now_s if answer.created_s is None else answer.created_s,
         "model": answer.model,
@@ -131,7 +132,8 @@ def encode_answer(answer: Answer, parsed: ChatRequest, *, now_s: int = 0) -> byt
 
 
 def _message(parts: Sequence[_Part]) -> dict[str, object]:
-    text, annotations = "", []
+    text = ""
+    annotations: list[dict[str, object]] = []
     refusals: list[str] = []
     reasonings: list[Reasoning] = []
     calls: list[dict[str, object]] = []
@@ -152,9 +154,8 @@ def _message(parts: Sequence[_Part]) -> dict[str, object]:
         "role": "assistant",
         "content": text or None,
         "refusal": "".join(refusals) or None,
+        "annotations": annotations,
     }
-    if annotations:
-        message["annotations"] = annotations
     if thought := "".join(reasoning.text for reasoning in reasonings):
         message["reasoning_content"] = thought
     if blocks := blocks_of(reasonings):

@@ -17,6 +17,7 @@ from triptych.wires.openai_chat.usage import Counts, read_counts, usage_of
 NO_ARGUMENTS = "{}"
 """A call without arguments: some providers write nothing at all, and no client can read that."""
 
+_ID_PREFIX = "chatcmpl-"
 _MAX_TIME_S = 2**53
 _OBJECT = ord("{")
 _STOPS = {
@@ -177,6 +178,12 @@ def annotation_of(citation: Citation, before: int, length: int) -> dict[str, obj
             "end_index": before + end,
         },
     }
+
+
+def completion_id(answer_id: str) -> str:
+    """Of an answer for a caller: a provider of another wire has ids of another look, and there are
+    clients that tell by it which kind of object it is."""
+    return answer_id if not answer_id or answer_id.startswith(_ID_PREFIX) else _ID_PREFIX + answer_id
 
 
 def tier_of(word: object) -> str | None:

@@ -18,6 +18,7 @@ from triptych.core.events import (
 from triptych.wires.openai_chat.answer_shape import (
     NO_ARGUMENTS,
     annotation_of,
+    completion_id,
     finish_reason_of,
     usage_written,
 )
@@ -111,7 +112,7 @@ class EventEncoder:
     def _started(self, event: AnswerStarted) -> bytes:
         created_s = self._created_s if event.created_s is None else event.created_s
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
-            _encode(event.id),
+            _encode(completion_id(event.id)),
             created_s,
             _encode(event.model),
         )

@@ -127,6 +127,18 @@ FIELDS: tuple[Field, ...] = (
         "absent is false, as the vendor has it",
     ),
     Field("reasoning_effort", Feature.THINKING_EFFORT),
+    Field("reasoning", Feature.THINKING_EFFORT, "extension of OpenRouter"),
+    Field("reasoning.effort", Feature.THINKING_EFFORT, "extension: the same as reasoning_effort"),
+    Field(
+        "reasoning.enabled",
+        Feature.THINKING_EFFORT,
+        "extension: false is effort none; true leaves the effort to the model",
+    ),
+    Field("reasoning.max_tokens", Feature.THINKING_BUDGET, "extension"),
+    Field(
+        "reasoning.summary", Feature.THINKING_SHOWN, "extension: a summary of any length is one that is shown"
+    ),
+    Field("reasoning.exclude", Feature.THINKING_SHOWN, "extension: true means not shown"),
     Field("verbosity", Feature.VERBOSITY),
     Field("service_tier", Feature.SERVICE_TIER, "fast is another word for priority"),
     Field("user", Feature.USER),

@@ -26,6 +26,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     body: bytes
     asking: Edit | None = None
     """Of a streamed request that does not ask for its usage: the edit after which it does."""
+    max_output_tokens: int | None = None
+    """Of each choice; the greater one of ``max_completion_tokens`` and ``max_tokens``."""
+    choices: int = 1
+    """How many answers are asked for (``n``)."""
 
 
 # One class per role, told apart in C: only a tool's message has a field of its own.
@@ -60,6 +64,8 @@ class _Asked(msgspec.Struct):
     # Null is "not set" in the vendor's schema, and some clients spell it out.
     max_tokens: _Bound = None
     max_completion_tokens: _Bound = None
+    # Not a core field: the provider says what is wrong with it.
+    n: object = None
     stream: bool = False
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -88,7 +94,13 @@ def parse_request(body: bytes) -> ChatRequest:
         found,
         body,
         asking,
+        _greater(request.max_completion_tokens, request.max_tokens),
+        request.n if type(request.n) is int and 1 <= request.n <= MAX_TOKENS_LIMIT else 1,
     )
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)
 
 
 def _asking(body: bytes, found: tuple[Member, ...]) -> Edit | None:

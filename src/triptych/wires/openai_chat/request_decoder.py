@@ -40,6 +40,7 @@ ERROR_PREFIX = "[tool error] "
 """Before the text of a tool's result that is an error: the wire has no field for it."""
 
 _ASKED = msgspec.json.Decoder(shape.Asked)
+_NO_OPTIONS = shape.ReasoningOptions()
 _NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
 _OBJECT = ord("{")
 _TEXT_TYPE = "text/plain"
@@ -66,7 +67,6 @@ def decode_request(body: bytes) -> Conversation:
     if asked.stream_options and asked.stream_options.include_obfuscation is not None:
         left_out.append("stream_options.include_obfuscation")
     bounds = [bound for bound in (asked.max_completion_tokens, asked.max_tokens) if bound is not None]
-    effort = asked.reasoning_effort
     tier = asked.service_tier
     return Conversation(
         messages=messages,
@@ -79,7 +79,7 @@ def decode_request(body: bytes) -> Conversation:
         tool_choice=_choice(asked.tool_choice),
         parallel_tool_calls=asked.parallel_tool_calls,
         output_format=_output_format(asked.response_format),
-        thinking=None if effort is None else Thinking(effort),
+        thinking=_thinking(asked),
         verbosity=asked.verbosity,
         service_tier="priority" if tier == "fast" else tier,
         user=asked.user,
@@ -88,6 +88,22 @@ def decode_request(body: bytes) -> Conversation:
         prompt_cache_retention=asked.prompt_cache_retention,
         left_out=tuple(left_out),
     )
+
+
+def _thinking(asked: shape.Asked) -> Thinking | None:
+    """None when neither of the two fields asks for reasoning: to hide it is not to ask for it."""
+    options = asked.reasoning or _NO_OPTIONS
+    switch = "none" if options.enabled is False else None
+    efforts = {asked.reasoning_effort, options.effort, switch} - {None}
+    if len(efforts) > 1:
+        raise wrong("reasoning", "must not contradict itself or reasoning_effort")
+    effort = next(iter(efforts), None)
+    shown = None if options.summary is None else True
+    if options.exclude:
+        shown = False
+    if not (effort or options.max_tokens or options.enabled or shown):
+        return None
+    return Thinking(effort, options.max_tokens, shown)
 
 
 def _messages(asked: Sequence[shape.Message]) -> tuple[Message, ...]:

@@ -12,6 +12,7 @@ import msgspec
 from triptych.wires.openai_chat.thinking_blocks import Block
 
 Raw = msgspec.Raw | msgspec.UnsetType
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class Shape(msgspec.Struct, forbid_unknown_fields=True):
@@ -165,6 +166,16 @@ class StreamOptions(Shape):
     include_obfuscation: bool | None = None
 
 
+class ReasoningOptions(Shape):
+    """``reasoning``: extension, as OpenRouter takes it; ``summary`` is of the Responses wire."""
+
+    effort: Effort | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    max_tokens: int | None = None
+    enabled: bool | None = None
+    exclude: bool | None = None
+
+
 class Asked(Shape):
     model: str
     messages: list[Message]
@@ -179,7 +190,8 @@ class Asked(Shape):
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Effort | None = None
+    reasoning: ReasoningOptions | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
     user: str | None = None

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from triptych.wires.estimate import plausible
 from triptych.wires.governed_fields import governing_edits, user_id
 from triptych.wires.jsontext import Member, members
 from triptych.wires.openai_responses.refusal import ROLES, refusal
@@ -25,6 +26,11 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
     previous_response_id: str | None
     members: tuple[Member, ...]
     body: bytes
+    max_output_tokens: int | None = None
+
+    @property
+    def choices(self) -> int:
+        return 1
 
     @property
     def stateless(self) -> bool:
@@ -62,6 +68,8 @@ class _Asked(msgspec.Struct):
     conversation: _Id | _Conversation | None = None
     previous_response_id: _Id | None = None
     tools: list[_Tool] = []
+    # Not a core field: the provider says what is wrong with it.
+    max_output_tokens: object = None
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -93,6 +101,7 @@ def parse_request(body: bytes) -> ResponsesRequest:
         asked.previous_response_id,
         found,
         body,
+        plausible(asked.max_output_tokens),
     )
     if not _acceptable(asked, request.stateless):
         raise refusal(body)

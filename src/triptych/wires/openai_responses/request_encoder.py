@@ -150,7 +150,8 @@ def reasoning_item(reasoning: Reasoning, item_id: str | None, encrypted_content:
     if item_id is not None:
         item["id"] = item_id
     item["summary"] = [{"type": "summary_text", "text": reasoning.text}] if reasoning.text else []
-    item["encrypted_content"] = encrypted_content
+    if encrypted_content is not None:
+        item["encrypted_content"] = encrypted_content
     return item
 
 

@@ -19,13 +19,17 @@ INCOMPLETE: Mapping[Stop, str] = {
 """Why an answer is not whole, in the words of ``incomplete_details.reason``."""
 
 _NULL = b"null"
+_FUNCTION_TYPE = b'"function"'
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 # What OpenAI answers with where nothing was said, or null; in the order in which it writes them.
 _DEFAULTS: Json = {
+    "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "prompt_cache_key": None,
     "prompt_cache_retention": None,
     "reasoning": {"effort": None, "summary": None},
@@ -40,6 +44,8 @@ _DEFAULTS: Json = {
     "truncation": "disabled",
     "user": None,
 }
+# What a response tells of each function; null where the request said nothing.
+_FUNCTION_FIELDS = ("description", "parameters", "strict")
 # Objects of which single fields may be left out.
 _PARTIAL = frozenset({"reasoning", "text"})
 
@@ -108,9 +114,25 @@ def _echo(parsed: ResponsesRequest) -> Json:
             continue
         if member.key in _PARTIAL:
             echo[member.key] = _completed(_DEFAULTS[member.key], value)
+        elif member.key == "tools":
+            echo["tools"] = _tools(value)
         else:
             echo[member.key] = msgspec.Raw(value)
     return echo
+
+
+def _tools(value: bytes) -> list[Json]:
+    try:
+        said = _OBJECTS.decode(value)
+    except msgspec.ValidationError:
+        return []
+    return [
+        _whole_function(tool) if bytes(tool.get("type", b"")) == _FUNCTION_TYPE else tool for tool in said
+    ]
+
+
+def _whole_function(said: Json) -> Json:
+    return said | {name: None for name in _FUNCTION_FIELDS if name not in said}
 
 
 def _completed(defaults: Json, value: bytes) -> Json:

@@ -1,0 +1,432 @@
+"""Redis comes and goes, is emptied, restarted, replaced; nodes die. The database knows best."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.storage.indexes import CYCLE, Clock, budget, command, key, needed_redis_url, org, own_prefix
+from triptych.core.admission import DayCount, OpenHold, Seed, Spent
+from triptych.core.clock import now_us
+from triptych.core.cycle import day_of
+from triptych.core.failure import Failure, FailureKind
+from triptych.storage.limits.redis_index import RedisIndex
+
+pytestmark = pytest.mark.redis
+CAP = (budget(1_000),)
+
+
+class Facts:
+    """A database, as far as an index reads it."""
+
+    def __init__(self, **seed: Any) -> None:
+        self.seed = Seed(**seed)
+        self.broken = False
+        self.reads = 0
+        self.takes_s = 0.0
+
+    def __call__(self, org_id: str) -> Seed:
+        self.reads += 1
+        time.sleep(self.takes_s)
+        if self.broken:
+            raise OSError("away")
+        return self.seed
+
+
+class Relay:
+    """Stands between an index and Redis, and can be cut."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 6379)
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._pumps: list[asyncio.Task[None]] = []
+        self.port = 0
+        self.silent = False
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._writers.clear()
+        self._pumps.clear()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self._target)
+        self._writers += [writer, back]
+        self._pumps += [
+            asyncio.create_task(self._pump(reader, back)),
+            asyncio.create_task(self._pump(there, writer)),
+        ]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not self.silent:
+                writer.write(data)
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def node(prefix: str, source: Callable[[str], Seed] = lambda org_id: Seed(), **changes: Any) -> Any:
+    facts: dict[str, Any] = {"hold_lease_s": 30, "local": False, "known_nodes": lambda: 1, **changes}
+    url = facts.pop("url", None) or needed_redis_url()
+    index = RedisIndex(url, source, key_prefix=prefix, **facts)
+    await index.start()
+    try:
+        yield index
+    finally:
+        await index.close()
+
+
+def run(work: Awaitable[None]) -> None:
+    asyncio.run(work)  # type: ignore[arg-type]
+
+
+async def hold(index: RedisIndex, name: str, nusd: int, budgets: Any = CAP) -> bool:
+    return (await index.reserve(name, key(), 0, budgets, nusd, 0)).admitted
+
+
+async def delivered(index: RedisIndex) -> None:
+    while index._calls.busy or index.undelivered:
+        await asyncio.sleep(0.002)
+
+
+async def refused(work: Awaitable[Any]) -> None:
+    with pytest.raises(Failure) as caught:
+        await work
+    assert caught.value.kind is FailureKind.SERVICE_UNAVAILABLE
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# -- books ---------------------------------------------------------------------------------------
+
+
+def test_a_new_index_knows_what_the_database_knows() -> None:
+    async def story() -> None:
+        facts = Facts(
+            spent=(Spent("org", "O", CYCLE, 500, 0), Spent("org", "O", CYCLE - 30, 9_999, 0)),
+            days=(DayCount("K", day_of(now_us()), 3), DayCount("K", day_of(now_us()) - 1, 99)),
+            holds=(OpenHold("elsewhere", (("org", "O", CYCLE),), 300, 0),),
+        )
+        async with node(own_prefix(), facts) as index:
+            answers = [(await index.admit_request(None, key(rpd=5))).remaining for _ in range(3)]
+            assert answers == [1, 0, 0]
+            refusal = await index.reserve("a", key(), 0, CAP, 201, 0)
+            assert (refusal.admitted, refusal.used, refusal.held) == (False, 500, 300)
+            index.settle("elsewhere", 0, 100, 0, "O")
+            assert await hold(index, "a", 400)
+            assert not await hold(index, "b", 1)
+
+    run(story())
+
+
+def test_an_emptied_index_is_rebuilt_before_anything_is_admitted() -> None:
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as index:
+            assert await hold(index, "a", 900)
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book", f"{prefix}:{{O}}:leases")
+            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 700, 0),))
+            # "a" has no row in the database yet: the node that runs it brings it along.
+            refusal = await index.reserve("b", key(), 0, CAP, 1, 0)
+            assert (refusal.admitted, refusal.used, refusal.held) == (False, 700, 900)
+            index.settle("a", 0, 100, 0)
+            assert await hold(index, "b", 200)
+            assert facts.reads == 2
+
+    run(story())
+
+
+def test_a_hold_that_the_database_shows_is_not_brought_twice() -> None:
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as index:
+            assert await hold(index, "a", 600)
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book")
+            facts.seed = Seed(holds=(OpenHold("a", (("org", "O", CYCLE),), 600, 0),))
+            assert await hold(index, "b", 400)
+            assert not await hold(index, "c", 1)
+            index.settle("a", 0, 0, 0)
+            assert await hold(index, "c", 600)
+
+    run(story())
+
+
+def test_a_book_of_another_run_of_the_server_is_not_believed() -> None:
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as index:
+            assert await hold(index, "a", 1_000)
+            index.settle("a", 0, 1_000, 0)
+            await delivered(index)
+            # What a server loads from its disk may be minutes old.
+            await command(needed_redis_url(), "HSET", f"{prefix}:{{O}}:book", "run", "before")
+            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 400, 0),))
+            assert await hold(index, "b", 600)
+            assert facts.reads == 2
+
+    run(story())
+
+
+def test_a_database_that_is_away_lets_nobody_in_and_everybody_once_it_is_back() -> None:
+    async def story() -> None:
+        facts = Facts()
+        facts.broken = True
+        async with node(own_prefix(), facts, clock_us=None) as index:
+            await refused(index.admit_request(None, key(rpm=5)))
+            index.settle("before", 0, 10, 0, "O")
+            facts.broken = False
+            # The lock of the attempt that failed is given back or lapses.
+            await until_admitted(index)
+
+    async def until_admitted(index: RedisIndex) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert (await index.admit_request(None, key(rpm=5))).admitted
+                    return
+                except Failure:
+                    await asyncio.sleep(0.01)
+
+    run(story())
+
+
+def test_two_nodes_rebuild_once() -> None:
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        facts.takes_s = 0.1
+        async with node(prefix, facts) as one, node(prefix, facts) as two:
+            answers = await asyncio.gather(
+                *(hold(index, f"{n}{index is one}", 100) for index in (one, two) for n in range(10))
+            )
+            assert sum(answers) == 10
+            assert facts.reads == 1
+
+    run(story())
+
+
+def test_settling_while_the_book_is_rebuilt_is_not_lost() -> None:
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as index:
+            assert await hold(index, "a", 900)
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book")
+            facts.takes_s = 0.1
+            facts.seed = Seed(holds=(OpenHold("a", (("org", "O", CYCLE),), 900, 0),))
+            waiting = asyncio.create_task(hold(index, "b", 600))
+            await asyncio.sleep(0.05)
+            index.settle("a", 0, 300, 0)
+            await waiting
+            await delivered(index)
+            refusal = await index.reserve("c", key(), 0, CAP, 1_000, 0)
+            assert refusal.used == 300
+
+    run(story())
+
+
+def test_an_org_that_had_no_caps_for_a_while_is_read_again() -> None:
+    async def story() -> None:
+        facts = Facts()
+        async with node(own_prefix(), facts) as index:
+            index.keep(frozenset({"O"}))
+            assert await hold(index, "a", 100)
+            index.settle("a", 0, 100, 0)
+            index.keep(frozenset())
+            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 900, 0),))
+            index.keep(frozenset({"O"}))
+            assert await hold(index, "b", 100)
+            assert not await hold(index, "c", 1)
+
+    run(story())
+
+
+# -- leases ------------------------------------------------------------------------------------
+
+
+def test_what_a_dead_node_held_lapses_and_its_late_settlement_is_charged() -> None:
+    async def story() -> None:
+        prefix, clock = own_prefix(), Clock()
+        async with (
+            node(prefix, clock_us=clock.wall) as dead,
+            node(prefix, clock_us=clock.wall) as alive,
+        ):
+            assert await hold(dead, "a", 1_000)
+            assert (await dead.admit_request("a2", key(concurrency=1))).admitted
+            clock.ms += 29_999
+            assert not await hold(alive, "b", 1)
+            assert not (await alive.admit_request("b2", key(concurrency=1))).admitted
+            clock.ms += 1
+            assert await hold(alive, "b", 400)
+            assert (await alive.admit_request("b2", key(concurrency=1))).admitted
+            # Another node ends the orphan in the database, and says so.
+            for _ in range(3):
+                alive.settle("a", 0, 600, 0, "O")
+            refusal = await alive.reserve("c", key(), 0, CAP, 1, 0)
+            assert (refusal.used, refusal.held) == (600, 400)
+
+    run(story())
+
+
+def test_what_still_runs_is_held_for_as_long_as_it_runs() -> None:
+    async def story() -> None:
+        async with node(own_prefix(), hold_lease_s=0.3) as index:
+            assert await hold(index, "a", 1_000)
+            await asyncio.sleep(0.9)
+            assert not await hold(index, "b", 1)
+            index.settle("a", 0, 0, 0)
+            assert await hold(index, "b", 1_000)
+
+    run(story())
+
+
+# -- outages -----------------------------------------------------------------------------------
+
+
+def test_without_redis_requests_are_refused_at_once_and_served_again_when_it_is_back() -> None:
+    async def story() -> None:
+        relay = Relay(needed_redis_url())
+        await relay.open()
+        async with node(own_prefix(), url=relay.url) as index:
+            assert await hold(index, "a", 1_000)
+            await relay.cut()
+            await until(lambda: not index.healthy)
+            started_s = time.monotonic()
+            for n in range(50):
+                await refused(index.admit_request(None, key(rpm=5)))
+                await refused(hold(index, f"x{n}", 1))
+            assert time.monotonic() - started_s < 0.5
+            index.settle("a", 0, 200, 0)
+            assert index.undelivered == 1
+            await relay.open()
+            await until(lambda: index.healthy)
+            await delivered(index)
+            assert await hold(index, "b", 800)
+            assert not await hold(index, "c", 1)
+        await relay.cut()
+
+    run(story())
+
+
+def test_a_silent_redis_is_given_up_in_time() -> None:
+    async def story() -> None:
+        relay = Relay(needed_redis_url())
+        await relay.open()
+        async with node(own_prefix(), url=relay.url, timeout_s=0.2) as index:
+            assert await hold(index, "a", 100)
+            relay.silent = True
+            started_s = time.monotonic()
+            await refused(hold(index, "b", 100))
+            assert 0.15 < time.monotonic() - started_s < 1
+            relay.silent = False
+            await until(lambda: index.healthy)
+            # Whether the lost call held anything is not known: ending the exchange makes it certain.
+            index.settle("b", 0, 0, 0)
+            assert await hold(index, "c", 900)
+        await relay.cut()
+
+    run(story())
+
+
+def test_alone_a_node_keeps_to_its_share_of_what_is_left() -> None:
+    async def story() -> None:
+        relay, facts = Relay(needed_redis_url()), Facts()
+        await relay.open()
+        async with node(own_prefix(), facts, url=relay.url, local=True, known_nodes=lambda: 3) as index:
+            assert await hold(index, "before", 100)
+            await relay.cut()
+            await until(lambda: not index.healthy)
+            facts.seed = Seed(
+                spent=(Spent("org", "O", CYCLE, 300, 0),),
+                holds=(OpenHold("before", (("org", "O", CYCLE),), 100, 0),),
+                days=(DayCount("K", day_of(now_us()), 10),),
+            )
+            # 600 are left, 200 for each of three nodes.
+            assert [await hold(index, str(n), 50) for n in range(5)] == [True] * 4 + [False]
+            minute = [(await index.admit_request(None, key(rpm=10))).admitted for _ in range(5)]
+            assert minute == [True] * 3 + [False] * 2
+            day = [(await index.admit_request(None, key(rpd=16))).admitted for _ in range(3)]
+            assert day == [True] * 2 + [False]
+            assert not (await index.admit_request(None, key(rpm=2))).admitted
+            assert (await index.reserve("t", org(tpm=90), 30, (), 0, 0)).admitted
+            assert not (await index.reserve("u", org(tpm=90), 1, (), 0, 0)).admitted
+            index.settle("0", 0, 0, 0)
+            assert await hold(index, "again", 50)
+
+            # Together again: the database knows what was spent alone, the node what it still runs.
+            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 300, 0),))
+            await relay.open()
+            await until(lambda: index.healthy)
+            refusal = await index.reserve("after", key(), 0, CAP, 1_000, 0)
+            assert (refusal.used, refusal.held) == (300, 100 + 4 * 50)
+        await relay.cut()
+
+    run(story())
+
+
+def test_a_gateway_starts_without_redis_and_finds_it_later() -> None:
+    async def story() -> None:
+        relay = Relay(needed_redis_url())
+        await relay.open()
+        await relay.cut()
+        async with node(own_prefix(), url=relay.url) as index:
+            await refused(hold(index, "a", 1))
+            await relay.open()
+            await until(lambda: index.healthy)
+            assert await hold(index, "a", 1)
+        await relay.cut()
+
+    run(story())
+
+
+def test_what_is_no_redis_is_not_taken_for_one() -> None:
+    async def story() -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with node(own_prefix(), url=f"redis://127.0.0.1:{port}") as index:
+            await refused(hold(index, "a", 1))
+        server.close()
+
+    run(story())
+
+
+# -- round trips -------------------------------------------------------------------------------
+
+
+def test_what_comes_up_together_goes_together() -> None:
+    async def story() -> None:
+        async with node(own_prefix()) as index:
+            await hold(index, "first", 0)
+            before = index.round_trips
+            await asyncio.gather(*(index.admit_request(None, key(rpm=1_000)) for _ in range(200)))
+            assert index.round_trips - before == 1
+            before = index.round_trips
+            assert await hold(index, "one", 1)
+            assert index.round_trips - before == 1
+
+    run(story())
