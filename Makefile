@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST ?= $(BIN)/pytest
+# Two files at a time: most tests wait for sockets. More would disturb those that measure time.
+WORKERS ?= -n 2 --dist loadfile
 ARGS ?=
 
 # A stamp names the extras that are installed; it is older than pyproject.toml when they may have changed.
@@ -23,10 +25,10 @@ demo: $(INSTALLED) ## a tour of the gateway that starts one, shows it and exits
 	@$(BIN)/triptych demo $(ARGS)
 
 test: $(INSTALLED_DEV) check ## the checks and all tests but the slow ones
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) $(WORKERS) -m "not slow" $(ARGS)
 
 test-all: $(INSTALLED_DEV) check ## the checks and every test
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(WORKERS) $(ARGS)
 
 check: $(INSTALLED_DEV) ## formatting, lint, types, import directions, project rules
 	$(BIN)/ruff format --check .
