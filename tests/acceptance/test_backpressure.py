@@ -191,5 +191,4 @@ def test_small_answers_are_not_held_back(gateway: Gateway) -> None:
             started_s = time.monotonic()
             assert caller.ask(message("m")).status == 200
             took_s.append(time.monotonic() - started_s)
-    # Held back until the client acknowledges, each would take 40 ms or more; a busy machine delays some.
-    assert statistics.quantiles(took_s, n=4)[0] < 0.03
+    assert statistics.median(took_s) < 0.03

@@ -201,19 +201,20 @@ def test_every_bad_credential_gets_the_same_answer_and_leaves_no_row(scene: Scen
 def test_bad_credentials_never_reach_the_database(scene: Scene) -> None:
     """What is executed meanwhile is the look at the snapshot's version, a few times a second."""
     bad = list(bad_credentials(scene).values())
-    started_s = time.monotonic()
-    at = scene.trace.stat().st_size
-    for _ in range(3):
-        for lines in bad:
-            assert ask(scene.port, message("m"), key=None, fields=lines).status == 401
-    took_s = time.monotonic() - started_s
-    statements = scene.trace.read_text()[at:].splitlines()
+    for _ in range(2):
+        started_s = time.monotonic()
+        at = scene.trace.stat().st_size
+        for _ in range(3):
+            for lines in bad:
+                assert ask(scene.port, message("m"), key=None, fields=lines).status == 401
+        took_s = time.monotonic() - started_s
+        statements = scene.trace.read_text()[at:].splitlines()
+        # Once a minute what was stored is pruned: the next moments are free of that.
+        if not any("stored_" in line for line in statements):
+            break
     assert [line for line in statements if "api_keys" in line or "exchanges" in line] == []
-    # A look is a transaction of three statements, a heartbeat of five, the first of a second apart; what
-    # was stored is pruned now and then.
-    looks = [line for line in statements if "stored_" not in line and "DELETE" not in line]
-    assert len(looks) <= 3 * (took_s / 0.4 + 2) + 5 * (took_s / 3 + 2) + 12
-    assert len(bad) * 3 > 48
+    # A look is a transaction of three statements, a heartbeat of five, the first of a second apart.
+    assert len(statements) <= 3 * (took_s / 0.4 + 2) + 5 * (took_s / 3 + 2)
     # The trace does see what a good key's call executes.
     assert ask(scene.port, message("m")).status == 200
     assert "INSERT INTO exchanges" in scene.trace.read_text()[at:]
