@@ -31,7 +31,7 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.core.usage import Usage, UsageSource
-from triptych.wires.openai_responses.request_decoder import ERROR_PREFIX
+from triptych.wires.openai_conventions import ERROR_PREFIX
 
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 names = st.from_regex(r"[a-zA-Z0-9_-]{1,12}", fullmatch=True)

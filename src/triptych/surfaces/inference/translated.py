@@ -6,14 +6,12 @@ from typing import Any
 from triptych.core.call import Headers
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.hold import DEFAULT_OUTPUT_TOKENS
 from triptych.core.usage import Usage
 from triptych.pipeline import Carriage
 from triptych.wires.spoken import SPOKEN, SpokenWire
 from triptych.wires.translated_stream import TranslatedStream
 from triptych.wires.translation import Inexpressible
-
-DEFAULT_MAX_TOKENS = 4_096
-"""``max_tokens`` towards a wire that requires it, when neither the caller nor the catalogue says one."""
 
 # What a client says to its own wire's vendor means nothing to another one.
 _FORWARDED_HEADERS = frozenset({b"traceparent", b"tracestate"})
@@ -66,7 +64,7 @@ def translate(exchange: Exchange, wire: str, parsed: Any, wires: frozenset[str])
             encoded = provider.encode_request(
                 conversation,
                 exchange.target.upstream_model,
-                default_max_tokens=exchange.model.max_output_tokens or DEFAULT_MAX_TOKENS,
+                default_max_tokens=exchange.model.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
             )
         except Inexpressible as found:
             gap = gap or found

@@ -35,9 +35,7 @@ from triptych.wires.openai_chat import request_shape as shape
 from triptych.wires.openai_chat.answer_shape import NO_ARGUMENTS
 from triptych.wires.openai_chat.fields import NEUTRAL
 from triptych.wires.openai_chat.thinking_blocks import reasonings_of
-
-ERROR_PREFIX = "[tool error] "
-"""Before the text of a tool's result that is an error: the wire has no field for it."""
+from triptych.wires.openai_conventions import ERROR_PREFIX
 
 _ASKED = msgspec.json.Decoder(shape.Asked)
 _NO_OPTIONS = shape.ReasoningOptions()

@@ -1,9 +1,7 @@
 """A conversation, written as a request for a provider on this wire."""
 
 import base64
-import hashlib
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 
 import msgspec
 
@@ -28,19 +26,15 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.wires.openai_chat.answer_shape import NO_ARGUMENTS
-from triptych.wires.openai_chat.request_decoder import ERROR_PREFIX
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, effort_of
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 
 _Json = dict[str, object]
 
 _SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
 _TIERS = ("auto", "default", "flex", "scale", "priority")
-_LOW_BUDGET_TOKENS = 4096
-_MEDIUM_BUDGET_TOKENS = 16384
 _DOCUMENT = "document"
 _EXTENSIONS = {"application/pdf": ".pdf", "text/plain": ".txt"}
-_CACHE_KEY_PREFIX = "trp-"
-_CACHE_KEY_HEX_DIGITS = 32
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -94,7 +88,7 @@ class _RequestWriter:
             "prompt_cache_retention": said.prompt_cache_retention,
         }
         if said.prompt_cache_key is None and (self._cached or said.cache is not None):
-            body["prompt_cache_key"] = _cache_key(said)
+            body["prompt_cache_key"] = cache_key(said)
         return {name: value for name, value in body.items() if value is not None}
 
     def _message(self, message: Message) -> Iterable[_Json]:
@@ -193,13 +187,7 @@ class _RequestWriter:
             return None
         if thinking.shown is not None:
             self.left_out[Feature.THINKING_SHOWN] = None
-        if thinking.effort is not None:
-            return "xhigh" if thinking.effort == "max" else thinking.effort
-        if thinking.budget_tokens is None:
-            return None
-        if thinking.budget_tokens <= _LOW_BUDGET_TOKENS:
-            return "low"
-        return "medium" if thinking.budget_tokens <= _MEDIUM_BUDGET_TOKENS else "high"
+        return effort_of(thinking)
 
 
 def _image(image: Image) -> _Json:
@@ -253,15 +241,3 @@ def _response_format(output: OutputFormat | None) -> _Json | None:
     schema["schema"] = output.schema
     schema["strict"] = True if output.strict is None else output.strict
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _cache_key(said: Conversation) -> str:
-    """The same for every turn of a conversation: made from what stands before its first turn."""
-    texts = [
-        part.text
-        for message in takewhile(lambda message: message.role in _SYSTEM_ROLES, said.messages)
-        for part in message.parts
-        if isinstance(part, Text)
-    ]
-    told = _ENCODER.encode([texts, [[tool.name, tool.description, tool.schema] for tool in said.tools]])
-    return _CACHE_KEY_PREFIX + hashlib.sha256(told).hexdigest()[:_CACHE_KEY_HEX_DIGITS]

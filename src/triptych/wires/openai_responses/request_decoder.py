@@ -31,12 +31,10 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.core.failure import Failure, FailureKind
+from triptych.wires.openai_conventions import ERROR_PREFIX
 from triptych.wires.openai_responses import request_schema as schema
 from triptych.wires.openai_responses.encrypted import OWN, unsealed
 from triptych.wires.strict import decode, untranslatable
-
-ERROR_PREFIX = "[tool error] "
-"""What marks a tool's output as an error: this wire has no field for it."""
 
 SUMMARY_SEPARATOR = "\n\n"
 TEXT_DOCUMENT_TYPE = "text/plain"

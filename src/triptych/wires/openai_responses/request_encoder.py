@@ -1,8 +1,6 @@
 """A conversation as a request of this wire, to a provider that keeps nothing of it."""
 
 import base64
-import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -27,21 +25,16 @@ from triptych.core.conversation import (
     ToolResult,
     Url,
 )
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, effort_of
 from triptych.wires.openai_responses.encrypted import OWN
-from triptych.wires.openai_responses.request_decoder import ERROR_PREFIX, TEXT_DOCUMENT_TYPE
+from triptych.wires.openai_responses.request_decoder import TEXT_DOCUMENT_TYPE
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
-
-LOW_BUDGET_TOKENS = 4_096
-"""A budget of at most so many is ``low`` effort."""
-MEDIUM_BUDGET_TOKENS = 16_384
 
 _FORMAT_NAME = "response"
 _INCLUDE = ["reasoning.encrypted_content"]
 # Required where a file is data; the provider goes by its ending.
 _FILE_NAMES = {"application/pdf": "document.pdf", TEXT_DOCUMENT_TYPE: "document.txt"}
 _FILE_NAME = "document"
-_EFFORTS = {"max": "xhigh"}
-_CACHE_KEY_HEX_DIGITS = 32
 
 Json = dict[str, Any]
 
@@ -251,10 +244,8 @@ def _text(conversation: Conversation) -> Json | None:
 
 
 def _reasoning(thinking: Thinking) -> Json:
-    effort = thinking.effort
-    if effort is None and thinking.budget_tokens is not None:
-        effort = _effort_of(thinking.budget_tokens)
-    reasoning: Json = {} if effort is None else {"effort": _EFFORTS.get(effort, effort)}
+    effort = effort_of(thinking)
+    reasoning: Json = {} if effort is None else {"effort": effort}
     # Where effort is not said in words, it is asked for as on the wire that shows it by default. Not
     # every account may ask for summaries, so that nobody asks who did not mean to.
     shown = thinking.effort is None if thinking.shown is None else thinking.shown
@@ -263,38 +254,12 @@ def _reasoning(thinking: Thinking) -> Json:
     return reasoning
 
 
-def _effort_of(budget_tokens: int) -> str:
-    if budget_tokens <= LOW_BUDGET_TOKENS:
-        return "low"
-    return "medium" if budget_tokens <= MEDIUM_BUDGET_TOKENS else "high"
-
-
 def _cache_key(conversation: Conversation) -> str | None:
-    """The provider caches prefixes by itself; a key of what they begin with brings requests that
-    share it to the same machine. Only for who asked for a cache."""
-    if not (conversation.cache or _hinted(conversation)):
-        return None
-    prefix = hashlib.sha256()
-    for text in _prefix(conversation):
-        prefix.update(b"%d:%b" % (len(text), text))
-    return f"trp-{prefix.hexdigest()[:_CACHE_KEY_HEX_DIGITS]}"
+    """Only for who asked for a cache."""
+    return cache_key(conversation) if conversation.cache or _hinted(conversation) else None
 
 
 def _hinted(conversation: Conversation) -> bool:
     parts = [part for message in conversation.messages for part in message.parts]
     inner = [inside for part in parts if isinstance(part, ToolResult) for inside in part.content]
     return any(getattr(part, "cache", None) for part in (*conversation.tools, *parts, *inner))
-
-
-def _prefix(conversation: Conversation) -> Iterable[bytes]:
-    for tool in conversation.tools:
-        yield tool.name.encode()
-        yield (tool.description or "").encode()
-        yield bytes(tool.schema)
-    for message in conversation.messages:
-        # What is said later changes from turn to turn.
-        if message.role not in (Role.SYSTEM, Role.DEVELOPER):
-            return
-        for part in message.parts:
-            if isinstance(part, Text):
-                yield part.text.encode()

@@ -1,0 +1,50 @@
+"""What OpenAI's two wires say in the same way when a conversation is translated to them."""
+
+import hashlib
+from collections.abc import Iterable
+
+from triptych.core.conversation import Conversation, Role, Text, Thinking
+
+ERROR_PREFIX = "[tool error] "
+"""Before the text of a tool's result that is an error: neither wire has a field for it."""
+
+LOW_BUDGET_TOKENS = 4_096
+"""A budget of at most so many is ``low`` effort."""
+MEDIUM_BUDGET_TOKENS = 16_384
+
+_CACHE_KEY_HEX_DIGITS = 32
+
+
+def effort_of(thinking: Thinking) -> str | None:
+    """The word for how much is to be reasoned; None where nothing was said of it."""
+    if thinking.effort is not None:
+        return "xhigh" if thinking.effort == "max" else thinking.effort
+    if thinking.budget_tokens is None:
+        return None
+    if thinking.budget_tokens <= LOW_BUDGET_TOKENS:
+        return "low"
+    return "medium" if thinking.budget_tokens <= MEDIUM_BUDGET_TOKENS else "high"
+
+
+def cache_key(conversation: Conversation) -> str:
+    """The same for every turn of a conversation: made from its tools and what stands before its first
+    turn. The provider caches prefixes by itself; a key brings requests that share one to the same
+    machine."""
+    prefix = hashlib.sha256()
+    for text in _prefix(conversation):
+        prefix.update(b"%d:%b" % (len(text), text))
+    return f"trp-{prefix.hexdigest()[:_CACHE_KEY_HEX_DIGITS]}"
+
+
+def _prefix(conversation: Conversation) -> Iterable[bytes]:
+    for tool in conversation.tools:
+        yield tool.name.encode()
+        yield (tool.description or "").encode()
+        yield bytes(tool.schema)
+    for message in conversation.messages:
+        # What is said later changes from turn to turn.
+        if message.role not in (Role.SYSTEM, Role.DEVELOPER):
+            return
+        for part in message.parts:
+            if isinstance(part, Text):
+                yield part.text.encode()
