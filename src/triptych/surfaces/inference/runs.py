@@ -31,13 +31,7 @@ class Runs:
     def __init__(self, stored: StoredResponses) -> None:
         self._stored = stored
         self._running: dict[str, tuple[asyncio.Task[None], Exchange]] = {}
-        self._left: set[str] = set()
         self._watch: asyncio.Task[None] | None = None
-
-    @property
-    def left(self) -> int:
-        """How many go on without their caller."""
-        return len(self._left)
 
     async def run(self, exchange: Exchange, reply: KeptReply, govern: Coroutine[Any, Any, None]) -> None:
         """Govern an exchange in a task of its own, for as long as the caller stays; a kept one goes
@@ -53,7 +47,6 @@ class Runs:
             if task.done():
                 raise
             if reply.caller_left and reply.goes_on:
-                self._left.add(exchange.id)
                 raise
             task.cancel()
             await asyncio.wait([task])
@@ -69,10 +62,10 @@ class Runs:
             task.cancel()
 
     async def drain(self, limit_s: float) -> int:
-        """Wait for those whose callers have left, at most ``limit_s``, then cancel the rest; returns
+        """Wait for what goes on without its caller, at most ``limit_s``, then cancel the rest; returns
         how many were cancelled."""
         deadline_s = monotonic() + limit_s
-        while self._left and monotonic() < deadline_s:
+        while self._running and monotonic() < deadline_s:
             await asyncio.sleep(0.02)
         return await self.close()
 
@@ -90,7 +83,6 @@ class Runs:
 
     def _ended(self, exchange_id: str, task: "asyncio.Task[None]") -> None:
         self._running.pop(exchange_id, None)
-        self._left.discard(exchange_id)
         if not task.cancelled() and task.exception() is not None:
             logger.error("a kept exchange ended with %s", type(task.exception()).__name__)
 
