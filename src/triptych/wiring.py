@@ -42,11 +42,11 @@ from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
-from triptych.surfaces.inference.lookup import Lookup
 from triptych.surfaces.inference.models import Models
 from triptych.surfaces.inference.routes import InferenceSurface, State, greet
 from triptych.surfaces.inference.runs import Runs
 from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
+from triptych.surfaces.lookup import Lookup
 from triptych.surfaces.openapi import describe
 from triptych.surfaces.operations import Check, OperationsSurface
 from triptych.telemetry import Telemetry
@@ -150,7 +150,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         inference = InferenceSurface(
             settings.surfaces.inference.prefix,
             pipeline,
-            Lookup(throttle, ledger, telemetry.report, index),
+            Lookup("inference", throttle, ledger, telemetry.report, index),
             Models(resolve),
             state,
             authenticate,

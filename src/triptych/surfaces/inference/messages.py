@@ -10,12 +10,12 @@ from triptych.core.failure import Failure
 from triptych.core.response import Response, json_response
 from triptych.core.usage import NO_USAGE, Usage
 from triptych.pipeline import Carriage
+from triptych.surfaces.governed import Operation, identity, token_window
 from triptych.surfaces.inference.failures import (
     messages_error,
     messages_provider_error,
     messages_stream_error,
 )
-from triptych.surfaces.inference.governed import Operation, identity, token_window
 from triptych.wires import anthropic_messages as messages_wire
 from triptych.wires.token_estimate import estimate_input_tokens
 

@@ -4,6 +4,7 @@ from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
 from triptych.core.response import Response
 from triptych.core.usage import Usage
+from triptych.surfaces.governed import Operation, identity, token_window
 from triptych.surfaces.inference.failures import (
     STREAM_ERROR,
     chat_stream_error,
@@ -11,7 +12,6 @@ from triptych.surfaces.inference.failures import (
     openai_error,
     openai_provider_error,
 )
-from triptych.surfaces.inference.governed import Operation, identity, token_window
 from triptych.surfaces.inference.keeping import Memory
 from triptych.wires import openai_chat as chat_wire
 from triptych.wires import openai_responses as responses_wire

@@ -9,11 +9,10 @@ from triptych.edge.app import Route, Routes
 from triptych.edge.message import Request, identity_headers
 from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
+from triptych.surfaces.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
 from triptych.surfaces.inference.failures import conversations_error, messages_error, openai_error
-from triptych.surfaces.inference.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.keeping import Memory
-from triptych.surfaces.inference.lookup import Lookup
 from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
 from triptych.surfaces.inference.models import Models
 from triptych.surfaces.inference.models import dialect_of as dialect_of_models
@@ -23,8 +22,9 @@ from triptych.surfaces.inference.openai import (
     CreateResponse,
     ResponsesDialect,
 )
-from triptych.surfaces.inference.runs import Runs, serve_kept
+from triptych.surfaces.inference.runs import SURFACE, Runs, serve_kept
 from triptych.surfaces.inference.stored_responses import StoredDialect, StoredResponsesEndpoints
+from triptych.surfaces.lookup import Lookup
 
 
 class State(msgspec.Struct, frozen=True):
@@ -52,9 +52,9 @@ class InferenceSurface:
         self.prefix = prefix.encode()
         check = guard(authenticate)
         messages, chat = MessagesDialect(), ChatDialect()
-        create = serve(CreateMessage(max_body_bytes), "messages", messages, pipeline)
-        count = serve(CountTokens(max_body_bytes), "count_tokens", messages, pipeline)
-        complete = serve(CreateChatCompletion(max_body_bytes), "chat_completions", chat, pipeline)
+        create = serve(CreateMessage(max_body_bytes), SURFACE, "messages", messages, pipeline)
+        count = serve(CountTokens(max_body_bytes), SURFACE, "count_tokens", messages, pipeline)
+        complete = serve(CreateChatCompletion(max_body_bytes), SURFACE, "chat_completions", chat, pipeline)
         create_response = CreateResponse(max_body_bytes, state.memory)
         respond = serve_kept(create_response, "responses", ResponsesDialect(), pipeline, state.runs)
         list_models = lookup.serve("models", models.list, dialect_of_models)

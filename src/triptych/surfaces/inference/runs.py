@@ -15,11 +15,12 @@ from triptych.edge.reply import Reply
 from triptych.pipeline import Endpoint, Pipeline
 from triptych.stages.settle import Dialect
 from triptych.storage.responses import StoredResponses
-from triptych.surfaces.inference.governed import taken
+from triptych.surfaces.governed import taken
 from triptych.surfaces.inference.keeping import KeptReply
 
 logger = logging.getLogger("triptych.runs")
 
+SURFACE = "inference"
 WATCH_S = 0.5
 """How often a node asks whether another one deleted what it is making."""
 _STOP_LIMIT_S = 5.0
@@ -119,7 +120,7 @@ def serve_kept(
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
         body = request.body
         plain = header(request.headers, b"content-encoding") is None
-        exchange = taken(request, name)
+        exchange = taken(request, SURFACE, name)
         if plain and not _MAY_STORE.search(body):
             return pipeline.govern(exchange, operation, dialect, reply)
         kept = KeptReply(reply, exchange)

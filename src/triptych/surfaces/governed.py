@@ -1,4 +1,4 @@
-"""What the wires of this surface have in common: the key check, the body, one governed exchange."""
+"""What the surfaces have in common: the key check, the body, one governed exchange."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, NamedTuple
@@ -17,9 +17,7 @@ from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
 from triptych.stages.settle import Dialect
-from triptych.surfaces.inference.translated import translate
-
-SURFACE = "inference"
+from triptych.surfaces.translated import translate
 
 # Everything else of the client's headers stays here: credentials and cookies above all.
 FORWARDED_HEADERS = frozenset(
@@ -131,22 +129,22 @@ def guard(authenticate: Authenticator) -> Guard:
 
 
 def serve(
-    operation: Endpoint[Any], name: str, dialect: Dialect, pipeline: Pipeline
+    operation: Endpoint[Any], surface: str, name: str, dialect: Dialect, pipeline: Pipeline
 ) -> Callable[[Request, Reply], Awaitable[None]]:
-    """The endpoint of one operation."""
+    """The endpoint of one operation; ``surface`` and ``name`` stand in its rows."""
 
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
-        return pipeline.govern(taken(request, name), operation, dialect, reply)
+        return pipeline.govern(taken(request, surface, name), operation, dialect, reply)
 
     return endpoint
 
 
-def taken(request: Request, name: str) -> Exchange:
+def taken(request: Request, surface: str, name: str) -> Exchange:
     """The exchange of a request whose key is good; the request's body is let go."""
     assert request.principal is not None
     exchange = Exchange(
         id=request.id,
-        surface=SURFACE,
+        surface=surface,
         endpoint=name,
         principal=request.principal,
         headers=request.headers,

@@ -15,7 +15,7 @@ from triptych.stages.authorize import authorize_call
 from triptych.stages.relay import STREAM_HEADERS
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reporter, Settlement
 from triptych.stages.throttle import Throttle
-from triptych.surfaces.inference.governed import taken
+from triptych.surfaces.governed import taken
 
 SCOPE = "ai:chat"
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -29,7 +29,10 @@ DialectOf = Callable[[Request], Dialect]
 class Lookup:
     """The governed path of everything that needs no provider."""
 
-    def __init__(self, throttle: Throttle, ledger: Ledger, report: Reporter, index: HoldIndex) -> None:
+    def __init__(
+        self, surface: str, throttle: Throttle, ledger: Ledger, report: Reporter, index: HoldIndex
+    ) -> None:
+        self._surface = surface
         self._throttle = throttle
         self._index = index
         self._ledger = ledger
@@ -41,7 +44,7 @@ class Lookup:
         """The endpoint of one kind of look-up; ``name`` stands in its rows."""
 
         async def endpoint(request: Request, reply: Reply) -> None:
-            exchange = taken(request, name)
+            exchange = taken(request, self._surface, name)
             dialect = dialect_of(request)
             async with Settlement(
                 exchange, self._ledger, dialect, reply, self._report, self._index
