@@ -13,7 +13,7 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help run demo test test-all check fix bench docs clean
+.PHONY: help run demo test test-all check fix bench bench-phi train-phi docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,16 @@ fix: $(INSTALLED_DEV) ## reformat, and repair what ruff can repair
 
 bench: $(INSTALLED_DEV) ## measure beside the peers, write bench/results and docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." adds labelled sets)
+	@bench/install_peers.sh presidio
+	$(BIN)/python -m bench.phi $(ARGS)
+
+train-phi: $(INSTALLED) ## train the PHI tagger from DATA=DIR, then write its model card
+	@test -n "$(DATA)" || { echo "which data? make train-phi DATA=DIR" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m training.phi $(DATA) $(ARGS)
+	$(BIN)/python -m training.phi.make_card $(DATA)
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py
