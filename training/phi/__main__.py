@@ -40,7 +40,7 @@ BETWEEN: Row = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--texts", type=int, default=25_000)
+    parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20261129)
     parser.add_argument("--out", type=Path, default=OUT)

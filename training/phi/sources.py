@@ -128,7 +128,7 @@ def lexicon(
     mark(
         "country_or_state", [word for name in (*COUNTRIES, *states) for word in name.split() if len(word) > 2]
     )
-    medical = words("drug") + [
+    medical = [*words("drug"), *words("abbreviation"), *words("clinical_word")] + [
         w
         for n in ("condition", "symptom", "procedure", "test")
         for line in lines(n)

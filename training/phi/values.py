@@ -136,6 +136,7 @@ class Values:
             for origin, parts in ROMANISED.items()
         }
         self.drugs, self.eponyms, self.tests = words("drug"), words("epo"), lines("test")
+        self.abbreviations, self.clinical_words = words("abbreviation"), words("clinical_word")
         self.conditions, self.symptoms, self.procedures = (
             lines("condition"),
             lines("symptom"),
@@ -181,11 +182,22 @@ class Values:
                 None,
             ),
             "drug": lambda: Value(self.drug(), None),
-            "condition": lambda: Value(self.random.choice(self.conditions), None),
+            "condition": lambda: Value(
+                self.random.choice(
+                    self.conditions
+                    if self.coin(0.7)
+                    else self.abbreviations
+                    if self.coin(0.6)
+                    else self.clinical_words
+                ),
+                None,
+            ),
             "symptom": lambda: Value(self.random.choice(self.symptoms), None),
             "procedure": lambda: Value(self.random.choice(self.procedures), None),
             "test": lambda: Value(self.random.choice(self.tests), None),
             "epo": lambda: Value(self.eponym(), None),
+            "abbr": lambda: Value(self.random.choice(self.abbreviations), None),
+            "word": lambda: Value(self.random.choice(self.clinical_words), None),
             "org": lambda: Value(self.us.company(), None),
         }
 
@@ -423,6 +435,13 @@ class Values:
                         "early March",
                         "the first of May",
                         "Labor Day",
+                        "last Thursday",
+                        "last Monday",
+                        "next Tuesday",
+                        "last July",
+                        "last October",
+                        "this past Friday",
+                        "last Christmas",
                         "Independence Day",
                         "Halloween",
                     )

@@ -7,6 +7,7 @@ from typing import Any
 import re2
 
 from triptych.engines.phi.rules import RANK_NAME, Candidate
+from triptych.engines.phi.tokens import Lexicon
 
 RECOGNISER = "consistency"
 _SCORE = 0.6
@@ -29,8 +30,8 @@ _VALUE_TYPES = frozenset(
 class Known:
     """Names and values found in the texts of a call."""
 
-    def __init__(self, usual: "UsualWords") -> None:
-        self._usual = usual
+    def __init__(self, words: "NameWords") -> None:
+        self._words = words
         self._values: dict[str, str] = {}
 
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
@@ -39,9 +40,13 @@ class Known:
             if found.type == "PERSON":
                 for word in _WORD.findall(value):
                     lower = word.lower()
-                    if len(word) >= 3 and lower not in _TITLES and not self._usual.usual(lower):
+                    if len(word) < 3 or lower in _TITLES:
+                        continue
+                    if self._words.alone(lower):
                         self._values.setdefault(word, "PERSON")
                         self._values.setdefault(word.capitalize(), "PERSON")
+                    elif word[0].isupper() and self._words.capitalised(lower):
+                        self._values.setdefault(word, "PERSON")
             elif found.type in _VALUE_TYPES and len(value) >= 5 and any(map(str.isdigit, value)):
                 self._values.setdefault(value, found.type)
 
@@ -72,11 +77,20 @@ class Known:
         return found
 
 
-class UsualWords:
-    """Asks a lexicon whether a word is usual or medical: such a word alone is no name."""
+class NameWords:
+    """Which words of a name are names where they stand alone."""
 
-    def __init__(self, find: Any, usual_bits: int) -> None:
-        self._find, self._usual_bits = find, usual_bits
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._find = lexicon.find
+        self._no_name = lexicon.mask("medical", "calendar", "title")
+        self._usual = lexicon.mask("usual_word")
+        self._name = lexicon.mask("first_name", "surname")
 
-    def usual(self, word: str) -> bool:
-        return bool(self._find(word)[1] & self._usual_bits)
+    def alone(self, word: str) -> bool:
+        """In any case of letters."""
+        return not self._find(word)[1] & (self._no_name | self._usual)
+
+    def capitalised(self, word: str) -> bool:
+        """A usual word that is a name too, as Mark and Grace: only with its capital."""
+        bits = self._find(word)[1]
+        return bool(bits & self._name) and not bits & self._no_name

@@ -67,10 +67,16 @@ DATES = (
     ),
     Pattern("DATE_TIME", "date_month_year", rf"\b{_M2}/(?:19|20)\d\d\b", 0.7),
 )
+WEEKDAY_BEFORE = Pattern(
+    "DATE_TIME",
+    "weekday_relative",
+    r"(?i)\b(?:last|next|this past|this coming|past|this)\s(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b",
+    0.6,
+)
 MONTH_ALONE = Pattern(
     "DATE_TIME",
     "month",
-    r"\b(?:[Ii]n|[Ss]ince|[Ll]ast|[Uu]ntil|[Dd]uring|[Ee]arly|[Ll]ate|[Mm]id)[ -](?P<value>January|February|March|April|May|June|July|August|September|October|November|December)\b",
+    r"\b(?:[Ii]n|[Ss]ince|[Uu]ntil|[Dd]uring)\s(?P<value>(?:(?:[Ee]arly|[Ll]ate|[Mm]id|[Ll]ast|[Nn]ext)[\s-])?(?:January|February|March|April|May|June|July|August|September|October|November|December))\b|\b(?:[Ee]arly|[Ll]ate|[Mm]id|[Ll]ast|[Nn]ext)[\s-](?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
     0.6,
 )
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from triptych.core.finding import Finding
-from triptych.engines.phi.consistency import Known, UsualWords
+from triptych.engines.phi.consistency import Known, NameWords
 from triptych.engines.phi.disguise import decoded, straddling
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.normalise import Plain, plain
@@ -22,9 +22,7 @@ class Recogniser:
 
     def __init__(self, rules: Rules, tagger: Tagger) -> None:
         self._rules, self._tagger = rules, tagger
-        self._usual = UsualWords(
-            tagger.lexicon.find, tagger.lexicon.mask("usual_word", "medical", "calendar", "title")
-        )
+        self._words = NameWords(tagger.lexicon)
 
     @classmethod
     def load(cls) -> "Recogniser":
@@ -62,7 +60,7 @@ class Recogniser:
         self, spelled: Sequence[Plain], candidates: Sequence[Sequence[Candidate]]
     ) -> list[list[Finding]]:
         """The findings of all texts, with what one of them tells about the others."""
-        known = Known(self._usual)
+        known = Known(self._words)
         for text, found in zip(spelled, candidates, strict=True):
             known.learn(text.text, found)
         patterns = known.patterns()

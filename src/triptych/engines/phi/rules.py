@@ -8,7 +8,16 @@ import msgspec
 import re2
 
 from triptych.engines.phi.credentials import CREDENTIALS, looks_secret
-from triptych.engines.phi.patterns import AGES, DATES, MONTH_ALONE, NETWORK, NUMBERS, PHONES, Pattern
+from triptych.engines.phi.patterns import (
+    AGES,
+    DATES,
+    MONTH_ALONE,
+    NETWORK,
+    NUMBERS,
+    PHONES,
+    WEEKDAY_BEFORE,
+    Pattern,
+)
 from triptych.engines.phi.patterns_context import ADDRESSES, CONTEXT, PERSONS
 
 VALID_SCORE = 0.99
@@ -17,7 +26,7 @@ _GROUP_SIZE = 4
 _DIGIT = re.compile(r"\d", re.ASCII)
 _WITHOUT_DIGITS = frozenset(
     "private_key vendor_key jwt connection_string connection_fields bearer password secret_in_context email email_local "
-    "email_spelled url domain ipv6 mac month age_90_words street_unnumbered facility title named unit".split()
+    "email_spelled url domain ipv6 mac month weekday_relative age_90_words street_unnumbered facility title named unit".split()
 )
 _EDGES = " \t\r\n,;:.!?()[]{}<>\"'`*_|"
 _CREDENTIAL_NAMES = frozenset(pattern.name for pattern in CREDENTIALS)
@@ -63,6 +72,7 @@ class Rules:
             *AGES,
             *PHONES,
             MONTH_ALONE,
+            WEEKDAY_BEFORE,
             *ADDRESSES,
             *PERSONS,
         )
@@ -82,6 +92,8 @@ class Rules:
             for pattern, compiled, value in group.patterns:
                 for match in compiled.finditer(encoded):
                     start, end = match.span(value)
+                    if start < 0:  # another alternative of the pattern, without the group
+                        start, end = match.span()
                     candidate = _candidate(pattern, text, match.start(), start, end)
                     if candidate is not None:
                         found.append(candidate)

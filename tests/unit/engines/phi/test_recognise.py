@@ -59,16 +59,20 @@ def test_offsets_count_code_points_of_the_text_as_it_was_given(recogniser: Recog
 
 
 def test_a_name_found_in_one_text_is_found_in_all(recogniser: Recogniser) -> None:
-    texts = ["Is thornton here?", f"Patient: {PATIENT}", "THORNTON 00482913 x"]
-    _, told, repeated = recogniser.scan(texts)
-    assert "Margaret Thornton" in values(texts[1], told)
-    assert "00482913" in values(texts[2], repeated)
-    assert (
-        any(one.type == "MRN" and one.recogniser == "consistency" for one in repeated) or len(repeated) >= 2
-    )
-    again = recogniser.scan(["My doctor is Dr. Qwxzelby.", "qwxzelby Qwxzelby Qwxzelbyton"])[1]
-    assert "Qwxzelby" in values("qwxzelby Qwxzelby Qwxzelbyton", again)
-    assert "Qwxzelbyton"[:8] not in values("Qwxzelbyton", recogniser.scan(["Dr. Qwxzelby", "Qwxzelbyton"])[1])
+    texts = [
+        f"Patient: {PATIENT}",
+        "x = 00482913 + thornton",
+        "Dr. Qwxzelby",
+        "y = qwxzelby * 3",
+        "qwxzelbyton = 4",
+    ]
+    found = recogniser.scan(texts)
+    alone = recogniser.scan(texts[1:2])
+    assert values(texts[1], alone[0]) != values(texts[1], found[1])
+    assert {"00482913", "thornton"} <= set(values(texts[1], found[1]))
+    assert "MRN" in {one.type for one in found[1]}
+    assert "qwxzelby" in values(texts[3], found[3])
+    assert "qwxzelby" not in values(texts[4], found[4])
 
 
 def test_what_a_text_holds_does_not_depend_on_its_neighbours(recogniser: Recogniser) -> None:
