@@ -6,7 +6,7 @@ from typing import Any
 
 import re2
 
-from triptych.engines.phi.rules import RANK_NAME, Candidate
+from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate
 from triptych.engines.phi.tokens import Lexicon
 
 RECOGNISER = "consistency"
@@ -73,7 +73,8 @@ class Known:
                 kind = self._values.get(text[start:end])
                 if kind is None or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
                     continue
-                found.append(Candidate(start, end, kind, _SCORE, RECOGNISER, RANK_NAME - 1))
+                rank = RANK_NAME - 1 if kind == "PERSON" else RANK_RULE
+                found.append(Candidate(start, end, kind, _SCORE, RECOGNISER, rank))
         return found
 
 

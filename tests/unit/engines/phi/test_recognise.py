@@ -59,20 +59,12 @@ def test_offsets_count_code_points_of_the_text_as_it_was_given(recogniser: Recog
 
 
 def test_a_name_found_in_one_text_is_found_in_all(recogniser: Recogniser) -> None:
-    texts = [
-        f"Patient: {PATIENT}",
-        "x = 00482913 + thornton",
-        "Dr. Qwxzelby",
-        "y = qwxzelby * 3",
-        "qwxzelbyton = 4",
-    ]
+    texts = ["Dr. Qwxzelby, MRN 48-291", "x = 48-291 + 1", "y = qwxzelby * 3", "qwxzelbyton = 4"]
     found = recogniser.scan(texts)
-    alone = recogniser.scan(texts[1:2])
-    assert values(texts[1], alone[0]) != values(texts[1], found[1])
-    assert {"00482913", "thornton"} <= set(values(texts[1], found[1]))
-    assert "MRN" in {one.type for one in found[1]}
-    assert "qwxzelby" in values(texts[3], found[3])
-    assert "qwxzelby" not in values(texts[4], found[4])
+    assert ("MRN", "consistency") in {(one.type, one.recogniser) for one in found[1]}
+    assert values(texts[1], found[1]) == ["48-291"]
+    assert "qwxzelby" in values(texts[2], found[2])
+    assert "qwxzelby" not in values(texts[3], found[3])
 
 
 def test_what_a_text_holds_does_not_depend_on_its_neighbours(recogniser: Recogniser) -> None:
