@@ -11,7 +11,8 @@ from pathlib import Path
 
 from training.phi import sources
 from training.phi.texts import Labelled, fill, templates
-from training.phi.values import ROMANISED, Values
+from training.phi.values import Values
+from training.phi.vocabulary import ROMANISED
 
 SEED = 77
 FAIR_SENTENCES = (

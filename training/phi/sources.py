@@ -8,7 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
-from training.phi.values import COUNTRIES, lines, words
+from training.phi.values import lines, words
+from training.phi.vocabulary import COUNTRIES
 from triptych.engines.phi.normalise import plain
 from triptych.engines.phi.tokens import BITS
 
