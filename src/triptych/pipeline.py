@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model, refuse_unenforceable
 from triptych.stages.departure import AnswerReader, Departure, Elsewhere
+from triptych.stages.read import SMALL_BYTES, Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -69,6 +70,10 @@ class Endpoint(Protocol[Parsed]):
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
         ...
 
+    def apart(self, exchange: Exchange) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """See ``stages.read.Readable.apart``."""
+        ...
+
     def carry(self, exchange: Exchange, parsed: Parsed, wires: frozenset[str]) -> Carriage | Response:
         """The request for a provider that speaks ``wires``, or the answer when none is needed.
 
@@ -91,6 +96,7 @@ class Pipeline:
         throttle: Throttle,
         reserve: Reserve,
         index: HoldIndex,
+        read: Read,
         resolve: Resolve,
         route: RouteCall,
         relay: Relay,
@@ -103,6 +109,7 @@ class Pipeline:
         self._throttle = throttle
         self._reserve = reserve
         self._index = index
+        self._read = read
         self._resolve = resolve
         self._route = route
         self._relay = relay
@@ -124,7 +131,11 @@ class Pipeline:
             if admission is not None:
                 await admission
             authorize_call(principal, "ai:chat")
-            parsed = endpoint.parse(exchange)
+            parsed = (
+                endpoint.parse(exchange)
+                if len(exchange.body) < SMALL_BYTES
+                else await self._read(exchange, endpoint)
+            )
             asked_us = now_us()
             model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
             authorize_model(principal, model)

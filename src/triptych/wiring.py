@@ -17,6 +17,7 @@ from triptych.core.breaker import BreakerRule
 from triptych.core.call import Upstream
 from triptych.core.target import Model, Target
 from triptych.core.usage import FREE, Ratio
+from triptych.edge.apart import Apart
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
@@ -25,6 +26,7 @@ from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate
+from triptych.stages.read import Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
@@ -112,6 +114,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         transport = _transport(settings)
         stack.callback(transport.close)
 
+        apart = Apart()
+        stack.callback(apart.close)
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
         models = catalogue(settings)
@@ -121,6 +125,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
+            read=Read(apart),
             resolve=resolve,
             route=route,
             relay=Relay(

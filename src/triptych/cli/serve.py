@@ -17,9 +17,11 @@ def serve(
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
     import uvloop
 
+    from triptych.edge.allocator import give_back_memory
     from triptych.telemetry import configure_logging
     from triptych.wiring import Running, serve_until_signal
 
+    give_back_memory()
     path = config_path(config, os.environ)
     settings = with_server(load_settings(path, os.environ), host, port, workers)
     configure_logging()

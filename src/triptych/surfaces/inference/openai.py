@@ -68,6 +68,8 @@ class CreateChatCompletion(Operation):
     def parse(self, exchange: Exchange) -> chat_wire.ChatRequest:
         return chat_wire.parse_request(self.body(exchange))
 
+    reading = parse, chat_wire.parse_request
+
     def rewrite(self, parsed: chat_wire.ChatRequest, upstream_model: str) -> bytes:
         return chat_wire.rewrite_request(parsed, upstream_model)
 
@@ -93,6 +95,8 @@ class CreateResponse(Operation):
 
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
         return responses_wire.parse_request(self.body(exchange))
+
+    reading = parse, responses_wire.parse_request
 
     async def _recall(
         self, exchange: Exchange, parsed: responses_wire.ResponsesRequest
