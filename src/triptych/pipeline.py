@@ -177,6 +177,7 @@ class Pipeline:
             model=leg.target.upstream_model,
             stream=parsed.stream,
             deadline_s=exchange.received_s + self._request_timeout_s,
+            may_resend=partial(self._relay.may_resend, exchange),
         )
         return Departure(leg, upstream, call, carriage.reader)
 

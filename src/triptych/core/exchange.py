@@ -129,7 +129,7 @@ class Exchange:
         """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
-        """How often a target was asked again."""
+        """How often a target was asked again, by a rule or because a kept connection was dead."""
         self.fallbacks = 0
         """How often the next target was asked instead."""
         self.keeper: Keeper | None = None
