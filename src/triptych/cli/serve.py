@@ -17,11 +17,16 @@ def serve(
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
     import uvloop
 
+    from triptych.renewal import ConfigurationFile
     from triptych.telemetry import configure_logging
     from triptych.wiring import Running, serve_until_signal
 
     path = config_path(config, os.environ)
-    settings = with_server(load_settings(path, os.environ), host, port, workers)
+
+    def read() -> Settings:
+        return with_server(load_settings(path, os.environ), host, port, workers)
+
+    settings = read()
     configure_logging()
     for remark in remarks(settings):
         warn(remark)
@@ -39,7 +44,8 @@ def serve(
             _show_demo(settings, vault, address)
 
     with contextlib.closing(vault.database), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_signal(settings, vault, announce))
+        source = None if path is None else ConfigurationFile(path, read)
+        runner.run(serve_until_signal(settings, vault, announce, source))
 
 
 def _shown_host(settings: Settings) -> str:
