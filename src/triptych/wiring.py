@@ -196,7 +196,12 @@ async def running(
         )
         telemetry.targets(route.circuits)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
-        port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
+        port = await server.listen(
+            server_settings.host,
+            server_settings.port,
+            _tls(settings),
+            shared=server_settings.workers > 1,
+        )
         stack.push_async_callback(server.close)
         metrics_port = None
         if own_metrics_port:
@@ -212,11 +217,15 @@ async def serve_until_signal(
     vault: Vault,
     announce: Callable[[Running], None],
     source: ConfigurationFile | None = None,
+    alive_fd: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: new requests get 503, running ones finish within
-    ``drain_timeout_s``, the ledger is flushed. SIGHUP reads the configuration again."""
+    """Serve until SIGTERM or SIGINT, or until ``alive_fd`` ends, then drain: new requests get 503,
+    running ones finish within ``drain_timeout_s``, the ledger is flushed. SIGHUP reads the
+    configuration again."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    if alive_fd is not None:
+        loop.add_reader(alive_fd, _ended, loop, alive_fd, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # Nothing to renew yet; but the system's answer to this signal would be to end the process.
@@ -235,6 +244,11 @@ async def serve_until_signal(
         cut += await node.runs.drain(limit_s - loop.time())
         if cut:
             logger.warning("%d exchanges were cut off at the drain limit", cut)
+
+
+def _ended(loop: asyncio.AbstractEventLoop, fd: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(fd)
+    stop.set()
 
 
 def _leave(database: Database, node: Node) -> None:
