@@ -106,11 +106,15 @@ class Pipeline:
         self._resolve = resolve
         self._route = route
         self._relay = relay
-        self._upstreams = upstreams
+        self._upstreams = self._newest = upstreams
         self._ledger = ledger
         self._report = report
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
+
+    def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Those of a new configuration. What runs may still need one that it left out."""
+        self._upstreams, self._newest = {**self._newest, **upstreams}, upstreams
 
     async def govern(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], dialect: Dialect, reply: Reply
@@ -127,6 +131,7 @@ class Pipeline:
             parsed = endpoint.parse(exchange)
             asked_us = now_us()
             model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
+            exchange.asked = model
             authorize_model(principal, model)
             refuse_unenforceable(principal)
             if endpoint.recall is not None:

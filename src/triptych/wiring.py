@@ -6,28 +6,25 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from triptych.core.breaker import BreakerRule
-from triptych.core.call import Upstream
-from triptych.core.target import Model, Target
-from triptych.core.usage import FREE, Ratio
+from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upstreams
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
 from triptych.pipeline import Pipeline
+from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
-from triptych.settings.tree import ModelSettings
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
-from triptych.stages.resolve import SANDBOX, Resolve
+from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
 from triptych.storage.database import Database
@@ -38,6 +35,7 @@ from triptych.storage.limits.seeded import SeededMemoryIndex
 from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
 from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
+from triptych.storage.retirements import known_retirements
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.inference.conversations import Conversations
@@ -50,12 +48,7 @@ from triptych.surfaces.lookup import Lookup
 from triptych.surfaces.openapi import describe
 from triptych.surfaces.operations import Check, OperationsSurface
 from triptych.telemetry import Telemetry
-from triptych.upstreams.anthropic import AnthropicUpstream
-from triptych.upstreams.azure_openai import AzureOpenAIUpstream
-from triptych.upstreams.bedrock import BedrockUpstream
-from triptych.upstreams.gemini import GeminiUpstream
-from triptych.upstreams.openai import OPENAI_WIRES, OpenAIUpstream
-from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
+from triptych.upstreams.sandbox import sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
 from triptych.vault import Vault, org_specs
 
@@ -73,13 +66,18 @@ class Running(msgspec.Struct, frozen=True):
     server: Server
     gateway: Gateway
     runs: Runs
+    renewal: Renewal
     port: int
     metrics_port: int | None
 
 
 @asynccontextmanager
-async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
-    """Serve until the block ends. Raises StorageError, OSError (address), SettingsError."""
+async def running(
+    settings: Settings, vault: Vault, source: ConfigurationFile | None = None
+) -> AsyncIterator[Running]:
+    """Serve until the block ends. ``source`` is what the settings were read from.
+
+    Raises StorageError, OSError (address), SettingsError."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         database = vault.database
@@ -101,9 +99,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             exclusive=exclusive,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
+            changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
         )
-        keys.start()
-        stack.callback(keys.close)
         telemetry = Telemetry(loop)
         stack.callback(telemetry.flush)
         ledger = Ledger(database, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
@@ -114,7 +111,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
 
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
-        models = catalogue(settings)
+        retirements = known_retirements(database, stated_retirements(settings))
+        models = catalogue(settings, retirements)
         resolve = Resolve(models, frozenset(sandbox_model_ids()))
         route = RouteCall(models, breaker_rule(settings))
         pipeline = Pipeline(
@@ -127,12 +125,17 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
             ),
-            upstreams=_upstreams(settings, transport),
+            upstreams=upstreams(settings, transport),
             ledger=ledger,
             report=telemetry.report,
             user_hasher=vault.user_hasher,
             request_timeout_s=server_settings.request_timeout_s,
         )
+        renewal = Renewal(settings, source, database, models, resolve, route, pipeline, transport)
+        renewal.start()
+        stack.push_async_callback(renewal.close)
+        keys.start()
+        stack.callback(keys.close)
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
@@ -193,7 +196,12 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         )
         telemetry.targets(route.circuits)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
-        port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
+        port = await server.listen(
+            server_settings.host,
+            server_settings.port,
+            _tls(settings),
+            shared=server_settings.workers > 1,
+        )
         stack.push_async_callback(server.close)
         metrics_port = None
         if own_metrics_port:
@@ -201,17 +209,29 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)
-        yield Running(server, gateway, runs, port, metrics_port)
+        yield Running(server, gateway, runs, renewal, port, metrics_port)
 
 
-async def serve_until_signal(settings: Settings, vault: Vault, announce: Callable[[Running], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: new requests get 503, running ones finish within
-    ``drain_timeout_s``, the ledger is flushed."""
+async def serve_until_signal(
+    settings: Settings,
+    vault: Vault,
+    announce: Callable[[Running], None],
+    source: ConfigurationFile | None = None,
+    alive_fd: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until ``alive_fd`` ends, then drain: new requests get 503,
+    running ones finish within ``drain_timeout_s``, the ledger is flushed. SIGHUP reads the
+    configuration again."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    if alive_fd is not None:
+        loop.add_reader(alive_fd, _ended, loop, alive_fd, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, vault) as node:
+    # Nothing to renew yet; but the system's answer to this signal would be to end the process.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with running(settings, vault, source) as node:
+        loop.add_signal_handler(signal.SIGHUP, partial(node.renewal.ask, forced=True))
         announce(node)
         # What lives as long as the process need not be looked at by every collection.
         gc.collect()
@@ -224,6 +244,11 @@ async def serve_until_signal(settings: Settings, vault: Vault, announce: Callabl
         cut += await node.runs.drain(limit_s - loop.time())
         if cut:
             logger.warning("%d exchanges were cut off at the drain limit", cut)
+
+
+def _ended(loop: asyncio.AbstractEventLoop, fd: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(fd)
+    stop.set()
 
 
 def _leave(database: Database, node: Node) -> None:
@@ -271,72 +296,6 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
     index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
-
-
-def catalogue(settings: Settings) -> Mapping[str, Model]:
-    """The configured models by id."""
-    sandboxes = {provider.name for provider in settings.providers if provider.kind == "sandbox"}
-    covered = sandboxes | {provider.name for provider in settings.providers if provider.baa}
-
-    def from_sandbox(model: ModelSettings) -> bool:
-        return all(target.provider in sandboxes for target in model.targets)
-
-    return {
-        model.id: Model(
-            id=model.id,
-            targets=tuple(
-                Target(
-                    SANDBOX if target.provider in sandboxes else target.provider,
-                    target.upstream_id,
-                    weight=target.weight,
-                    priority=target.priority,
-                    covered=target.provider in covered,
-                )
-                for target in model.targets
-            ),
-            tier=model.tier,
-            price=FREE if model.price is None and from_sandbox(model) else model.price,
-            later_prices=tuple((dated.from_us, dated.price) for dated in model.prices),
-            credit_ratio=Ratio(*model.credit_ratio.as_integer_ratio()),
-            groups=model.groups,
-            retires_at_us=model.retires_at_us,
-            replacement=model.replacement,
-            max_output_tokens=model.max_output_tokens,
-            context_window=model.context_window,
-            fallback=model.fallback,
-        )
-        for model in settings.models
-    }
-
-
-def breaker_rule(settings: Settings) -> BreakerRule:
-    breaker = settings.breaker
-    return BreakerRule(breaker.window_s, breaker.min_calls, breaker.failure_ratio, breaker.open_s)
-
-
-def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Upstream]:
-    upstreams: dict[str, Upstream] = {
-        SANDBOX: SandboxUpstream(idle_timeout_s=settings.server.idle_stream_timeout_s)
-    }
-    for provider in settings.providers:
-        if not provider.built or provider.base_url is None:
-            continue
-        name, kind, base_url = provider.name, provider.kind, provider.base_url
-        api_key = provider.api_key.reveal() if provider.api_key else ""
-        wires = OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"})
-        if kind == "anthropic":
-            upstreams[name] = AnthropicUpstream(transport, base_url=base_url, api_key=api_key)
-        elif kind == "openai":
-            upstreams[name] = OpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
-        elif kind == "azure-openai":
-            upstreams[name] = AzureOpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
-        elif kind == "gemini":
-            upstreams[name] = GeminiUpstream(transport, base_url=base_url, api_key=api_key)
-        elif kind == "bedrock":
-            upstreams[name] = BedrockUpstream(
-                transport, base_url=base_url, api_key=api_key, region=provider.region
-            )
-    return upstreams
 
 
 def _transport(settings: Settings) -> HttpTransport:

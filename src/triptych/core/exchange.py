@@ -44,6 +44,7 @@ class Exchange:
 
     __slots__ = (
         "admission",
+        "asked",
         "body",
         "budgets",
         "bytes_in",
@@ -111,6 +112,8 @@ class Exchange:
         """Whether the admission index may hold anything for it, which its end must give back."""
         self.reservation: Reservation | None = None
         """The decision on the hold, once there is one."""
+        self.asked: Model | None = None
+        """The model the caller named, once it is found; ``model`` is the one that answers."""
         self.model: Model | None = None
         self.target: Target | None = None
         self.stream = False

@@ -55,8 +55,6 @@ def _temporary(provider: ProviderSettings) -> bool:
 
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    if settings.server.workers > 1:
-        yield f"[server] workers = {settings.server.workers}: one process serves in this version"
     if settings.surfaces.inference.hosts:
         yield 'surface "inference": hosts are not built yet; it answers on every host'
     defaults = Settings(source="")

@@ -238,6 +238,19 @@ events = Table(
 )
 Index("ix_events_org_id_created_us", events.c.org_id, events.c.created_us)
 
+model_retirements = Table(
+    "model_retirements",
+    metadata,
+    # When a model goes, and since when that is known. Of the file's dates, which stand there, this
+    # keeps the moment at which they were first read.
+    Column("model_id", Text, nullable=False),
+    Column("retires_us", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("replacement", Text),
+    Column("announced_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model_id", "retires_us", "origin"),
+)
+
 org_data_keys = Table(
     "org_data_keys",
     metadata,
