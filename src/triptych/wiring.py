@@ -17,6 +17,7 @@ from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upst
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
@@ -26,6 +27,7 @@ from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
@@ -115,12 +117,15 @@ async def running(
         models = catalogue(settings, retirements)
         resolve = Resolve(models, frozenset(sandbox_model_ids()))
         route = RouteCall(models, breaker_rule(settings))
+        guard = Guard()
+        stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
             resolve=resolve,
             route=route,
+            screen=Screen(guard),
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -165,6 +170,7 @@ async def running(
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
+            "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
@@ -203,6 +209,9 @@ async def running(
             shared=server_settings.workers > 1,
         )
         stack.push_async_callback(server.close)
+        if keys.guarded or any(model.phi_mode is not None for model in settings.models):
+            # Loaded beside the first requests: those that need it are told to come again.
+            guard.start()
         metrics_port = None
         if own_metrics_port:
             metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
@@ -287,6 +296,10 @@ async def _index(
     await index.start()
     stack.push_async_callback(index.close)
     return index
+
+
+def _unguarded(guard: Guard) -> str | None:
+    return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
 
 
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:

@@ -4,6 +4,7 @@ The only mutable value of the core: each stage writes what it found out, and the
 into one row. It holds the request's body while the exchange runs; nothing of it reaches the row.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from triptych.core.admission import Admission, BudgetScope, Reservation
 from triptych.core.call import Headers
 from triptych.core.cycle import day_of
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.finding import Screening
 from triptych.core.hold import Alert, Charge, Hold
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.principal import Principal
@@ -63,12 +65,15 @@ class Exchange:
         "model",
         "occupies",
         "opened",
+        "placeholders",
         "principal",
         "query",
         "received_s",
         "recordable",
         "reservation",
+        "restore",
         "retries",
+        "screening",
         "started_us",
         "status",
         "stopped",
@@ -137,6 +142,14 @@ class Exchange:
         """How often the next target was asked instead."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
+        self.screening: Screening | None = None
+        """What the guard found; None where nothing is scanned, or nothing was found."""
+        self.placeholders: dict[str, str] = {}
+        """Values by what stood for them, in earlier turns of a stored conversation and in this one. Kept
+        encrypted with its content, or not at all."""
+        self.restore: Callable[[Any], Any] | None = None
+        """Wraps the reader of an answer, so that the caller gets his own values back; None where
+        nothing of his was redacted."""
         self.stopped: Failure | None = None
         """Why it was told to stop; what is stored of it is taken away again."""
         self.upstream_wire: str | None = None
@@ -196,6 +209,7 @@ class Exchange:
             upstream_model=self.target.upstream_model if self.target else None,
             credits=credits,
             charge=self._charge(cost, credits),
+            phi=None if self.screening is None else msgspec.json.encode(self.screening).decode(),
         )
 
     def _charge(self, cost_nusd: int, credits: int) -> Charge | None:
