@@ -30,6 +30,7 @@ from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
+from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
 from triptych.storage.keyring import KeyRing
@@ -40,8 +41,11 @@ from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.described import CLINICAL
-from triptych.surfaces.clinical.routes import ClinicalSurface
+from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
@@ -138,7 +142,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored)
+        chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored, chats)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -159,7 +164,20 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             server_settings.max_body_bytes,
             settings.surfaces.inference.hosts,
         )
-        clinical = ClinicalSurface(settings.surfaces.clinical.prefix, settings.surfaces.clinical.hosts)
+        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        assistant = Assistant(
+            pipeline,
+            Lookup("clinical", throttle, ledger, telemetry.report, index),
+            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            Records(chats),
+            Catalogue(resolve, agreements),
+            server_settings.max_body_bytes,
+        )
+        clinical = ClinicalSurface(
+            settings.surfaces.clinical.prefix,
+            settings.surfaces.clinical.hosts,
+            assistant_routes(assistant, authenticate),
+        )
         own_metrics_port = server_settings.metrics_port != 0
         mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {

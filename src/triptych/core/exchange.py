@@ -4,6 +4,7 @@ The only mutable value of the core: each stage writes what it found out, and the
 into one row. It holds the request's body while the exchange runs; nothing of it reaches the row.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -39,11 +40,24 @@ class Keeper(Protocol):
         ...
 
 
+class Announcer(Protocol):
+    """Tells the caller how far his exchange has come, before a provider has answered."""
+
+    def announce(self) -> None:
+        """Every check has passed; nothing is recorded yet."""
+        ...
+
+    def begin(self) -> None:
+        """The start row is durable; the provider is asked next."""
+        ...
+
+
 class Exchange:
     """State of one governed exchange. Times ending in ``_s`` are ``time.monotonic()``."""
 
     __slots__ = (
         "admission",
+        "announcer",
         "body",
         "budgets",
         "bytes_in",
@@ -60,6 +74,7 @@ class Exchange:
         "left_out",
         "meter",
         "model",
+        "named",
         "occupies",
         "opened",
         "principal",
@@ -132,6 +147,10 @@ class Exchange:
         """How often a target was asked again."""
         self.fallbacks = 0
         """How often the next target was asked instead."""
+        self.announcer: Announcer | None = None
+        """Set where the caller is told of more than the answer."""
+        self.named: Callable[[str], str] | None = None
+        """The caller's own name of a field of what goes to the provider; None: the same."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
         self.stopped: Failure | None = None
@@ -170,11 +189,8 @@ class Exchange:
 
     def end_row(self, now_s: float, bytes_out: int) -> Outcome:
         """The outcome as it stands; money only for exchanges that left for a live provider."""
-        model, usage = self.model, self.usage
-        price = model.price_at(self.started_us) if model else None
-        billable = self.principal.environment == "live" and self.opened
-        cost = cost_nusd(usage, price) if price and billable else 0
-        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        usage = self.usage
+        cost, credits, unpriced = self.price(usage)
         received_s, first_byte_s = self.received_s, self.first_byte_s
         return Outcome(
             ending=self.ending,
@@ -183,7 +199,7 @@ class Exchange:
             upstream_status=self.upstream_status,
             usage=usage,
             cost_nusd=cost,
-            unpriced=billable and price is None,
+            unpriced=unpriced,
             first_byte_us=None if first_byte_s is None else int((first_byte_s - received_s) * 1e6),
             total_us=int((now_s - received_s) * 1e6),
             bytes_out=bytes_out,
@@ -194,6 +210,15 @@ class Exchange:
             credits=credits,
             charge=self._charge(cost, credits),
         )
+
+    def price(self, usage: Usage) -> tuple[int, int, bool]:
+        """Nano-USD and credits that so much usage is charged, and whether there was no price for it."""
+        model = self.model
+        price = model.price_at(self.started_us) if model else None
+        billable = self.principal.environment == "live" and self.opened
+        cost = cost_nusd(usage, price) if price and billable else 0
+        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        return cost, credits, billable and price is None
 
     def _charge(self, cost_nusd: int, credits: int) -> Charge | None:
         """What balances and counters of the day have to learn; None in most cases."""

@@ -21,6 +21,8 @@ from triptych.wires.translated_stream import TranslatedStream
 class ChatDialect:
     """Refusals, stream errors and headers in OpenAI's form."""
 
+    verbatim = True
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
         response = openai_error(failure, exchange.request_id)
         response.headers = (*self.answer_headers(exchange), *response.headers)
