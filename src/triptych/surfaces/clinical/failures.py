@@ -43,7 +43,9 @@ _UPSTREAM = Row(502, "provider_error", "INFERENCE_UPSTREAM_FAILURE")
 _UNAVAILABLE = Row(503, "service_unavailable", "INFERENCE_UNAVAILABLE", retryable=True)
 _NO_BAA = "Sign one at Settings > Compliance, or with `triptych baa sign`."
 _NO_PREMIUM = "Enable it at Settings > Billing > Model Access."
-_RETIRED = Row(410, "gone", "MODEL_RETIRED")
+DOCS_HINT = "docs/errors.md#"
+"""Where a kind is described; its value is the anchor."""
+_RETIRED = Row(410, "gone", "MODEL_RETIRED", details={"docs_url": DOCS_HINT + K.MODEL_RETIRED.value})
 
 ROWS: Mapping[FailureKind, Row] = {
     K.INVALID_JSON: _VALIDATION,
@@ -130,8 +132,6 @@ WIRE_TYPES: Mapping[int, str] = {
 }
 """Anthropic's type by status; all others are ``invalid_request_error``."""
 INVALID = "invalid_request_error"
-DOCS_HINT = "docs/errors.md#"
-"""Where a kind is described; its value is the anchor."""
 
 _UNKNOWN_KEY = (
     "The API key is missing, malformed, unknown or revoked. Send it as Authorization: Bearer or x-api-key."
