@@ -20,6 +20,7 @@ from triptych.core.usage import FREE, Ratio
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
@@ -29,6 +30,7 @@ from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.chats import Chats
 from triptych.storage.database import Database
@@ -123,12 +125,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         models = catalogue(settings)
         resolve = Resolve(models, frozenset(sandbox_model_ids()))
         route = RouteCall(models, breaker_rule(settings))
+        guard = Guard()
+        stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
             resolve=resolve,
             route=route,
+            screen=Screen(guard),
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -184,6 +189,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
+            "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
@@ -218,6 +224,9 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
         stack.push_async_callback(server.close)
+        if keys.guarded or any(model.phi_mode is not None for model in settings.models):
+            # Loaded beside the first requests: those that need it are told to come again.
+            guard.start()
         metrics_port = None
         if own_metrics_port:
             metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
@@ -287,6 +296,10 @@ async def _index(
     return index
 
 
+def _unguarded(guard: Guard) -> str | None:
+    return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
+
+
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
     """Whether requests can be admitted."""
     return isinstance(index, SeededMemoryIndex) or index.healthy or settings.limits.on_unavailable == "local"
@@ -327,6 +340,7 @@ def catalogue(settings: Settings) -> Mapping[str, Model]:
             max_output_tokens=model.max_output_tokens,
             context_window=model.context_window,
             fallback=model.fallback,
+            phi_mode=model.phi_mode,
         )
         for model in settings.models
     }

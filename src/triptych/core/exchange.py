@@ -13,6 +13,7 @@ from triptych.core.admission import Admission, BudgetScope, Reservation
 from triptych.core.call import Headers
 from triptych.core.cycle import day_of
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.finding import Screening
 from triptych.core.hold import Alert, Charge, Hold
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.principal import Principal
@@ -77,12 +78,15 @@ class Exchange:
         "named",
         "occupies",
         "opened",
+        "placeholders",
         "principal",
         "query",
         "received_s",
         "recordable",
         "reservation",
+        "restore",
         "retries",
+        "screening",
         "started_us",
         "status",
         "stopped",
@@ -153,6 +157,14 @@ class Exchange:
         """The caller's own name of a field of what goes to the provider; None: the same."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
+        self.screening: Screening | None = None
+        """What the guard found; None where nothing is scanned, or nothing was found."""
+        self.placeholders: dict[str, str] = {}
+        """Values by what stood for them, in earlier turns of a stored conversation and in this one. Kept
+        encrypted with its content, or not at all."""
+        self.restore: Callable[[Any], Any] | None = None
+        """Wraps the reader of an answer, so that the caller gets his own values back; None where
+        nothing of his was redacted."""
         self.stopped: Failure | None = None
         """Why it was told to stop; what is stored of it is taken away again."""
         self.upstream_wire: str | None = None
@@ -209,6 +221,7 @@ class Exchange:
             upstream_model=self.target.upstream_model if self.target else None,
             credits=credits,
             charge=self._charge(cost, credits),
+            phi=None if self.screening is None else msgspec.json.encode(self.screening).decode(),
         )
 
     def price(self, usage: Usage) -> tuple[int, int, bool]:

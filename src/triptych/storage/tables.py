@@ -178,6 +178,8 @@ exchanges = Table(
     Column("booking", Text),
     # Of the end row.
     Column("credits", BigInteger, nullable=False, server_default=text("0")),
+    # core.finding.Screening as JSON: types and counts. Null where nothing was found, or looked for.
+    Column("phi", Text),
 )
 Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
 Index(
