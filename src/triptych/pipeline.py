@@ -163,7 +163,12 @@ class Pipeline:
             if isinstance(departure, Response):
                 settlement.answer, exchange.status = departure, departure.status
                 return
+            announcer = exchange.announcer
+            if announcer is not None:
+                announcer.announce()
             await self._open(exchange, parsed)
+            if announcer is not None:
+                announcer.begin()
             await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
 
     def _depart(

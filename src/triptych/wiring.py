@@ -29,6 +29,7 @@ from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
+from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
 from triptych.storage.keyring import KeyRing
@@ -40,15 +41,20 @@ from triptych.storage.responses import StoredResponses
 from triptych.storage.retirements import known_retirements
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.chat import CreateChat
+from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
-from triptych.surfaces.inference.routes import InferenceSurface, State, greet
+from triptych.surfaces.inference.routes import InferenceSurface, State
 from triptych.surfaces.inference.runs import Runs
 from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
-from triptych.surfaces.openapi import describe
-from triptych.surfaces.operations import Check, OperationsSurface
+from triptych.surfaces.openapi import INFERENCE, Described, describe
+from triptych.surfaces.operations import Check, OperationsSurface, greet
 from triptych.telemetry import Telemetry
 from triptych.upstreams.sandbox import sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
@@ -144,7 +150,8 @@ async def running(
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored)
+        chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored, chats)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -163,9 +170,24 @@ async def running(
             state,
             authenticate,
             server_settings.max_body_bytes,
+            settings.surfaces.inference.hosts,
+        )
+        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        assistant = Assistant(
+            pipeline,
+            Lookup("clinical", throttle, ledger, telemetry.report, index),
+            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            Records(chats),
+            Catalogue(resolve, agreements),
+            server_settings.max_body_bytes,
+        )
+        clinical = ClinicalSurface(
+            settings.surfaces.clinical.prefix,
+            settings.surfaces.clinical.hosts,
+            assistant_routes(assistant, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[Surface] = [inference]
+        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
@@ -175,7 +197,7 @@ async def running(
         }
 
         def description() -> bytes:
-            return describe(tuple((surface.prefix.decode(), surface.routes) for surface in mounted))
+            return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
 
         operations = OperationsSurface(
             checks,
@@ -184,8 +206,9 @@ async def running(
             inference.refuse,
             root=Route(greet, always=True) if inference.prefix else None,
         )
-        mounted.append(operations)
-        gateway = Gateway((inference, operations), server_settings.max_body_bytes, telemetry.count_refusal)
+        mounted.append((operations, INFERENCE))
+        surfaces = tuple(surface for surface, _ in mounted)
+        gateway = Gateway(surfaces, server_settings.max_body_bytes, telemetry.count_refusal)
         limits = EdgeLimits(
             max_header_bytes=server_settings.max_header_bytes,
             max_headers=MAX_HEADERS,

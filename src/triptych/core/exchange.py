@@ -41,11 +41,24 @@ class Keeper(Protocol):
         ...
 
 
+class Announcer(Protocol):
+    """Tells the caller how far his exchange has come, before a provider has answered."""
+
+    def announce(self) -> None:
+        """Every check has passed; nothing is recorded yet."""
+        ...
+
+    def begin(self) -> None:
+        """The start row is durable; the provider is asked next."""
+        ...
+
+
 class Exchange:
     """State of one governed exchange. Times ending in ``_s`` are ``time.monotonic()``."""
 
     __slots__ = (
         "admission",
+        "announcer",
         "asked",
         "body",
         "budgets",
@@ -63,6 +76,7 @@ class Exchange:
         "left_out",
         "meter",
         "model",
+        "named",
         "occupies",
         "opened",
         "placeholders",
@@ -140,6 +154,10 @@ class Exchange:
         """How often a target was asked again, by a rule or because a kept connection was dead."""
         self.fallbacks = 0
         """How often the next target was asked instead."""
+        self.announcer: Announcer | None = None
+        """Set where the caller is told of more than the answer."""
+        self.named: Callable[[str], str] | None = None
+        """The caller's own name of a field of what goes to the provider; None: the same."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
         self.screening: Screening | None = None
@@ -186,11 +204,8 @@ class Exchange:
 
     def end_row(self, now_s: float, bytes_out: int) -> Outcome:
         """The outcome as it stands; money only for exchanges that left for a live provider."""
-        model, usage = self.model, self.usage
-        price = model.price_at(self.started_us) if model else None
-        billable = self.principal.environment == "live" and self.opened
-        cost = cost_nusd(usage, price) if price and billable else 0
-        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        usage = self.usage
+        cost, credits, unpriced = self.price(usage)
         received_s, first_byte_s = self.received_s, self.first_byte_s
         return Outcome(
             ending=self.ending,
@@ -199,7 +214,7 @@ class Exchange:
             upstream_status=self.upstream_status,
             usage=usage,
             cost_nusd=cost,
-            unpriced=billable and price is None,
+            unpriced=unpriced,
             first_byte_us=None if first_byte_s is None else int((first_byte_s - received_s) * 1e6),
             total_us=int((now_s - received_s) * 1e6),
             bytes_out=bytes_out,
@@ -211,6 +226,15 @@ class Exchange:
             charge=self._charge(cost, credits),
             phi=None if self.screening is None else msgspec.json.encode(self.screening).decode(),
         )
+
+    def price(self, usage: Usage) -> tuple[int, int, bool]:
+        """Nano-USD and credits that so much usage is charged, and whether there was no price for it."""
+        model = self.model
+        price = model.price_at(self.started_us) if model else None
+        billable = self.principal.environment == "live" and self.opened
+        cost = cost_nusd(usage, price) if price and billable else 0
+        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        return cost, credits, billable and price is None
 
     def _charge(self, cost_nusd: int, credits: int) -> Charge | None:
         """What balances and counters of the day have to learn; None in most cases."""

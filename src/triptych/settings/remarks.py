@@ -55,8 +55,6 @@ def _temporary(provider: ProviderSettings) -> bool:
 
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    if settings.surfaces.inference.hosts:
-        yield 'surface "inference": hosts are not built yet; it answers on every host'
     defaults = Settings(source="")
     if settings.server.environments != defaults.server.environments:
         yield "[server] environments is not built yet: live and test keys are accepted"

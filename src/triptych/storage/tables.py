@@ -311,6 +311,23 @@ stored_events = Table(
 )
 Index("ix_stored_events_created_us", stored_events.c.created_us)
 
+chat_turns = Table(
+    "chat_turns",
+    metadata,
+    # One row per exchange of chat that is kept; the conversation is theirs in the order of their ids.
+    Column("exchange_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    # Whether it was answered to the end: only then a conversation goes on from it.
+    Column("completed", Boolean, nullable=False),
+    # Encrypted: what was new in the request, and what was answered.
+    Column("content", LargeBinary, nullable=False),
+)
+Index("ix_chat_turns_org_id_conversation_id", chat_turns.c.org_id, chat_turns.c.conversation_id)
+Index("ix_chat_turns_created_us", chat_turns.c.created_us)
+
 nodes = Table(
     "nodes",
     metadata,

@@ -22,6 +22,8 @@ from triptych.wires import openai_responses as responses_wire
 class ChatDialect:
     """Refusals, stream errors and headers in OpenAI's form."""
 
+    verbatim = True
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
         response = openai_error(failure, exchange.request_id)
         response.headers = (*self.answer_headers(exchange), *response.headers)
