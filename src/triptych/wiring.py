@@ -30,8 +30,10 @@ from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
+from triptych.storage.agreements import ensure_template
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
+from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
@@ -40,8 +42,14 @@ from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
+from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
 from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.keys import Keys
+from triptych.surfaces.clinical.provider_status import ProviderStatus
 from triptych.surfaces.clinical.routes import ClinicalSurface
+from triptych.surfaces.clinical.usage import Usage
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
@@ -97,10 +105,13 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        ensure_template(database)
+        clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
             database,
             node,
             exclusive=exclusive,
+            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
         )
@@ -117,7 +128,11 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
         models = catalogue(settings)
-        resolve = Resolve(models, frozenset(sandbox_model_ids()))
+        resolve = Resolve(
+            models,
+            frozenset(sandbox_model_ids()),
+            settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
+        )
         route = RouteCall(models, breaker_rule(settings))
         pipeline = Pipeline(
             throttle=throttle,
@@ -138,7 +153,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored)
+        idempotency_keys = IdempotencyKeys(
+            database,
+            node,
+            org_keys,
+            vault.request_hasher,
+            longest_run_s=server_settings.request_timeout_s + server_settings.body_timeout_s,
+        )
+        idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
+        pruning = Pruning(stored, idempotency_keys)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -159,7 +182,18 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             server_settings.max_body_bytes,
             settings.surfaces.inference.hosts,
         )
-        clinical = ClinicalSurface(settings.surfaces.clinical.prefix, settings.surfaces.clinical.hosts)
+        control = Control(
+            Keys(database, vault.key_hasher, settings.keys.prefix, keys.refresh),
+            Usage(database, keys.refresh),
+            Compliance(database, settings.compliance.signing_url),
+            ProviderStatus(resolve, route),
+        )
+        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
+        clinical = ClinicalSurface(
+            clinical_prefix,
+            settings.surfaces.clinical.hosts,
+            control_routes(control, clinical_lookup, idempotency, authenticate),
+        )
         own_metrics_port = server_settings.metrics_port != 0
         mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {

@@ -9,6 +9,10 @@ class Policy(msgspec.Struct, frozen=True):
     """``none`` | ``hipaa``."""
     baa: str = "none"
     """``none`` | ``active`` | ``expired`` | ``superseded``."""
+    baa_url: str | None = None
+    """Where the state of the agreement is told, and how to sign it."""
+    evaluation: bool = False
+    """Of the plan ``evaluation``: no agreement is needed, and nothing with PHI may pass."""
     phi_mode: str | None = None
     """``redact`` | ``block`` | ``allow``, or None: no scan."""
     filters: bool = False
@@ -22,6 +26,11 @@ class Policy(msgspec.Struct, frozen=True):
     def guarded(self) -> bool:
         """Whether no text may leave the process unscanned."""
         return self.compliance == "hipaa" or self.phi_mode is not None or self.filters
+
+    @property
+    def lacks_baa(self) -> bool:
+        """Whether its calls of models are refused for want of an agreement."""
+        return self.compliance == "hipaa" and self.baa != "active" and not self.evaluation
 
 
 OPEN_POLICY = Policy()

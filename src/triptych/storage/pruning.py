@@ -2,19 +2,24 @@
 
 import logging
 import threading
-
-from triptych.storage.responses import StoredResponses
+from typing import Protocol
 
 logger = logging.getLogger("triptych.pruning")
 
 PRUNE_S = 60.0
 
 
+class Kept(Protocol):
+    def prune(self) -> int:
+        """Take away what is past its retention; returns how many of it went. Blocks."""
+        ...
+
+
 class Pruning:
     """Any number of nodes may do this at once."""
 
-    def __init__(self, stored: StoredResponses) -> None:
-        self._stored = stored
+    def __init__(self, *kept: Kept) -> None:
+        self._kept = kept
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -29,9 +34,10 @@ class Pruning:
 
     def _run(self) -> None:
         while True:
-            try:
-                self._stored.prune()
-            except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                logger.warning("could not prune stored responses: %s", type(error).__name__)
+            for kept in self._kept:
+                try:
+                    kept.prune()
+                except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
+                    logger.warning("could not prune %s: %s", type(kept).__name__, type(error).__name__)
             if self._stopping.wait(PRUNE_S):
                 return

@@ -362,24 +362,29 @@ Index("ix_admin_actions_org_id_id", admin_actions.c.org_id, admin_actions.c.id)
 def append_only(table: str) -> dict[str, tuple[str, ...]]:
     """By engine, the statements after which rows of the table can be added and read, nothing else."""
     told = f"rows of {table} are never changed"
-    return {
-        "sqlite": tuple(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
-            for verb in ("UPDATE", "DELETE")
-        ),
-        "postgresql": (
-            f"CREATE OR REPLACE FUNCTION {table}_unchanged() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$",
-            f"CREATE TRIGGER {table}_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_unchanged()",
-        ),
-    }
+    sqlite = (
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+        for verb in ("UPDATE", "DELETE")
+    )
+    function = (
+        f"CREATE OR REPLACE FUNCTION {table}_unchanged() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$"
+    )
+    trigger = (
+        f"CREATE TRIGGER {table}_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_unchanged()"
+    )
+    return {"sqlite": tuple(sqlite), "postgresql": (function, trigger)}
 
 
 for _engine, _statements in append_only(admin_actions.name).items():
     for _statement in _statements:
-        event.listen(admin_actions, "after_create", DDL(_statement).execute_if(dialect=_engine))
+        event.listen(
+            admin_actions,
+            "after_create",
+            DDL(_statement).execute_if(dialect=_engine),  # type: ignore[no-untyped-call]
+        )
 
 idempotency_keys = Table(
     "idempotency_keys",
