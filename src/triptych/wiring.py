@@ -20,6 +20,7 @@ from triptych.core.usage import FREE, Ratio
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
@@ -29,8 +30,10 @@ from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.agreements import ensure_template
+from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
 from triptych.storage.idempotency import IdempotencyKeys
@@ -42,12 +45,15 @@ from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
 from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
 from triptych.surfaces.clinical.described import CLINICAL
 from triptych.surfaces.clinical.keys import Keys
+from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.provider_status import ProviderStatus
-from triptych.surfaces.clinical.routes import ClinicalSurface
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.clinical.usage import Usage
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
@@ -134,12 +140,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
         )
         route = RouteCall(models, breaker_rule(settings))
+        guard = Guard()
+        stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
             resolve=resolve,
             route=route,
+            screen=Screen(guard),
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -161,7 +170,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             longest_run_s=server_settings.request_timeout_s + server_settings.body_timeout_s,
         )
         idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
-        pruning = Pruning(stored, idempotency_keys)
+        chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored, chats, idempotency_keys)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -182,16 +192,26 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             server_settings.max_body_bytes,
             settings.surfaces.inference.hosts,
         )
+        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
+        assistant = Assistant(
+            pipeline,
+            clinical_lookup,
+            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            Records(chats),
+            Catalogue(resolve, agreements),
+            server_settings.max_body_bytes,
+        )
         control = Control(
             Keys(database, vault.key_hasher, settings.keys.prefix, keys.refresh),
             Usage(database, keys.refresh),
             Compliance(database, settings.compliance.signing_url),
             ProviderStatus(resolve, route),
         )
-        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
         clinical = ClinicalSurface(
             clinical_prefix,
             settings.surfaces.clinical.hosts,
+            assistant_routes(assistant, idempotency, authenticate),
             control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
@@ -200,6 +220,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
+            "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
@@ -234,6 +255,9 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
         stack.push_async_callback(server.close)
+        if keys.guarded or any(model.phi_mode is not None for model in settings.models):
+            # Loaded beside the first requests: those that need it are told to come again.
+            guard.start()
         metrics_port = None
         if own_metrics_port:
             metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
@@ -303,6 +327,10 @@ async def _index(
     return index
 
 
+def _unguarded(guard: Guard) -> str | None:
+    return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
+
+
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
     """Whether requests can be admitted."""
     return isinstance(index, SeededMemoryIndex) or index.healthy or settings.limits.on_unavailable == "local"
@@ -343,6 +371,7 @@ def catalogue(settings: Settings) -> Mapping[str, Model]:
             max_output_tokens=model.max_output_tokens,
             context_window=model.context_window,
             fallback=model.fallback,
+            phi_mode=model.phi_mode,
         )
         for model in settings.models
     }

@@ -2,26 +2,29 @@
 
 from collections.abc import Iterable
 
+from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
-from triptych.core.principal import Principal
 from triptych.wires.features import UNINSPECTABLE, Use
 from triptych.wires.slots import shown
 
 
-def permit_features(principal: Principal, used: Iterable[Use]) -> None:
+def permit_features(exchange: Exchange, used: Iterable[Use]) -> None:
     """``used`` is looked at for orgs with ``compliance = "hipaa"`` only: others may use whatever their
     providers offer.
 
     Raises Failure FEATURE_NOT_ALLOWED, UNINSPECTABLE_CONTENT.
     """
-    if principal.policy.compliance != "hipaa":
+    policy = exchange.principal.policy
+    if policy.compliance != "hipaa":
         return
-    allowed = principal.policy.features
+    allowed = policy.features
     for use in used:
         feature = use.feature
         if feature in allowed:
             continue
         place = shown(use.path)
+        if exchange.named is not None:
+            place = exchange.named(place)
         uninspectable = feature == UNINSPECTABLE
         raise Failure(
             FailureKind.UNINSPECTABLE_CONTENT if uninspectable else FailureKind.FEATURE_NOT_ALLOWED,

@@ -11,11 +11,10 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, select
 
 from triptych.core.admission import BudgetScope, RequestLimits
-from triptych.core.agreement import ACTIVE
 from triptych.core.clock import now_us
 from triptych.core.cycle import cycle_of, day_of
 from triptych.core.plans import EVALUATION, PLANS, Plan
-from triptych.core.policy import Policy
+from triptych.core.policy import Filter, Policy, guard_mode, strictest
 from triptych.core.principal import SCOPES, Group, Principal
 from triptych.storage.agreements import read_books
 from triptych.storage.apply import apply_orgs
@@ -44,9 +43,6 @@ __all__ = [
     "revoke_key",
 ]
 
-# From the most permissive to the strictest.
-_PHI_MODES = ("allow", "redact", "block")
-
 
 class KeyEntry(msgspec.Struct, frozen=True):
     """One key, revoked and expired ones included: telling them apart is the caller's business."""
@@ -68,6 +64,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     metered_orgs: frozenset[str] = frozenset()
     """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether anybody's texts are scanned."""
+        return any(entry.principal.policy.guarded for entry in self.by_hash.values())
+
 
 def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
     """The whole directory, as of one moment. ``baa_url``: what callers without an agreement are told.
@@ -79,8 +80,8 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
         org_rows = _by_id(connection.execute(select(orgs)).mappings())
         user_rows = _by_id(connection.execute(select(users)).mappings())
         memberships = _memberships(connection)
-        policies: dict[str, tuple[frozenset[str], bool]] = {
-            org_id: (frozenset(_texts(row["features"])), row["dlp_filters"] != "[]")
+        policies: dict[str, tuple[frozenset[str], tuple[Filter, ...]]] = {
+            org_id: (frozenset(_texts(row["features"])), _filters(row["dlp_filters"]))
             for org_id, row in org_rows.items()
         }
         key_rows = connection.execute(select(api_keys)).mappings().all()
@@ -126,7 +127,7 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
 
 class _OrgFacts(msgspec.Struct, frozen=True):
     features: frozenset[str]
-    filters: bool
+    filters: tuple[Filter, ...]
     anchor_day: int
     baa_url: str | None
 
@@ -142,10 +143,18 @@ def _principal(
 ) -> Principal:
     plan = _plan(org)
     levels = (key, user, org, *(row for _, row in member_of))
-    evaluation = org["plan"] == EVALUATION
-    phi_mode = _strictest(row["phi_mode"] for row in levels)
-    if evaluation and org["compliance"] == "hipaa" and baa != ACTIVE:
-        phi_mode = "block"
+    policy = Policy(
+        compliance=org["compliance"],
+        baa=baa,
+        baa_url=facts.baa_url,
+        evaluation=org["plan"] == EVALUATION,
+        phi_mode=strictest(row["phi_mode"] for row in levels),
+        filters=facts.filters,
+        metered=any(_budgeted(row) for row in levels),
+        premium_enabled=org["opus_enabled"],
+        features=facts.features,
+    )
+    policy = msgspec.structs.replace(policy, phi_mode=guard_mode(policy, org["plan"]))
     return Principal(
         org_id=org["id"],
         org_slug=org["slug"],
@@ -170,17 +179,7 @@ def _principal(
         org_limits=RequestLimits(
             rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"], tpm=_lowest(plan.org_tpm, org["tpm"])
         ),
-        policy=Policy(
-            compliance=org["compliance"],
-            baa=baa,
-            baa_url=facts.baa_url,
-            evaluation=evaluation,
-            phi_mode=phi_mode,
-            filters=facts.filters,
-            metered=any(_budgeted(row) for row in levels),
-            premium_enabled=org["opus_enabled"],
-            features=facts.features,
-        ),
+        policy=policy,
         admin=user["admin"],
         sandbox_models=key["environment"] == "test" or org["demo"],
         budgets=budgets,
@@ -242,19 +241,13 @@ def _texts(text: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str])
 
 
+def _filters(text: str) -> tuple[Filter, ...]:
+    return tuple(msgspec.json.decode(text, type=list[Filter]))
+
+
 def _lowest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _first(*moments_us: int | None) -> int | None:
     return _lowest(*moments_us)
-
-
-def _strictest(modes: Iterable[str | None]) -> str | None:
-    """An unknown mode counts as the strictest."""
-    ranks = [
-        _PHI_MODES.index(mode) if mode in _PHI_MODES else len(_PHI_MODES) - 1
-        for mode in modes
-        if mode is not None
-    ]
-    return _PHI_MODES[max(ranks)] if ranks else None

@@ -9,17 +9,17 @@ logger = logging.getLogger("triptych.pruning")
 PRUNE_S = 60.0
 
 
-class Kept(Protocol):
+class Prunable(Protocol):
     def prune(self) -> int:
-        """Take away what is past its retention; returns how many of it went. Blocks."""
+        """Returns how many of it went."""
         ...
 
 
 class Pruning:
     """Any number of nodes may do this at once."""
 
-    def __init__(self, *kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, *stored: Prunable) -> None:
+        self._stored = stored
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -34,10 +34,10 @@ class Pruning:
 
     def _run(self) -> None:
         while True:
-            for kept in self._kept:
+            for kind in self._stored:
                 try:
-                    kept.prune()
+                    kind.prune()
                 except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                    logger.warning("could not prune %s: %s", type(kept).__name__, type(error).__name__)
+                    logger.warning("could not prune %s: %s", type(kind).__name__, type(error).__name__)
             if self._stopping.wait(PRUNE_S):
                 return

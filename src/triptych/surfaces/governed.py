@@ -1,7 +1,9 @@
 """What the surfaces have in common: the key check, the body, one governed exchange."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from triptych.core.call import Headers
 from triptych.core.clock import now_us
@@ -20,6 +22,7 @@ from triptych.stages.settle import Dialect
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses
+from triptych.wires.jsontext import members
 
 SCOPE = "ai:chat"
 """What a key must have to ask models."""
@@ -43,8 +46,8 @@ class Operation:
     """The part of an endpoint that is the same on every wire. It reads the answers of its own wire
     itself; those of another are read by a translation."""
 
-    wire: ClassVar[str]
-    path: ClassVar[str]
+    wire: str
+    path: str
     billed: bool = True
     """See ``Endpoint.billed``."""
     recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
@@ -56,6 +59,10 @@ class Operation:
     def features(self, parsed: Any) -> Iterable[Use]:
         """See ``Endpoint.features``."""
         return uses(self.wire, parsed.body)
+
+    def with_body(self, parsed: Any, body: bytes) -> Any:
+        """The request with another body of the same shape: values were replaced, nothing else."""
+        return msgspec.structs.replace(parsed, body=body, members=members(body))
 
     def rewrite(self, parsed: Any, upstream_model: str) -> bytes:
         """The body for a provider of the same wire: only the permitted edits are made."""

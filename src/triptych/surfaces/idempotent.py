@@ -15,9 +15,8 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.outcome import Outcome
 from triptych.core.response import Response
 from triptych.edge.message import Request
-from triptych.edge.reply import Reply
 from triptych.stages.authorize import authorize_call
-from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reporter, Settlement
+from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
 from triptych.storage.errors import StorageError
 from triptych.storage.idempotency import Claim, Claimant, IdempotencyKeys, InProgress, Reused
 
