@@ -60,11 +60,10 @@ def _not_yet(settings: Settings) -> Iterator[str]:
     if settings.surfaces.inference.hosts:
         yield 'surface "inference": hosts are not built yet; it answers on every host'
     defaults = Settings(source="")
-    if settings.server.environments != defaults.server.environments:
-        yield "[server] environments is not built yet: live and test keys are accepted"
-    for name in ("retention", "emotion"):
-        if getattr(settings, name) != getattr(defaults, name):
-            yield f"[{name}] is not built yet and has no effect"
+    if settings.surfaces.emotion.hosts:
+        yield 'surface "emotion": hosts are not built yet; it answers on every host'
+    if settings.retention != defaults.retention:
+        yield "[retention] is not built yet and has no effect"
     for org in settings.orgs:
         levels = (org, *org.groups, *org.users, *org.keys)
         scanned = any(level.phi_mode is not None for level in levels)

@@ -211,6 +211,7 @@ def _open_sqlite(url: URL, durability: str) -> Database:
                 "journal_mode = WAL",
                 f"synchronous = {synchronous}",
                 "foreign_keys = ON",
+                "secure_delete = ON",  # what is deleted is overwritten
             ):
                 cursor.execute(f"PRAGMA {pragma}")
         finally:

@@ -144,6 +144,8 @@ def _principal(
             metered=any(_budgeted(row) for row in levels),
             premium_enabled=org["opus_enabled"],
             features=features,
+            context_ttl_s=org["context_ttl_s"],
+            store_text=org["store_text"],
         ),
         sandbox_models=key["environment"] == "test" or org["demo"],
         budgets=budgets,
