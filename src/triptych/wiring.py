@@ -40,15 +40,17 @@ from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.routes import ClinicalSurface
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
-from triptych.surfaces.inference.routes import InferenceSurface, State, greet
+from triptych.surfaces.inference.routes import InferenceSurface, State
 from triptych.surfaces.inference.runs import Runs
 from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
-from triptych.surfaces.openapi import describe
-from triptych.surfaces.operations import Check, OperationsSurface
+from triptych.surfaces.openapi import INFERENCE, Described, describe
+from triptych.surfaces.operations import Check, OperationsSurface, greet
 from triptych.telemetry import Telemetry
 from triptych.upstreams.anthropic import AnthropicUpstream
 from triptych.upstreams.azure_openai import AzureOpenAIUpstream
@@ -155,9 +157,11 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             state,
             authenticate,
             server_settings.max_body_bytes,
+            settings.surfaces.inference.hosts,
         )
+        clinical = ClinicalSurface(settings.surfaces.clinical.prefix, settings.surfaces.clinical.hosts)
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[Surface] = [inference]
+        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
@@ -166,7 +170,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         }
 
         def description() -> bytes:
-            return describe(tuple((surface.prefix.decode(), surface.routes) for surface in mounted))
+            return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
 
         operations = OperationsSurface(
             checks,
@@ -175,8 +179,9 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             inference.refuse,
             root=Route(greet, always=True) if inference.prefix else None,
         )
-        mounted.append(operations)
-        gateway = Gateway((inference, operations), server_settings.max_body_bytes, telemetry.count_refusal)
+        mounted.append((operations, INFERENCE))
+        surfaces = tuple(surface for surface, _ in mounted)
+        gateway = Gateway(surfaces, server_settings.max_body_bytes, telemetry.count_refusal)
         limits = EdgeLimits(
             max_header_bytes=server_settings.max_header_bytes,
             max_headers=MAX_HEADERS,

@@ -57,11 +57,7 @@ def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
     if settings.server.workers > 1:
         yield f"[server] workers = {settings.server.workers}: one process serves in this version"
-    if settings.surfaces.inference.hosts:
-        yield 'surface "inference": hosts are not built yet; it answers on every host'
     defaults = Settings(source="")
-    if settings.surfaces.emotion.hosts:
-        yield 'surface "emotion": hosts are not built yet; it answers on every host'
     if settings.retention != defaults.retention:
         yield "[retention] is not built yet and has no effect"
     for org in settings.orgs:

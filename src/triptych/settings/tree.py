@@ -19,7 +19,7 @@ BUILT_KINDS: Final = frozenset(KNOWN_KINDS)
 """Kinds that answer; models of the others are accepted and answer 503."""
 WIRE_KINDS: Final = frozenset({"openai", "azure-openai"})
 """Kinds that speak two wires, of which ``wire`` can choose one."""
-BUILT_SURFACES: Final = frozenset({"inference", "emotion"})
+BUILT_SURFACES: Final = frozenset({"inference", "clinical", "emotion"})
 """Surfaces that have routes; the others are accepted and have none."""
 
 BASE_URLS: Final[Mapping[str, str]] = {

@@ -4,10 +4,9 @@ import msgspec
 
 from triptych.core.call import header
 from triptych.core.failure import Failure
-from triptych.core.response import Response, json_response
+from triptych.core.response import Response
 from triptych.edge.app import Route, Routes
 from triptych.edge.message import Request, identity_headers
-from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
 from triptych.surfaces.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
@@ -25,6 +24,7 @@ from triptych.surfaces.inference.openai import (
 from triptych.surfaces.inference.runs import SURFACE, Runs, serve_kept
 from triptych.surfaces.inference.stored_responses import StoredDialect, StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
+from triptych.surfaces.operations import greet
 
 
 class State(msgspec.Struct, frozen=True):
@@ -48,8 +48,10 @@ class InferenceSurface:
         state: State,
         authenticate: Authenticator,
         max_body_bytes: int,
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self.prefix = prefix.encode()
+        self.hosts = hosts
         check = guard(authenticate)
         messages, chat = MessagesDialect(), ChatDialect()
         create = serve(CreateMessage(max_body_bytes), SURFACE, "messages", messages, pipeline)
@@ -97,9 +99,3 @@ class InferenceSurface:
             response = openai_error(failure, request_id)
         response.headers = (*identity_headers(request), *response.headers)
         return response
-
-
-async def greet(request: Request, reply: Reply) -> None:
-    """``HEAD /`` and ``GET /``: Claude Code probes the base URL before it uses it."""
-    body = b'{"name":"triptych","status":"ok"}'
-    reply.respond(json_response(200, body, identity_headers(request)))
