@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import msgspec
 
 from triptych.core.breaker import BreakerRule
 from triptych.core.call import Upstream
+from triptych.core.emotion import Emotion
 from triptych.core.target import Model, Target
 from triptych.core.usage import FREE, Ratio
 from triptych.edge.app import Gateway, Route, Surface
@@ -24,12 +25,15 @@ from triptych.pipeline import Pipeline
 from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
 from triptych.stages.ask import RetryRule
-from triptych.stages.authenticate import Authenticate
+from triptych.stages.authenticate import Authenticate, presented_api_key
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.throttle import Throttle
+from triptych.storage.analyse_tokens import AnalyseTokens
+from triptych.storage.context_sweep import ContextSweep
+from triptych.storage.contexts import Contexts, UserMessage
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
 from triptych.storage.keyring import KeyRing
@@ -42,6 +46,14 @@ from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.described import CLINICAL
 from triptych.surfaces.clinical.routes import ClinicalSurface
+from triptych.surfaces.emotion.analysis import Engines, Mode
+from triptych.surfaces.emotion.body import check_size
+from triptych.surfaces.emotion.described import EMOTION
+from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.keeping import ContextKeeping
+from triptych.surfaces.emotion.quota import Quota
+from triptych.surfaces.emotion.routes import EmotionSurface
+from triptych.surfaces.emotion.scoring import Engine, Scoring
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
@@ -161,13 +173,31 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         )
         clinical = ClinicalSurface(settings.surfaces.clinical.prefix, settings.surfaces.clinical.hosts)
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
             "gateway": lambda: "draining" if gateway.draining else None,
         }
+
+        emotion = EmotionSurface(
+            settings.surfaces.emotion.prefix,
+            settings.surfaces.emotion.hosts,
+            pipeline,
+            Lookup("emotion", throttle, ledger, telemetry.report, index, check_size),
+            emotion_guard(
+                Authenticate(keys, vault.key_hasher, presented_api_key),
+                frozenset(server_settings.environments),
+            ),
+            _emotion_engines(settings, database, org_keys, stack),
+            resolve,
+            checks,
+        )
+        mounted: list[tuple[Surface, Described]] = [
+            (inference, INFERENCE),
+            (clinical, CLINICAL),
+            (emotion, EMOTION),
+        ]
 
         def description() -> bytes:
             return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
@@ -276,6 +306,66 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
     index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
+
+
+def _emotion_engines(
+    settings: Settings, database: Database, org_keys: OrgKeys, stack: AsyncExitStack
+) -> Engines:
+    """Everything the emotion surface measures and keeps with; nothing heavy is loaded yet."""
+    contexts = Contexts(database, org_keys, _averaged)
+    sweep = ContextSweep(contexts)
+    sweep.start()
+    stack.callback(sweep.close)
+    keeping = ContextKeeping(
+        contexts,
+        ttl_s=settings.emotion.context_ttl_s,
+        store_text=settings.emotion.store_text,
+        expires=sweep.expires,
+    )
+    stack.callback(keeping.close)
+    tokens = AnalyseTokens(database)
+    tokens.start()
+    stack.callback(tokens.close)
+    scoring = Scoring(_load_emotion_engine)
+    stack.callback(scoring.close)
+    quota = Quota(tokens, settings.emotion.monthly_quota)
+    return Engines(scoring, keeping, quota, _course, _mode_of)
+
+
+# Imported when they are first needed: a gateway that is asked for no emotion starts without them.
+
+
+def _averaged(before: Emotion | None, newest: Emotion) -> Emotion:
+    from triptych.engines.emotion.modes import averaged
+
+    return averaged(before, newest)
+
+
+def _mode_of(text: str, emotion: Emotion, state: Emotion | None) -> Mode:
+    from triptych.engines.emotion.modes import conversation_mode
+
+    return conversation_mode(text, emotion, state)
+
+
+def _course(messages: Sequence[UserMessage]) -> Mapping[str, Any]:
+
+    return trajectory(
+        [
+            Moment(
+                message.emotion.valence,
+                message.emotion.intensity,
+                message.emotion.category,
+                message.external_id or "",
+            )
+            for message in messages
+        ]
+    )
+
+
+def _load_emotion_engine() -> Engine:
+    from triptych.engines.emotion.engine import EmotionEngine
+
+    return EmotionEngine.load()
 
 
 def catalogue(settings: Settings) -> Mapping[str, Model]:

@@ -7,7 +7,7 @@ Texts are kept only where the org asked for it, and then encrypted.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 
 from triptych.core.clock import now_us
 from triptych.core.emotion import Emotion
-from triptych.core.emotion_state import blended
 from triptych.core.ids import new_ulid
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
@@ -26,6 +25,8 @@ KEPT_MESSAGES = 1_000
 _PRUNED_AT_ONCE = 200
 _ATTEMPTS = 5
 
+Averaged = Callable[[Emotion | None, Emotion], Emotion]
+"""The state of a context after one more user message."""
 _SCORES = struct.Struct("<9d")
 
 _FIND = (
@@ -44,7 +45,8 @@ _INSERT = (
 )
 _FORGET = "DELETE FROM emotion_messages WHERE context = ? AND seq <= ?"
 _SERIES = (
-    "SELECT scores FROM emotion_messages WHERE context = ? AND role = 'user' ORDER BY seq DESC LIMIT ?"
+    "SELECT external_id, scores FROM emotion_messages WHERE context = ? AND role = 'user' "
+    "ORDER BY seq DESC LIMIT ?"
 )
 _MESSAGE = "SELECT seq, role, scores, text FROM emotion_messages WHERE context = ? AND external_id = ?"
 _DELETE_MESSAGES = "DELETE FROM emotion_messages WHERE context = ?"
@@ -68,6 +70,13 @@ class NewMessage(msgspec.Struct, frozen=True):
     """Only where it is to be kept."""
 
 
+class UserMessage(msgspec.Struct, frozen=True):
+    """One point on the course of a conversation."""
+
+    emotion: Emotion
+    external_id: str | None = None
+
+
 class Context(msgspec.Struct, frozen=True):
     """A live context."""
 
@@ -77,7 +86,7 @@ class Context(msgspec.Struct, frozen=True):
     """Of all its messages, also those that are forgotten by now."""
     state: Emotion | None
     """None while no user has said anything."""
-    user_messages: tuple[Emotion, ...]
+    user_messages: tuple[UserMessage, ...]
     """Of the messages that are kept, oldest first."""
 
 
@@ -103,7 +112,8 @@ class DuplicateMessage(Exception):
 class Contexts:
     """Blocks: for threads. Safe to share between them. Everything raises StorageError."""
 
-    def __init__(self, database: Database, keys: OrgKeys) -> None:
+    def __init__(self, database: Database, keys: OrgKeys, averaged: Averaged) -> None:
+        self._averaged = averaged
         self._database = database
         self._keys = keys
         self._postgresql = database.dialect_name == "postgresql"
@@ -115,9 +125,7 @@ class Contexts:
         """How many threads can write to good effect at the same time."""
         return 4 if self._postgresql else 1
 
-    def append(
-        self, owner: Owner, context_id: bytes, messages: Sequence[NewMessage], ttl_us: int
-    ) -> Context:
+    def append(self, owner: Owner, context_id: bytes, messages: Sequence[NewMessage], ttl_us: int) -> Context:
         """Store a body as a whole, in a context that is made where there is none; its life begins anew.
 
         Raises DuplicateMessage, and has then stored nothing.
@@ -237,7 +245,7 @@ class Contexts:
                 text = seal(key, message.text.encode(), _place(owner, row.id, count))
             rows.append((row.id, count, message.external_id, message.role, _packed(message.emotion), text))
             if message.role == "user":
-                state = blended(state, message.emotion)
+                state = self._averaged(state, message.emotion)
         connection.exec_driver_sql(self._sql(_INSERT), rows)
         packed = None if state is None else _packed(state)
         self._run(connection, _UPDATE, expires_us, count, packed, row.id)
@@ -269,9 +277,12 @@ class Contexts:
         if doubled < len(messages):
             raise DuplicateMessage(doubled)
 
-    def _series(self, connection: Connection, context: str) -> tuple[Emotion, ...]:
-        newest = self._run(connection, _SERIES, context, KEPT_MESSAGES).scalars().all()
-        return tuple(_emotion(scores) for scores in reversed(newest))
+    def _series(self, connection: Connection, context: str) -> tuple[UserMessage, ...]:
+        newest = self._run(connection, _SERIES, context, KEPT_MESSAGES).all()
+        return tuple(
+            UserMessage(_emotion(scores), None if id is None else bytes(id).decode())
+            for id, scores in reversed(newest)
+        )
 
     def _row(self, connection: Connection, owner: Owner, context_id: bytes, *, lock: bool = False) -> Any:
         find = _FIND + " FOR UPDATE" if lock and self._postgresql else _FIND
