@@ -348,6 +348,7 @@ def _mode_of(text: str, emotion: Emotion, state: Emotion | None) -> Mode:
 
 
 def _course(messages: Sequence[UserMessage]) -> Mapping[str, Any]:
+    from triptych.engines.emotion.trajectory import Moment, trajectory
 
     return trajectory(
         [

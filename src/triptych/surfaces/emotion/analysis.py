@@ -16,8 +16,8 @@ from triptych.surfaces.emotion.body import MAX_BODY_BYTES, read_analysis, read_b
 from triptych.surfaces.emotion.failures import error_member
 from triptych.surfaces.emotion.keeping import ContextKeeping
 from triptych.surfaces.emotion.quota import Quota, analysed
-from triptych.surfaces.emotion.rendering import emotion_object, last_of_each_role
 from triptych.surfaces.emotion.scoring import Analysed, Scoring
+from triptych.wires.emotion_object import emotion_object
 
 Trajectory = Callable[[Sequence[UserMessage]], Mapping[str, Any]]
 """User messages, oldest first, to what answers tell of their course."""
@@ -72,7 +72,10 @@ class Analyses:
         answer: dict[str, Any] = {
             "object": "emotions.analysis",
             "model": asked.model,
-            "emotions": last_of_each_role([message.role for message in asked.messages], told),
+            # Of each role the last one.
+            "emotions": {
+                message.role: emotion for message, emotion in zip(asked.messages, told, strict=True)
+            },
             "messages": [
                 {
                     "index": message.index,

@@ -24,10 +24,10 @@ from triptych.surfaces.emotion.body import MAX_BODY_BYTES
 from triptych.surfaces.emotion.chat_body import ChatAsked, read_chat
 from triptych.surfaces.emotion.chat_stream import EmotionStream
 from triptych.surfaces.emotion.keeping import Said
-from triptych.surfaces.emotion.rendering import PLACES, emotion_object
 from triptych.surfaces.emotion.scoring import Analysed
 from triptych.surfaces.governed import Operation
 from triptych.wires import openai_chat as chat_wire
+from triptych.wires.emotion_object import emotion_object
 
 PLAIN_TIMEOUT_S = 30.0
 _NOTHING = Analysed([], 0)
@@ -129,7 +129,7 @@ class CompleteChat(Operation):
     def _mode(self, parsed: ChatAsked, users: Analysed, state: Emotion | None) -> dict[str, Any]:
         text, emotion = (parsed.user_texts[-1], users.emotions[-1]) if users.emotions else ("", _SILENCE)
         mode = self._mode_of(text, emotion, state)
-        return {"mode": mode.mode, "confidence": round(mode.confidence, PLACES), "strategy": mode.strategy}
+        return {"mode": mode.mode, "confidence": round(mode.confidence, 4), "strategy": mode.strategy}
 
     async def _keep(
         self,

@@ -4,14 +4,15 @@ from typing import Any
 
 import msgspec
 
+from triptych.core.clock import MICROSECONDS_PER_S, rfc3339
 from triptych.core.exchange import Exchange
 from triptych.core.response import Response, json_response
 from triptych.stages.settle import Dialect
 from triptych.surfaces.emotion.analysis import Trajectory
 from triptych.surfaces.emotion.body import check_context_id
 from triptych.surfaces.emotion.keeping import ContextKeeping
-from triptych.surfaces.emotion.rendering import context_metadata, emotion_object
 from triptych.surfaces.lookup import LookUp
+from triptych.wires.emotion_object import emotion_object
 
 _STATE = "emotions.state"
 
@@ -29,7 +30,12 @@ class ContextEndpoints:
         emotions = {} if context.state is None else {"system": emotion_object(context.state)}
         answer = {
             "object": _STATE,
-            "metadata": context_metadata(context_id.decode(), context),
+            "metadata": {
+                "context_id": context_id.decode(),
+                "created_at": rfc3339(context.created_us // MICROSECONDS_PER_S),
+                "expires_at": rfc3339(context.expires_us // MICROSECONDS_PER_S),
+                "message_count": context.message_count,
+            },
             "emotions": emotions,
             "trajectory": self._trajectory(context.user_messages),
         }
