@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from triptych.core.clock import now_us
 from triptych.core.emotion import Emotion
 from triptych.core.ids import new_ulid
-from triptych.storage.database import Database
+from triptych.storage.database import BUSY_TIMEOUT_MS, Database
 from triptych.storage.errors import StorageError
 from triptych.storage.sealing import OrgKeys, place, seal, unseal
 
@@ -24,6 +24,7 @@ KEPT_MESSAGES = 1_000
 """Of a context: older ones are forgotten, and their ids may be used again."""
 _PRUNED_AT_ONCE = 200
 _ATTEMPTS = 5
+_SCRUB_WAIT_MS = 100
 
 Averaged = Callable[[Emotion | None, Emotion], Emotion]
 """The state of a context after one more user message."""
@@ -306,7 +307,12 @@ class Contexts:
         if self._postgresql or not self._unscrubbed:
             return
         with self._database.engine.connect() as connection:
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            # While it waits for a reader no one can write.
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
+            try:
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._unscrubbed = bool(busy)
 
 
