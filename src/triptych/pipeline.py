@@ -12,12 +12,13 @@ from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
-from triptych.stages.authorize import authorize_call, authorize_model, refuse_unenforceable
+from triptych.stages.authorize import authorize_call, authorize_model
 from triptych.stages.departure import AnswerReader, Departure, Elsewhere
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import Detours, Leg, RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
 from triptych.stages.throttle import Throttle
 
@@ -60,6 +61,8 @@ class Carriage(msgspec.Struct, frozen=True):
 class Endpoint(Protocol[Parsed]):
     """One operation of a wire, such as creating a message or counting its tokens."""
 
+    wire: str
+    """Of its requests and answers."""
     billed: bool
     """Whether its answers cost tokens and money; a count of tokens costs a request only."""
     recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None
@@ -71,6 +74,10 @@ class Endpoint(Protocol[Parsed]):
 
     def parse(self, exchange: Exchange) -> Parsed:
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
+        ...
+
+    def with_body(self, parsed: Parsed, body: bytes) -> Parsed:
+        """The request with another body of the same shape."""
         ...
 
     def carry(self, exchange: Exchange, parsed: Parsed, wires: frozenset[str]) -> Carriage | Response:
@@ -97,6 +104,7 @@ class Pipeline:
         index: HoldIndex,
         resolve: Resolve,
         route: RouteCall,
+        screen: Screen,
         relay: Relay,
         upstreams: Mapping[str, Upstream],
         ledger: Ledger,
@@ -109,6 +117,7 @@ class Pipeline:
         self._index = index
         self._resolve = resolve
         self._route = route
+        self._screen = screen
         self._relay = relay
         self._upstreams = upstreams
         self._ledger = ledger
@@ -132,7 +141,6 @@ class Pipeline:
             asked_us = now_us()
             model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
             authorize_model(principal, model)
-            refuse_unenforceable(principal)
             if endpoint.recall is not None:
                 parsed = await endpoint.recall(exchange, parsed)
             legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
@@ -140,6 +148,8 @@ class Pipeline:
                 reservation = self._reserve(exchange, legs, parsed)
                 if reservation is not None:
                     await reservation
+            if principal.policy.guarded or model.phi_mode is not None or len(legs) > 1:
+                parsed = await self._screen(exchange, endpoint, parsed, legs)
             detours: Elsewhere | None = None
             if len(legs) == 1:
                 leg = legs[0]
@@ -152,7 +162,12 @@ class Pipeline:
             if isinstance(departure, Response):
                 settlement.answer, exchange.status = departure, departure.status
                 return
+            announcer = exchange.announcer
+            if announcer is not None:
+                announcer.announce()
             await self._open(exchange, parsed)
+            if announcer is not None:
+                announcer.begin()
             await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
             if endpoint.conclude is not None and exchange.failure_kind is None:
                 await endpoint.conclude(exchange, parsed, settlement)
@@ -191,7 +206,10 @@ class Pipeline:
             stream=parsed.stream,
             deadline_s=self._deadline_s(exchange, endpoint, parsed),
         )
-        return Departure(leg, upstream, call, carriage.reader)
+        reader = carriage.reader
+        if exchange.restore is not None:
+            reader = exchange.restore(reader)
+        return Departure(leg, upstream, call, reader)
 
     def _detour(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg

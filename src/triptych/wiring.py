@@ -21,6 +21,7 @@ from triptych.core.usage import FREE, Ratio
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.settings import Settings
 from triptych.settings.tree import ModelSettings
@@ -30,8 +31,10 @@ from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.analyse_tokens import AnalyseTokens
+from triptych.storage.chats import Chats
 from triptych.storage.context_sweep import ContextSweep
 from triptych.storage.contexts import Contexts, UserMessage
 from triptych.storage.database import Database
@@ -44,8 +47,11 @@ from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.described import CLINICAL
-from triptych.surfaces.clinical.routes import ClinicalSurface
+from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.emotion.analysis import Engines, Mode
 from triptych.surfaces.emotion.body import check_size
 from triptych.surfaces.emotion.described import EMOTION
@@ -131,12 +137,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         models = catalogue(settings)
         resolve = Resolve(models, frozenset(sandbox_model_ids()))
         route = RouteCall(models, breaker_rule(settings))
+        guard = Guard()
+        stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
             resolve=resolve,
             route=route,
+            screen=Screen(guard),
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -150,7 +159,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored)
+        chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored, chats)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -171,12 +181,26 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             server_settings.max_body_bytes,
             settings.surfaces.inference.hosts,
         )
-        clinical = ClinicalSurface(settings.surfaces.clinical.prefix, settings.surfaces.clinical.hosts)
+        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        assistant = Assistant(
+            pipeline,
+            Lookup("clinical", throttle, ledger, telemetry.report, index),
+            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            Records(chats),
+            Catalogue(resolve, agreements),
+            server_settings.max_body_bytes,
+        )
+        clinical = ClinicalSurface(
+            settings.surfaces.clinical.prefix,
+            settings.surfaces.clinical.hosts,
+            assistant_routes(assistant, authenticate),
+        )
         own_metrics_port = server_settings.metrics_port != 0
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
+            "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
@@ -230,6 +254,9 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
         stack.push_async_callback(server.close)
+        if keys.guarded or any(model.phi_mode is not None for model in settings.models):
+            # Loaded beside the first requests: those that need it are told to come again.
+            guard.start()
         metrics_port = None
         if own_metrics_port:
             metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
@@ -297,6 +324,10 @@ async def _index(
     await index.start()
     stack.push_async_callback(index.close)
     return index
+
+
+def _unguarded(guard: Guard) -> str | None:
+    return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
 
 
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
@@ -400,6 +431,7 @@ def catalogue(settings: Settings) -> Mapping[str, Model]:
             max_output_tokens=model.max_output_tokens,
             context_window=model.context_window,
             fallback=model.fallback,
+            phi_mode=model.phi_mode,
         )
         for model in settings.models
     }

@@ -10,6 +10,7 @@ from triptych.settings.secret import Secret
 from triptych.settings.table import LONGEST_S, Table
 from triptych.settings.tree import (
     FEATURES,
+    PHI_MODES,
     Compliance,
     DlpFilter,
     GroupSettings,
@@ -21,7 +22,6 @@ from triptych.settings.tree import (
 
 LABEL: Final = re.compile(r"\S(?:.{0,98}\S)?\Z")
 LABEL_EXPECTED: Final = "1 to 100 characters, without spaces at either end"
-PHI_MODES: Final[tuple[PhiMode, ...]] = ("redact", "block", "allow")
 MOST_THRESHOLDS: Final = 3
 _FILTER_EXPECTED: Final = "a text, or a table with name, kind and pattern"
 

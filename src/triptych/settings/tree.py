@@ -44,6 +44,7 @@ FEATURES: Final = (
 Environment = Literal["live", "test"]
 Compliance = Literal["none", "hipaa"]
 PhiMode = Literal["redact", "block", "allow"]
+PHI_MODES: Final[tuple[PhiMode, ...]] = ("redact", "block", "allow")
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +193,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     replacement: str | None = None
     max_output_tokens: int | None = None
     context_window: int | None = None
+    phi_mode: PhiMode | None = None
+    """Holds for every call of the model, where the caller's own is not stricter."""
 
 
 class Allowances(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""May this caller do that at all? Scope, API access, and what this build cannot enforce."""
+"""May this caller do that at all? Agreement, scope, API access, model."""
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
@@ -58,15 +58,3 @@ def grants(principal: Principal, model: Model) -> bool:
         and (model.groups is None or group.name in model.groups)
         for group in principal.groups
     )
-
-
-def refuse_unenforceable(principal: Principal) -> None:
-    """Unknown means no: a policy this build has no stage for refuses instead of failing open.
-
-    Raises Failure SERVICE_UNAVAILABLE.
-    """
-    if principal.policy.guarded:
-        raise Failure(
-            FailureKind.SERVICE_UNAVAILABLE,
-            "This org requires a PHI/DLP guard, and this gateway has none installed. Nothing was sent.",
-        )

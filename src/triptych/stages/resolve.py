@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from triptych.core.clock import MICROSECONDS_PER_S, rfc3339
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
 from triptych.core.target import Model, Target
@@ -33,7 +34,10 @@ class Resolve:
                 FailureKind.MODEL_RETIRED,
                 f"Model '{model_id}' not found.",
                 param="model",
-                details={"recommended_replacement": model.replacement},
+                details={
+                    "retired_at": rfc3339(model.retires_at_us // MICROSECONDS_PER_S),
+                    "recommended_replacement": model.replacement,
+                },
             )
         if principal.environment == "test":
             return model, Target(SANDBOX, model_id)

@@ -58,6 +58,11 @@ class Reply(Protocol):
 class Dialect(Protocol):
     """How a surface spells refusals, stream errors and common headers on one of its wires."""
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether a provider's own error is passed on as it came; else it is a failure like others."""
+        ...
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response: ...
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes: ...
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]: ...
@@ -158,6 +163,10 @@ class Settlement:
         if cancelled and error is None:
             raise asyncio.CancelledError
         return not cancelled
+
+    def fail(self, failure: Failure) -> None:
+        """The exchange is over, and this is what the client gets."""
+        self._failed(failure)
 
     def _conclude(self, keeper: Keeper) -> None:
         """What is kept is what the client gets: the last of it is told where, like the rest."""

@@ -14,7 +14,7 @@ from triptych.core.admission import BudgetScope, RequestLimits
 from triptych.core.clock import now_us
 from triptych.core.cycle import cycle_of, day_of
 from triptych.core.plans import PLANS, Plan
-from triptych.core.policy import Policy
+from triptych.core.policy import Filter, Policy, guard_mode, strictest
 from triptych.core.principal import SCOPES, Group, Principal
 from triptych.storage.apply import apply_orgs
 from triptych.storage.database import Database
@@ -42,9 +42,6 @@ __all__ = [
     "revoke_key",
 ]
 
-# From the most permissive to the strictest.
-_PHI_MODES = ("allow", "redact", "block")
-
 
 class KeyEntry(msgspec.Struct, frozen=True):
     """One key, revoked and expired ones included: telling them apart is the caller's business."""
@@ -62,6 +59,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     metered_orgs: frozenset[str] = frozenset()
     """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether anybody's texts are scanned."""
+        return any(entry.principal.policy.guarded for entry in self.by_hash.values())
+
 
 def load_snapshot(database: Database) -> Snapshot:
     """The whole directory, as of one moment. Raises StorageError."""
@@ -70,8 +72,8 @@ def load_snapshot(database: Database) -> Snapshot:
         org_rows = _by_id(connection.execute(select(orgs)).mappings())
         user_rows = _by_id(connection.execute(select(users)).mappings())
         memberships = _memberships(connection)
-        policies: dict[str, tuple[frozenset[str], bool]] = {
-            org_id: (frozenset(_texts(row["features"])), row["dlp_filters"] != "[]")
+        policies: dict[str, tuple[frozenset[str], tuple[Filter, ...]]] = {
+            org_id: (frozenset(_texts(row["features"])), _filters(row["dlp_filters"]))
             for org_id, row in org_rows.items()
         }
         key_rows = connection.execute(select(api_keys)).mappings().all()
@@ -106,12 +108,24 @@ def _principal(
     org: RowMapping,
     member_of: Sequence[tuple[Group, RowMapping]],
     features: frozenset[str],
-    filters: bool,
+    filters: tuple[Filter, ...],
     budgets: tuple[BudgetScope, ...],
     anchor_day: int,
 ) -> Principal:
     plan = _plan(org)
     levels = (key, user, org, *(row for _, row in member_of))
+    policy = Policy(
+        compliance=org["compliance"],
+        baa=org["baa"],
+        phi_mode=strictest(row["phi_mode"] for row in levels),
+        filters=filters,
+        metered=any(_budgeted(row) for row in levels),
+        premium_enabled=org["opus_enabled"],
+        features=features,
+        context_ttl_s=org["context_ttl_s"],
+        store_text=org["store_text"],
+    )
+    policy = msgspec.structs.replace(policy, phi_mode=guard_mode(policy, org["plan"]))
     return Principal(
         org_id=org["id"],
         org_slug=org["slug"],
@@ -136,17 +150,7 @@ def _principal(
         org_limits=RequestLimits(
             rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"], tpm=_lowest(plan.org_tpm, org["tpm"])
         ),
-        policy=Policy(
-            compliance=org["compliance"],
-            baa=org["baa"],
-            phi_mode=_strictest(row["phi_mode"] for row in levels),
-            filters=filters,
-            metered=any(_budgeted(row) for row in levels),
-            premium_enabled=org["opus_enabled"],
-            features=features,
-            context_ttl_s=org["context_ttl_s"],
-            store_text=org["store_text"],
-        ),
+        policy=policy,
         sandbox_models=key["environment"] == "test" or org["demo"],
         budgets=budgets,
         cycle_anchor_day=anchor_day,
@@ -207,19 +211,13 @@ def _texts(text: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str])
 
 
+def _filters(text: str) -> tuple[Filter, ...]:
+    return tuple(msgspec.json.decode(text, type=list[Filter]))
+
+
 def _lowest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _first(*moments_us: int | None) -> int | None:
     return _lowest(*moments_us)
-
-
-def _strictest(modes: Iterable[str | None]) -> str | None:
-    """An unknown mode counts as the strictest."""
-    ranks = [
-        _PHI_MODES.index(mode) if mode in _PHI_MODES else len(_PHI_MODES) - 1
-        for mode in modes
-        if mode is not None
-    ]
-    return _PHI_MODES[max(ranks)] if ranks else None

@@ -55,6 +55,11 @@ class KeyRing:
         return self._snapshot.by_hash.get(key_hash)
 
     @property
+    def guarded(self) -> bool:
+        """Whether anybody's texts are scanned. Reads every key: not for requests."""
+        return self._snapshot.guarded
+
+    @property
     def fresh(self) -> bool:
         return time.monotonic() - self._confirmed_s < STALE_S
 

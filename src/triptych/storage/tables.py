@@ -181,6 +181,8 @@ exchanges = Table(
     Column("booking", Text),
     # Of the end row.
     Column("credits", BigInteger, nullable=False, server_default=text("0")),
+    # core.finding.Screening as JSON: types and counts. Null where nothing was found, or looked for.
+    Column("phi", Text),
 )
 Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
 Index(
@@ -340,6 +342,23 @@ analyse_tokens = Table(
     Column("tokens", BigInteger, nullable=False),
     PrimaryKeyConstraint("org_id", "month"),
 )
+
+chat_turns = Table(
+    "chat_turns",
+    metadata,
+    # One row per exchange of chat that is kept; the conversation is theirs in the order of their ids.
+    Column("exchange_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    # Whether it was answered to the end: only then a conversation goes on from it.
+    Column("completed", Boolean, nullable=False),
+    # Encrypted: what was new in the request, and what was answered.
+    Column("content", LargeBinary, nullable=False),
+)
+Index("ix_chat_turns_org_id_conversation_id", chat_turns.c.org_id, chat_turns.c.conversation_id)
+Index("ix_chat_turns_created_us", chat_turns.c.created_us)
 
 nodes = Table(
     "nodes",

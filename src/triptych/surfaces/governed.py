@@ -1,7 +1,9 @@
 """What the surfaces have in common: the key check, the body, one governed exchange."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from triptych.core.call import Headers
 from triptych.core.clock import now_us
@@ -18,6 +20,7 @@ from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
 from triptych.stages.settle import Dialect, Settlement
 from triptych.surfaces.translated import translate
+from triptych.wires.jsontext import members
 
 # Everything else of the client's headers stays here: credentials and cookies above all.
 FORWARDED_HEADERS = frozenset(
@@ -38,8 +41,8 @@ class Operation:
     """The part of an endpoint that is the same on every wire. It reads the answers of its own wire
     itself; those of another are read by a translation."""
 
-    wire: ClassVar[str]
-    path: ClassVar[str]
+    wire: str
+    path: str
     billed: bool = True
     """See ``Endpoint.billed``."""
     recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
@@ -51,6 +54,10 @@ class Operation:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+
+    def with_body(self, parsed: Any, body: bytes) -> Any:
+        """The request with another body of the same shape: values were replaced, nothing else."""
+        return msgspec.structs.replace(parsed, body=body, members=members(body))
 
     def rewrite(self, parsed: Any, upstream_model: str) -> bytes:
         """The body for a provider of the same wire: only the permitted edits are made."""

@@ -4,13 +4,13 @@ import time
 
 from triptych.core.clock import MICROSECONDS_PER_S, utc_from_us
 from triptych.core.exchange import Exchange
-from triptych.core.failure import Failure, FailureKind
+from triptych.core.failure import Failure
 from triptych.core.response import Response
 from triptych.surfaces.clinical.failures import (
-    attributed,
     messages_error,
     messages_stream_error,
     native_error,
+    told,
 )
 from triptych.surfaces.governed import identity, token_window
 
@@ -21,8 +21,10 @@ NOTICE_US = 90 * 86_400 * MICROSECONDS_PER_S
 class NativeDialect:
     """Refusals and headers of everything but ``/v1/messages``."""
 
+    verbatim = False
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
-        response = native_error(attributed(failure, exchange), exchange.request_id)
+        response = native_error(told(failure, exchange), exchange.request_id)
         response.headers = (*self.answer_headers(exchange), *response.headers)
         return response
 
@@ -30,7 +32,7 @@ class NativeDialect:
         raise NotImplementedError  # only chat streams, and it has a dialect of its own
 
     def provider_error(self, exchange: Exchange, status: int, message: str) -> bytes:
-        return native_error(provider_failure(exchange, status, message), exchange.request_id).body
+        raise NotImplementedError  # not a verbatim one
 
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         return answer_headers(exchange)
@@ -39,16 +41,18 @@ class NativeDialect:
 class MessagesDialect:
     """``/v1/messages``: Anthropic's envelope, with the native members in it."""
 
+    verbatim = False
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
-        response = messages_error(attributed(failure, exchange), exchange.request_id)
+        response = messages_error(told(failure, exchange), exchange.request_id)
         response.headers = (*self.answer_headers(exchange), *response.headers)
         return response
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
-        return messages_stream_error(attributed(failure, exchange), exchange.request_id)
+        return messages_stream_error(told(failure, exchange), exchange.request_id)
 
     def provider_error(self, exchange: Exchange, status: int, message: str) -> bytes:
-        return messages_error(provider_failure(exchange, status, message), exchange.request_id).body
+        raise NotImplementedError  # not a verbatim one
 
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         return answer_headers(exchange)
@@ -84,14 +88,6 @@ def retirement_headers(retires_at_us: int) -> list[tuple[bytes, bytes]]:
         (b"deprecation", b"@%d" % ((retires_at_us - NOTICE_US) // MICROSECONDS_PER_S)),
         (b"sunset", sunset.encode()),
     ]
-
-
-def provider_failure(exchange: Exchange, status: int, message: str | None) -> Failure:
-    """A provider's error status as a failure: the caller's fault where the provider says so of the body."""
-    if status in (400, 422):
-        return Failure(FailureKind.UPSTREAM_REJECTED, message)
-    failure = Failure(FailureKind.UPSTREAM_ERROR, f"The provider answered with status {status}.")
-    return attributed(failure, exchange)
 
 
 def _reset(reset_ms: int) -> bytes:

@@ -43,7 +43,9 @@ _UPSTREAM = Row(502, "provider_error", "INFERENCE_UPSTREAM_FAILURE")
 _UNAVAILABLE = Row(503, "service_unavailable", "INFERENCE_UNAVAILABLE", retryable=True)
 _NO_BAA = "Sign one at Settings > Compliance, or with `triptych baa sign`."
 _NO_PREMIUM = "Enable it at Settings > Billing > Model Access."
-_RETIRED = Row(410, "gone", "MODEL_RETIRED")
+DOCS_HINT = "docs/errors.md#"
+"""Where a kind is described; its value is the anchor."""
+_RETIRED = Row(410, "gone", "MODEL_RETIRED", details={"docs_url": DOCS_HINT + K.MODEL_RETIRED.value})
 
 ROWS: Mapping[FailureKind, Row] = {
     K.INVALID_JSON: _VALIDATION,
@@ -130,8 +132,6 @@ WIRE_TYPES: Mapping[int, str] = {
 }
 """Anthropic's type by status; all others are ``invalid_request_error``."""
 INVALID = "invalid_request_error"
-DOCS_HINT = "docs/errors.md#"
-"""Where a kind is described; its value is the anchor."""
 
 _UNKNOWN_KEY = (
     "The API key is missing, malformed, unknown or revoked. Send it as Authorization: Bearer or x-api-key."
@@ -222,25 +222,26 @@ def messages_stream_error(failure: Failure, request_id: str) -> bytes:
     return b"event: error\ndata: " + _encode(wire_body(failure, request_id)) + b"\n\n"
 
 
-def attributed(failure: Failure, exchange: Exchange) -> Failure:
-    """A provider's failure with the facts its row promises; any other as it is."""
-    if failure.blame is not Blame.PROVIDER or failure.kind is K.UPSTREAM_REJECTED:
+def told(failure: Failure, exchange: Exchange) -> Failure:
+    """The failure as this caller is told of it: fields by the names he gave them, and of a provider's
+    failure the facts its row promises."""
+    param, details = failure.param, failure.details
+    if param is not None and exchange.named is not None:
+        param = exchange.named(param)
+    if failure.blame is Blame.PROVIDER and failure.kind is not K.UPSTREAM_REJECTED:
+        target = exchange.target
+        provider = target.provider if target is not None else None
+        details = {"upstream_status": exchange.upstream_status, "provider": provider}
+    if param == failure.param and details is failure.details:
         return failure
-    target = exchange.target
-    details = {
-        "upstream_status": exchange.upstream_status,
-        "provider": target.provider if target is not None else None,
-    }
-    told = Failure(
+    return Failure(
         failure.kind,
         failure.message,
-        param=failure.param,
+        param=param,
         details=details,
         retry_after_s=failure.retry_after_s,
         headers=failure.headers,
     )
-    told.__cause__ = failure.__cause__
-    return told
 
 
 def _details(failure: Failure) -> Mapping[str, object]:

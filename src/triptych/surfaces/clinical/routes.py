@@ -1,10 +1,20 @@
 """What the clinical surface serves, and how it refuses."""
 
+import msgspec
+
 from triptych.core.failure import Failure
 from triptych.core.response import Response
 from triptych.edge.app import Route, Routes
 from triptych.edge.message import Request, identity_headers
+from triptych.pipeline import Pipeline
+from triptych.surfaces.clinical.chat import SURFACE, CreateChat, serve_chat
+from triptych.surfaces.clinical.dialects import MessagesDialect, NativeDialect
 from triptych.surfaces.clinical.failures import messages_error, native_error
+from triptych.surfaces.clinical.messages import CountStrictTokens, CreateStrictMessage
+from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.governed import Authenticator, guard, serve
+from triptych.surfaces.lookup import Lookup
 from triptych.surfaces.operations import greet
 
 
@@ -31,3 +41,33 @@ class ClinicalSurface:
         response = (messages_error if on_messages else native_error)(failure, request_id)
         response.headers = (*identity_headers(request), *response.headers)
         return response
+
+
+class Assistant(msgspec.Struct, frozen=True):
+    """Everything that stands behind chat and messages."""
+
+    pipeline: Pipeline
+    lookup: Lookup
+    chat: CreateChat
+    records: Records
+    catalogue: Catalogue
+    max_body_bytes: int
+
+
+def assistant_routes(assistant: Assistant, authenticate: Authenticator) -> Routes:
+    """Chat, messages, their records, and the models that answer them."""
+    check, pipeline, lookup = guard(authenticate), assistant.pipeline, assistant.lookup
+    messages, native = MessagesDialect(), NativeDialect()
+    create = CreateStrictMessage(assistant.max_body_bytes)
+    count = CountStrictTokens(assistant.max_body_bytes, messages)
+    record = lookup.serve("records", assistant.records.retrieve, lambda _: native)
+    models = lookup.serve("models", assistant.catalogue.list, lambda _: native)
+    return {
+        b"/v1/ai/chat": {b"POST": Route(serve_chat(assistant.chat, pipeline), check)},
+        b"/v1/ai/messages/{message_id}": {b"GET": Route(record, check)},
+        b"/v1/ai/models": {b"GET": Route(models, check)},
+        b"/v1/messages": {b"POST": Route(serve(create, SURFACE, "messages", messages, pipeline), check)},
+        b"/v1/messages/count_tokens": {
+            b"POST": Route(serve(count, SURFACE, "count_tokens", messages, pipeline), check)
+        },
+    }

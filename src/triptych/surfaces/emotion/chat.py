@@ -13,16 +13,13 @@ import msgspec
 from triptych.core.emotion import Emotion
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
-from triptych.core.response import Response
 from triptych.core.usage import Usage, all_tokens
-from triptych.pipeline import Carriage
-from triptych.stages.departure import AnswerReader
 from triptych.stages.settle import Settlement
 from triptych.storage.contexts import Context, UserMessage
 from triptych.surfaces.emotion.analysis import Engines, read_body
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES
 from triptych.surfaces.emotion.chat_body import ChatAsked, read_chat
-from triptych.surfaces.emotion.chat_stream import EmotionStream
+from triptych.surfaces.emotion.chat_stream import EmotionReply
 from triptych.surfaces.emotion.keeping import Said
 from triptych.surfaces.emotion.scoring import Analysed
 from triptych.surfaces.governed import Operation
@@ -52,14 +49,15 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CompleteChat(Operation):
-    """One completion with its emotions: plain or streamed."""
+    """One completion with its emotions, plain or streamed; made for one request."""
 
     wire = "openai-chat"
     path = "/v1/chat/completions"
     plain_timeout_s: float | None = PLAIN_TIMEOUT_S
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, reply: EmotionReply) -> None:
         super().__init__(MAX_BODY_BYTES)
+        self._reply = reply
         self._scoring = engines.scoring
         self._keeping = engines.keeping
         self._quota = engines.quota
@@ -74,12 +72,6 @@ class CompleteChat(Operation):
     def rewrite(self, parsed: ChatAsked, upstream_model: str) -> bytes:
         return chat_wire.rewrite_request(parsed, upstream_model)
 
-    def carry(self, exchange: Exchange, parsed: ChatAsked, wires: frozenset[str]) -> Carriage | Response:
-        carriage = super().carry(exchange, parsed, wires)
-        if isinstance(carriage, Response):
-            return carriage
-        return msgspec.structs.replace(carriage, reader=_Reader(carriage.reader))
-
     def stream_meter(self, parsed: ChatAsked, request_bytes: int) -> chat_wire.ChatStream:
         return chat_wire.ChatStream(include_usage=False, request_bytes=request_bytes)
 
@@ -91,17 +83,16 @@ class CompleteChat(Operation):
         QUOTA_EXCEEDED, SERVICE_UNAVAILABLE."""
         self._quota.check(exchange)
         users = await self._scoring.score(parsed.user_texts) if parsed.user_texts else _NOTHING
-        return msgspec.structs.replace(parsed, users=users)
+        parsed = msgspec.structs.replace(parsed, users=users)
+        if parsed.stream:
+            self._reply.first = b'"emotions":' + _encode({"user": _user(parsed)})
+        return parsed
 
     async def _conclude(self, exchange: Exchange, parsed: ChatAsked, settlement: Settlement) -> None:
         """Raises Failure: SERVICE_UNAVAILABLE, UPSTREAM_INVALID_RESPONSE."""
         users = parsed.users or _NOTHING
-        meter, answer = exchange.meter, settlement.answer
-        if isinstance(meter, EmotionStream):
-            text = meter.text
-        else:
-            assert answer is not None
-            text = _answer_text(answer.body)
+        answer = settlement.answer
+        text = self._reply.text if answer is None else _answer_text(answer.body)
         spoken = await self._scoring.score([text]) if text and not text.isspace() else _NOTHING
         course: Sequence[UserMessage] = [UserMessage(emotion) for emotion in users.emotions]
         state: Emotion | None = None
@@ -118,12 +109,10 @@ class CompleteChat(Operation):
             "conversationMode": self._mode(parsed, users, state),
             "trajectory": self._trajectory(course),
         }
-        if isinstance(meter, EmotionStream):
-            settlement.last_piece = (
-                _last_chunk(meter, extras, _usage(exchange, tokens)) + settlement.last_piece
-            )
+        if answer is None:
+            last = _last_chunk(self._reply, extras, _usage(exchange, tokens))
+            settlement.last_piece = last + settlement.last_piece
         else:
-            assert answer is not None
             answer.body = _extended(answer.body, extras, tokens, exchange)
 
     def _mode(self, parsed: ChatAsked, users: Analysed, state: Emotion | None) -> dict[str, Any]:
@@ -147,20 +136,6 @@ class CompleteChat(Operation):
         ]
         said += [("assistant", None, text, emotion) for emotion in spoken.emotions]
         return await self._keeping.append(exchange.principal, context_id, said) if said else None
-
-
-class _Reader:
-    """Reads the answers of the provider's wire; its streams carry emotions."""
-
-    def __init__(self, inner: AnswerReader) -> None:
-        self._inner = inner
-
-    def stream_meter(self, parsed: ChatAsked, request_bytes: int) -> EmotionStream:
-        first = b'"emotions":' + _encode({"user": _user(parsed)})
-        return EmotionStream(self._inner.stream_meter(parsed, request_bytes), first)
-
-    def read_answer(self, parsed: ChatAsked, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
-        return self._inner.read_answer(parsed, body, request_bytes)
 
 
 def _user(parsed: ChatAsked) -> dict[str, Any] | None:
@@ -203,10 +178,10 @@ def _extended(body: bytes, extras: dict[str, Any], tokens: int, exchange: Exchan
     return _encode({**told, **extras, "usage": {**usage, **_usage(exchange, tokens)}})
 
 
-def _last_chunk(meter: EmotionStream, extras: dict[str, Any], usage: dict[str, int]) -> bytes:
-    head = meter.head
+def _last_chunk(reply: EmotionReply, extras: dict[str, Any], usage: dict[str, int]) -> bytes:
+    head = reply.head
     emotions = extras["emotions"]
-    if meter.unsaid is None:
+    if reply.first is None:
         emotions = {"assistant": emotions["assistant"]}
     chunk = {
         "id": head.id,

@@ -1,11 +1,14 @@
-"""A chat stream with emotions in it: the user's on the first chunk; what the model said is gathered."""
+"""A chat stream on its way to the client: the user's emotions go on the first chunk, and what the model
+says is gathered - as the client reads it, whatever the way to it was."""
 
+import asyncio
 import re
 
 import msgspec
 
-from triptych.core.usage import Usage
-from triptych.stages.departure import StreamMeter
+from triptych.core.call import Headers
+from triptych.core.response import Response
+from triptych.stages.settle import Reply
 from triptych.wires.sse import BLOCK_END, parse_block
 
 _FIRST_OBJECT = re.compile(rb"(?:\A|(?<=[\r\n]))data: ?\{(?!\s*\})")
@@ -30,64 +33,58 @@ class _Chunk(msgspec.Struct):
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
-class EmotionStream:
-    """Used like the wire's own stream, whose events these are."""
+class EmotionReply:
+    """The reply to a client, with emotions in its stream."""
 
-    def __init__(self, inner: StreamMeter, first: bytes) -> None:
-        """``first``: a member of the first chunk, ready to be written: ``"emotions":{...}``."""
+    def __init__(self, inner: Reply) -> None:
         self._inner = inner
-        self._first: bytes | None = first
         self._said: list[str] = []
+        self.first: bytes | None = None
+        """A member of the first chunk, ready to be written: ``"emotions":{...}``; None once it is."""
         self.head = _Chunk()
         """Id, time and model of the stream, as its newest chunk tells them."""
-
-    @property
-    def final(self) -> bytes | None:
-        return self._inner.final
-
-    @property
-    def ended(self) -> str | None:
-        return self._inner.ended
 
     @property
     def started(self) -> bool:
         return self._inner.started
 
     @property
-    def held(self) -> int:
-        return self._inner.held
+    def bytes_out(self) -> int:
+        return self._inner.bytes_out
+
+    @property
+    def disconnected(self) -> bool:
+        return self._inner.disconnected
 
     @property
     def text(self) -> str:
         """What the model said in its first choice."""
         return "".join(self._said)
 
-    @property
-    def unsaid(self) -> bytes | None:
-        """What no chunk could carry, because there was none."""
-        return self._first
+    def respond(self, response: Response) -> None:
+        self._inner.respond(response)
 
-    def usage(self) -> Usage:
-        return self._inner.usage()
+    def start(self, status: int, headers: Headers) -> None:
+        self._inner.start(status, headers)
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Whole events, as the inner stream gives them. Raises Failure as it does."""
-        ready = self._inner.feed(chunk)
-        if not ready:
-            return ready
-        self._gather(ready)
-        if self._first is None:
-            return ready
-        place = _FIRST_OBJECT.search(ready)
-        if place is None:
-            return ready
-        first, self._first = self._first, None
-        return ready[: place.end()] + first + b"," + ready[place.end() :]
+    def write(self, piece: bytes) -> asyncio.Future[None] | None:
+        """Whole events."""
+        self._gather(piece)
+        if self.first is not None and (place := _FIRST_OBJECT.search(piece)) is not None:
+            piece = piece[: place.end()] + self.first + b"," + piece[place.end() :]
+            self.first = None
+        return self._inner.write(piece)
 
-    def _gather(self, ready: bytes) -> None:
+    def finish(self, piece: bytes = b"") -> None:
+        self._inner.finish(piece)
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+    def _gather(self, piece: bytes) -> None:
         start = 0
-        for end in BLOCK_END.finditer(ready):
-            event = parse_block(ready[start : end.end()])
+        for end in BLOCK_END.finditer(piece):
+            event = parse_block(piece[start : end.end()])
             start = end.end()
             if event is None:
                 continue

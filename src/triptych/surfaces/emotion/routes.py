@@ -14,11 +14,12 @@ from triptych.stages.settle import Dialect
 from triptych.surfaces.emotion.analysis import Analyses, Engines
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES, check_size
 from triptych.surfaces.emotion.chat import CompleteChat
+from triptych.surfaces.emotion.chat_stream import EmotionReply
 from triptych.surfaces.emotion.contexts import ContextEndpoints, refuse_reserved
 from triptych.surfaces.emotion.dialect import EmotionDialect
 from triptych.surfaces.emotion.failures import emotion_error, request_id
 from triptych.surfaces.emotion.models import Check, ModelList, status
-from triptych.surfaces.governed import serve
+from triptych.surfaces.governed import taken
 from triptych.surfaces.lookup import LookUp, Lookup
 from triptych.surfaces.operations import greet
 
@@ -46,7 +47,7 @@ class EmotionSurface:
         self.hosts = hosts
         # Beside another surface at the root, only its own paths are told of in its form.
         self.owns = (self.prefix or _OWNED,)
-        analyses, chat = Analyses(engines), CompleteChat(engines)
+        analyses = Analyses(engines)
         contexts = ContextEndpoints(engines.keeping, engines.trajectory)
         dialect = EmotionDialect()
 
@@ -56,13 +57,15 @@ class EmotionSurface:
         def served(name: str, look_up: LookUp) -> Route:
             return Route(lookup.serve(name, look_up, dialect_of), check)
 
-        complete = serve(chat, SURFACE, _CHAT, dialect, pipeline)
         refuse_large = lookup.serve(_CHAT, _refuse_large, dialect_of)
 
         def chat_or_refusal(request: Request, reply: Reply) -> Awaitable[None]:
             # This surface's size comes after the limits, and before anything of the governed path.
-            large = len(request.body) > MAX_BODY_BYTES
-            return (refuse_large if large else complete)(request, reply)
+            if len(request.body) > MAX_BODY_BYTES:
+                return refuse_large(request, reply)
+            told = EmotionReply(reply)
+            exchange = taken(request, SURFACE, _CHAT)
+            return pipeline.govern(exchange, CompleteChat(engines, told), dialect, told)
 
         state, delete = served("contexts", contexts.state), served("contexts", contexts.delete)
         routes: dict[bytes, dict[bytes, Route]] = {

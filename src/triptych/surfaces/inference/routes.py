@@ -12,7 +12,7 @@ from triptych.surfaces.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
 from triptych.surfaces.inference.failures import conversations_error, messages_error, openai_error
 from triptych.surfaces.inference.keeping import Memory
-from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.models import Models
 from triptych.surfaces.inference.models import dialect_of as dialect_of_models
 from triptych.surfaces.inference.openai import (
@@ -24,6 +24,7 @@ from triptych.surfaces.inference.openai import (
 from triptych.surfaces.inference.runs import SURFACE, Runs, serve_kept
 from triptych.surfaces.inference.stored_responses import StoredDialect, StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
+from triptych.surfaces.messages import CountTokens, CreateMessage
 from triptych.surfaces.operations import greet
 
 
@@ -56,7 +57,7 @@ class InferenceSurface:
         check = guard(authenticate)
         messages, chat = MessagesDialect(), ChatDialect()
         create = serve(CreateMessage(max_body_bytes), SURFACE, "messages", messages, pipeline)
-        count = serve(CountTokens(max_body_bytes), SURFACE, "count_tokens", messages, pipeline)
+        count = serve(CountTokens(max_body_bytes, messages), SURFACE, "count_tokens", messages, pipeline)
         complete = serve(CreateChatCompletion(max_body_bytes), SURFACE, "chat_completions", chat, pipeline)
         create_response = CreateResponse(max_body_bytes, state.memory)
         respond = serve_kept(create_response, "responses", ResponsesDialect(), pipeline, state.runs)
