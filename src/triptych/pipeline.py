@@ -69,6 +69,10 @@ class Endpoint(Protocol[Parsed]):
     """Whether its answers cost tokens and money; a count of tokens costs a request only."""
     recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None
     """Puts in what the request refers to and the gateway stores. Raises Failure."""
+    conclude: Callable[[Exchange, Parsed, Settlement], Awaitable[None]] | None
+    """Adds what the gateway itself says to a good answer, before its last bytes go out. Raises Failure."""
+    plain_timeout_s: float | None
+    """How long a call that is not streamed may take, where that is less than the gateway's own limit."""
 
     def features(self, parsed: Parsed) -> Iterable[Use]:
         """What the request uses beyond text, found only as far as it is looked at."""
@@ -170,7 +174,7 @@ class Pipeline:
                 departure = self._depart(exchange, endpoint, parsed, leg)
             else:
                 depart = partial(self._detour, exchange, endpoint, parsed)
-                detours = Detours(legs, depart, exchange.received_s + self._request_timeout_s)
+                detours = Detours(legs, depart, self._deadline_s(exchange, endpoint, parsed))
                 departure = detours.begin(monotonic())
             if isinstance(departure, Response):
                 settlement.answer, exchange.status = departure, departure.status
@@ -182,6 +186,15 @@ class Pipeline:
             if announcer is not None:
                 announcer.begin()
             await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
+            if endpoint.conclude is not None and exchange.failure_kind is None:
+                await endpoint.conclude(exchange, parsed, settlement)
+
+    def _deadline_s(self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed) -> float:
+        """Monotonic time at which the exchange is out of time."""
+        limit_s = self._request_timeout_s
+        if endpoint.plain_timeout_s is not None and not parsed.stream:
+            limit_s = min(limit_s, endpoint.plain_timeout_s)
+        return exchange.received_s + limit_s
 
     def _depart(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
@@ -208,7 +221,7 @@ class Pipeline:
             body=carriage.body,
             model=leg.target.upstream_model,
             stream=parsed.stream,
-            deadline_s=exchange.received_s + self._request_timeout_s,
+            deadline_s=self._deadline_s(exchange, endpoint, parsed),
             may_resend=partial(self._relay.may_resend, exchange),
         )
         reader = carriage.reader

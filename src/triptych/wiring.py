@@ -17,12 +17,13 @@ from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upst
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.emotion_engines import emotion_engines
 from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
 from triptych.stages.ask import RetryRule
-from triptych.stages.authenticate import Authenticate
+from triptych.stages.authenticate import Authenticate, presented_api_key
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -53,6 +54,10 @@ from triptych.surfaces.clinical.provider_status import ProviderStatus
 from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.clinical.usage import Usage
+from triptych.surfaces.emotion.body import check_size
+from triptych.surfaces.emotion.described import EMOTION
+from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
@@ -218,7 +223,6 @@ async def running(
             control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
@@ -226,6 +230,25 @@ async def running(
             "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
+
+        emotion = EmotionSurface(
+            settings.surfaces.emotion.prefix,
+            settings.surfaces.emotion.hosts,
+            pipeline,
+            Lookup("emotion", throttle, ledger, telemetry.report, index, check_size),
+            emotion_guard(
+                Authenticate(keys, vault.key_hasher, presented_api_key),
+                frozenset(server_settings.environments),
+            ),
+            emotion_engines(settings, database, org_keys, stack),
+            resolve,
+            checks,
+        )
+        mounted: list[tuple[Surface, Described]] = [
+            (inference, INFERENCE),
+            (clinical, CLINICAL),
+            (emotion, EMOTION),
+        ]
 
         def description() -> bytes:
             return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)

@@ -20,7 +20,7 @@ from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
-from triptych.stages.settle import Dialect
+from triptych.stages.settle import Dialect, Settlement
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses
@@ -54,6 +54,10 @@ class Operation:
     """See ``Endpoint.billed``."""
     recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
     """See ``Endpoint.recall``."""
+    conclude: Callable[[Exchange, Any, Settlement], Awaitable[None]] | None = None
+    """See ``Endpoint.conclude``."""
+    plain_timeout_s: float | None = None
+    """See ``Endpoint.plain_timeout_s``."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
