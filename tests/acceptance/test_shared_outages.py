@@ -210,6 +210,7 @@ def test_redis_is_killed_and_comes_back_empty(scene: Scene) -> None:
     scene.judge("redis", load)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_postgresql_is_killed_and_comes_back(scene: Scene) -> None:
     load = under_load(scene, "postgres", scene.postgres.kill, scene.postgres.start, None)
@@ -217,6 +218,7 @@ def test_postgresql_is_killed_and_comes_back(scene: Scene) -> None:
     scene.judge("postgres", load)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_one_of_three_nodes_is_killed_and_comes_back(scene: Scene) -> None:
     """What it ran is charged its input, which costs nothing here: its holds must come free again."""
