@@ -47,6 +47,7 @@ bench: $(INSTALLED_DEV) ## measure beside the peers, write bench/results and doc
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py
+	$(BIN)/python scripts/generate_fields.py
 
 clean: ## remove the environment, caches and builds (never data)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -57,6 +57,7 @@ def catalogue(settings: Settings, retirements: Mapping[str, Retirement]) -> Mapp
             max_output_tokens=model.max_output_tokens,
             context_window=model.context_window,
             fallback=model.fallback,
+            phi_mode=model.phi_mode,
         )
         for model in settings.models
     )

@@ -17,18 +17,24 @@ from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upst
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.emotion_engines import emotion_engines
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
 from triptych.stages.ask import RetryRule
-from triptych.stages.authenticate import Authenticate
+from triptych.stages.authenticate import Authenticate, presented_api_key
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
+from triptych.storage.agreements import ensure_template
+from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
+from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
@@ -38,15 +44,30 @@ from triptych.storage.responses import StoredResponses
 from triptych.storage.retirements import known_retirements
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
+from triptych.surfaces.clinical.chat import CreateChat
+from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
+from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
+from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.keys import Keys
+from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.provider_status import ProviderStatus
+from triptych.surfaces.clinical.records import Records
+from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
+from triptych.surfaces.clinical.usage import Usage
+from triptych.surfaces.emotion.body import check_size
+from triptych.surfaces.emotion.described import EMOTION
+from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.routes import EmotionSurface
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
-from triptych.surfaces.inference.routes import InferenceSurface, State, greet
+from triptych.surfaces.inference.routes import InferenceSurface, State
 from triptych.surfaces.inference.runs import Runs
 from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
-from triptych.surfaces.openapi import describe
-from triptych.surfaces.operations import Check, OperationsSurface
+from triptych.surfaces.openapi import INFERENCE, Described, describe
+from triptych.surfaces.operations import Check, OperationsSurface, greet
 from triptych.telemetry import Telemetry
 from triptych.upstreams.sandbox import sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
@@ -93,10 +114,13 @@ async def running(
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        ensure_template(database)
+        clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
             database,
             node,
             exclusive=exclusive,
+            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
             changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
@@ -113,14 +137,21 @@ async def running(
         throttle = Throttle(index, slots=True)
         retirements = known_retirements(database, stated_retirements(settings))
         models = catalogue(settings, retirements)
-        resolve = Resolve(models, frozenset(sandbox_model_ids()))
+        resolve = Resolve(
+            models,
+            frozenset(sandbox_model_ids()),
+            settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
+        )
         route = RouteCall(models, breaker_rule(settings))
+        guard = Guard()
+        stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
             resolve=resolve,
             route=route,
+            screen=Screen(guard),
             relay=Relay(
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
@@ -139,7 +170,16 @@ async def running(
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored)
+        idempotency_keys = IdempotencyKeys(
+            database,
+            node,
+            org_keys,
+            vault.request_hasher,
+            longest_run_s=server_settings.request_timeout_s + server_settings.body_timeout_s,
+        )
+        idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
+        chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
+        pruning = Pruning(stored, chats, idempotency_keys)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -158,18 +198,60 @@ async def running(
             state,
             authenticate,
             server_settings.max_body_bytes,
+            settings.surfaces.inference.hosts,
+        )
+        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
+        assistant = Assistant(
+            pipeline,
+            clinical_lookup,
+            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            Records(chats),
+            Catalogue(resolve, agreements),
+            server_settings.max_body_bytes,
+        )
+        control = Control(
+            Keys(database, vault.key_hasher, settings.keys.prefix, keys.refresh),
+            Usage(database, keys.refresh),
+            Compliance(database, settings.compliance.signing_url),
+            ProviderStatus(resolve, route),
+        )
+        clinical = ClinicalSurface(
+            clinical_prefix,
+            settings.surfaces.clinical.hosts,
+            assistant_routes(assistant, idempotency, authenticate),
+            control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[Surface] = [inference]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
             "limits": lambda: None if _counts(settings, index) else "the limits' Redis does not answer",
+            "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
 
+        emotion = EmotionSurface(
+            settings.surfaces.emotion.prefix,
+            settings.surfaces.emotion.hosts,
+            pipeline,
+            Lookup("emotion", throttle, ledger, telemetry.report, index, check_size),
+            emotion_guard(
+                Authenticate(keys, vault.key_hasher, presented_api_key),
+                frozenset(server_settings.environments),
+            ),
+            emotion_engines(settings, database, org_keys, stack),
+            resolve,
+            checks,
+        )
+        mounted: list[tuple[Surface, Described]] = [
+            (inference, INFERENCE),
+            (clinical, CLINICAL),
+            (emotion, EMOTION),
+        ]
+
         def description() -> bytes:
-            return describe(tuple((surface.prefix.decode(), surface.routes) for surface in mounted))
+            return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
 
         operations = OperationsSurface(
             checks,
@@ -178,8 +260,9 @@ async def running(
             inference.refuse,
             root=Route(greet, always=True) if inference.prefix else None,
         )
-        mounted.append(operations)
-        gateway = Gateway((inference, operations), server_settings.max_body_bytes, telemetry.count_refusal)
+        mounted.append((operations, INFERENCE))
+        surfaces = tuple(surface for surface, _ in mounted)
+        gateway = Gateway(surfaces, server_settings.max_body_bytes, telemetry.count_refusal)
         limits = EdgeLimits(
             max_header_bytes=server_settings.max_header_bytes,
             max_headers=MAX_HEADERS,
@@ -203,6 +286,9 @@ async def running(
             shared=server_settings.workers > 1,
         )
         stack.push_async_callback(server.close)
+        if keys.guarded or any(model.phi_mode is not None for model in settings.models):
+            # Loaded beside the first requests: those that need it are told to come again.
+            guard.start()
         metrics_port = None
         if own_metrics_port:
             metrics = OperationsSurface(checks, telemetry.exposition, description, inference.refuse)
@@ -287,6 +373,10 @@ async def _index(
     await index.start()
     stack.push_async_callback(index.close)
     return index
+
+
+def _unguarded(guard: Guard) -> str | None:
+    return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
 
 
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:

@@ -1,8 +1,10 @@
 """What the surfaces have in common: the key check, the body, one governed exchange."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from email.utils import formatdate
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from triptych.core.call import Headers
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
@@ -18,8 +20,14 @@ from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
-from triptych.stages.settle import Dialect
+from triptych.stages.settle import Dialect, Settlement
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
+from triptych.wires.features import Use, uses
+from triptych.wires.jsontext import members
+
+SCOPE = "ai:chat"
+"""What a key must have to ask models."""
 
 # Everything else of the client's headers stays here: credentials and cookies above all.
 FORWARDED_HEADERS = frozenset(
@@ -40,15 +48,27 @@ class Operation:
     """The part of an endpoint that is the same on every wire. It reads the answers of its own wire
     itself; those of another are read by a translation."""
 
-    wire: ClassVar[str]
-    path: ClassVar[str]
+    wire: str
+    path: str
     billed: bool = True
     """See ``Endpoint.billed``."""
     recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
     """See ``Endpoint.recall``."""
+    conclude: Callable[[Exchange, Any, Settlement], Awaitable[None]] | None = None
+    """See ``Endpoint.conclude``."""
+    plain_timeout_s: float | None = None
+    """See ``Endpoint.plain_timeout_s``."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+
+    def features(self, parsed: Any) -> Iterable[Use]:
+        """See ``Endpoint.features``."""
+        return uses(self.wire, parsed.body)
+
+    def with_body(self, parsed: Any, body: bytes) -> Any:
+        """The request with another body of the same shape: values were replaced, nothing else."""
+        return msgspec.structs.replace(parsed, body=body, members=members(body))
 
     def rewrite(self, parsed: Any, upstream_model: str) -> bytes:
         """The body for a provider of the same wire: only the permitted edits are made."""
@@ -146,12 +166,25 @@ def guard(authenticate: Authenticator) -> Guard:
 
 
 def serve(
-    operation: Endpoint[Any], surface: str, name: str, dialect: Dialect, pipeline: Pipeline
+    operation: Endpoint[Any],
+    surface: str,
+    name: str,
+    dialect: Dialect,
+    pipeline: Pipeline,
+    idempotency: Idempotency | None = None,
 ) -> Callable[[Request, Reply], Awaitable[None]]:
-    """The endpoint of one operation; ``surface`` and ``name`` stand in its rows."""
+    """The endpoint of one operation; ``surface`` and ``name`` stand in its rows. With ``idempotency``
+    it takes idempotency keys."""
 
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
-        return pipeline.govern(taken(request, surface, name), operation, dialect, reply)
+        exchange = taken(request, surface, name)
+        if idempotency is None or not idempotency.named(request):
+            return pipeline.govern(exchange, operation, dialect, reply)
+
+        def govern(exchange: Exchange) -> Awaitable[None]:
+            return pipeline.govern(exchange, operation, dialect, reply)
+
+        return idempotency.govern(request, exchange, SCOPE, dialect, reply, govern)
 
     return endpoint
 
@@ -169,6 +202,7 @@ def taken(request: Request, surface: str, name: str) -> Exchange:
         body=request.body,
         started_us=now_us(),
         received_s=request.received_s,
+        peer=request.peer,
     )
     request.body = b""
     return exchange

@@ -22,7 +22,7 @@ from triptych.stages.resolve import Resolve
 from triptych.stages.settle import Dialect
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.openai import ChatDialect
-from triptych.surfaces.inference.query import Query
+from triptych.surfaces.query import Query
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 1000
