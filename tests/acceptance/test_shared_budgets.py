@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.devices.gateway import LIVE_KEY, TEST_KEY, Gateway, message
 
 NODES = 3
 ADMITTED = 101
+RPM = 12
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 
@@ -63,6 +66,12 @@ def nodes(
         .replace(LIVE_KEY, key_of(slug))
         .replace(TEST_KEY, key_of(slug).replace("live", "test"))
         for slug, cap_nusd in (("race", ADMITTED * COST_NUSD + 1), ("kill", 3 * 10**9))
+    )
+    limited = org(f"rpm = {RPM}", capped(10**12))
+    orgs += (
+        limited.replace('slug = "acme"', 'slug = "once"')
+        .replace(LIVE_KEY, key_of("once"))
+        .replace(TEST_KEY, key_of("once").replace("live", "test"))
     )
     toml = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n{orgs}{SANDBOX}'
     with ExitStack() as running:
@@ -143,3 +152,29 @@ def test_what_a_killed_node_held_is_charged_once_and_the_others_know_it(
     while ask(third, message("exact", max_tokens=2_800), key=key).status != 200:
         assert time.monotonic() < deadline_s
         time.sleep(0.2)
+
+
+def test_an_exchange_waits_for_redis_once_and_is_refused_as_a_request_first(nodes: list[Gateway]) -> None:
+    """Whatever else is wrong with it. Every wire; stored responses wait twice."""
+    node, key = nodes[1], key_of("once")
+    spent = 0
+    for path, body in PATHS.items():
+        assert ask(node, body, path=path, key=key).status == 200
+        before = round_trips(node)
+        assert ask(node, body, path=path, key=key).status == 200
+        # The other one is the settlement, which nobody waits for.
+        assert round_trips(node) - before <= 2
+        spent += 2
+    assert ask(node, message("nobody"), key=key).status == 400, "a refusal by the catalogue is a request"
+    for _ in range(RPM - spent - 1):
+        assert ask(node, b"{}", key=key).status == 400
+    for body in (b"{}", message("nobody"), PATHS["/v1/messages"]):
+        refused = ask(node, body, key=key)
+        assert (refused.status, refused.header("anthropic-ratelimit-requests-remaining")) == (429, "0")
+
+
+def round_trips(node: Gateway) -> int:
+    with urlopen(node.url + "/metrics", timeout=5) as got:
+        found = re.search(r"^triptych_limits_round_trips (\d+)", got.read().decode(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
