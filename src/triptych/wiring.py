@@ -278,6 +278,8 @@ async def running(
             "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
         )
         telemetry.targets(route.circuits)
+        if not isinstance(index, SeededMemoryIndex):
+            _gauge_index(telemetry, index)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(
             server_settings.host,
@@ -377,6 +379,16 @@ async def _index(
 
 def _unguarded(guard: Guard) -> str | None:
     return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
+
+
+def _gauge_index(telemetry: Telemetry, index: "RedisIndex") -> None:
+    telemetry.gauge(
+        "triptych_limits_round_trips", "To Redis, since the start.", lambda: float(index.round_trips)
+    )
+    telemetry.gauge(
+        "triptych_limits_undelivered", "Settlements that wait for Redis.", lambda: float(index.undelivered)
+    )
+    telemetry.gauge("triptych_limits_available", "1: Redis answers.", lambda: float(index.healthy))
 
 
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
