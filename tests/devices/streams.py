@@ -98,6 +98,7 @@ def chat_text(stream: bytes) -> str:
 
 def responses_stream(pieces: Sequence[str], what: str = TEXT, *, ascii_only: bool = False) -> bytes:
     whole = "".join(pieces)
+    part: dict[str, Any] = {}
     if what == TEXT:
         family, member = "response.output_text", "text"
         place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
@@ -111,7 +112,19 @@ def responses_stream(pieces: Sequence[str], what: str = TEXT, *, ascii_only: boo
         family, member = "response.function_call_arguments", "arguments"
         place = {"item_id": "fc_1", "output_index": 0}
         item = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": whole}
-    response: dict[str, Any] = {"id": "resp_1", "object": "response", "status": "in_progress", "output": []}
+    begun = {
+        **item,
+        **{name: [] for name in ("content", "summary") if name in item},
+        **({"arguments": ""} if what == ARGUMENTS else {}),
+    }
+    response: dict[str, Any] = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "m",
+        "status": "in_progress",
+        "output": [],
+    }
     ended = {
         **response,
         "status": "completed",
@@ -120,6 +133,12 @@ def responses_stream(pieces: Sequence[str], what: str = TEXT, *, ascii_only: boo
     }
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": response},
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        *(
+            [{"type": "response.content_part.added", **place, "part": {**part, "text": ""}}]
+            if what == TEXT
+            else []
+        ),
         *({"type": f"{family}.delta", **place, "delta": piece} for piece in pieces),
         {"type": f"{family}.done", **place, member: whole},
         {"type": "response.output_item.done", "output_index": 0, "item": item},

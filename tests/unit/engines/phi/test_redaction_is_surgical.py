@@ -109,7 +109,12 @@ def messages(w: Writer) -> dict[str, Any]:
         {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": text()}]},
         {"type": "tool_result", "tool_use_id": "toolu_2", "content": w.nested()},
     ]
-    use = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"q": text(), text() or "x": [text()]}}
+    use = {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "name": "look",
+        "input": {"q": text(), text() or "x": [text()]},
+    }
     w.random.shuffle(blocks)
     return {
         "model": "m",
