@@ -69,9 +69,8 @@ def providers_toml(url: str) -> str:
     for name in PATHS:
         kind, wire = ("anthropic", "") if name == "messages" else ("openai", f'wire = "{name}"\n')
         base = url if name == "messages" else f"{url}/v1"
-        lines.append(
-            f'[[providers]]\nname = "{name}"\nkind = "{kind}"\nbase_url = "{base}"\n{wire}api_key = "k"\nbaa = "signed"\n'
-        )
+        named = f'name = "{name}"\nkind = "{kind}"\nbase_url = "{base}"\n{wire}'
+        lines.append(f'[[providers]]\n{named}api_key = "k"\nbaa = "signed"\n')
         for suffix, more in (("", ""), ("-blocked", 'phi_mode = "block"\n')):
             lines.append(
                 f'[[models]]\nid = "{name}{suffix}"\nprovider = "{name}"\nupstream_id = "m"\n{more}'
@@ -149,8 +148,8 @@ def guarded(*arguments: str, limit_s: float = 5.0, ready_limit_s: float = START_
         gateway = Gateway(toml, preload=preload(*arguments, limit_s=limit_s))
         try:
             gateway.start(ready_limit_s)
-        except AssertionError:
-            gateway.kill()
+        except AssertionError as error:
+            gateway.__exit__(AssertionError, error, None)
             raise
         with gateway:
             yield Guarded(gateway, upstream)

@@ -65,8 +65,8 @@ def test_an_open_org_pays_nothing_and_hides_nothing(scene: Guarded, wire: str) -
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize(("org", "user", "suffix"), [
-    ("block", "ana", ""), ("plan", "ana", ""), ("redact", "bea", ""), ("allow", "bea", ""), ("redact", "ana", "-blocked"),
-    ("open", "ana", "-blocked"),
+    ("block", "ana", ""), ("plan", "ana", ""), ("redact", "bea", ""), ("allow", "bea", ""),
+    ("redact", "ana", "-blocked"), ("open", "ana", "-blocked"),
 ])  # fmt: skip
 def test_the_strictest_mode_holds(scene: Guarded, wire: str, org: str, user: str, suffix: str) -> None:
     answer = scene.ask(wire, ALL, org=org, user=user, model=wire + suffix)
