@@ -7,9 +7,10 @@ its page says of it: code, status, whether to try again. Written from the page, 
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.contract.clinical.world import (
@@ -48,7 +49,7 @@ class Cause(NamedTuple):
     model: str = "mapped-model"
     org: str = "acme"
     text: str = "hello there"
-    fields: dict[str, Any] = {}
+    fields: Mapping[str, Any] = MappingProxyType({})
     """More of the body."""
     headers: tuple[str, ...] = ()
     method: str = "POST"
@@ -139,7 +140,9 @@ CAUSES: dict[str, Cause] = {
     "model_retired": Cause(410, "MODEL_RETIRED", model="retired-model"),
     "payload_too_large": Cause(413, "PAYLOAD_TOO_LARGE", text="x" * MAX_BODY_BYTES),
     "unsupported_encoding": Cause(415, "UNSUPPORTED_MEDIA_TYPE", headers=("content-encoding: br",)),
-    "requests_limited": Cause(429, "RATE_LIMITED", True, org="limited", meanwhile=one_request_before("limited")),
+    "requests_limited": Cause(
+        429, "RATE_LIMITED", True, org="limited", meanwhile=one_request_before("limited")
+    ),
     "tokens_limited": Cause(429, "RATE_LIMITED", True, org="chatty", meanwhile=one_request_before("chatty")),
     "too_many_at_once": Cause(429, "RATE_LIMITED", True, org="crowded", meanwhile=another_under_way),
     "spend_cap_reached": Cause(429, "BUDGET_EXCEEDED", org="capped"),
@@ -220,8 +223,8 @@ def error_of(form: str, answer: Answer) -> dict[str, Any]:
         error: dict[str, Any] = json.loads(answer.body)["error"]
         return error
     _, data = events(answer.body)[-1]
-    error = data["data"]["error"] if form in NATIVE else data["error"]
-    return error
+    found: dict[str, Any] = data["data"] if form in NATIVE else data
+    return dict(found["error"])
 
 
 def main() -> None:

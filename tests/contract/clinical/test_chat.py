@@ -256,13 +256,11 @@ def test_live_and_test_keys_do_not_see_each_others_conversations(running: Clinic
 
 
 def test_a_tool_of_the_client_is_called_and_its_result_goes_on(running: Clinic) -> None:
-    answer = running.ask(
-        CHAT, {"model": "sandbox-tool", "message": "look!", "tools": [TOOL]}, org="boxed"
-    )
+    answer = running.ask(CHAT, {"model": "sandbox-tool", "message": "look!", "tools": [TOOL]}, org="boxed")
     told = events(answer.body)
     calls = [(type_, event["data"]) for type_, event in told if type_.startswith("tool_call.")]
-    assert [type_ for type_, _ in calls][0] == "tool_call.created"
-    assert [type_ for type_, _ in calls][-1] == "tool_call.completed"
+    assert calls[0][0] == "tool_call.created"
+    assert calls[-1][0] == "tool_call.completed"
     assert all(type_ == "tool_call.delta" for type_, _ in calls[1:-1])
     written = "".join(found["delta"]["partial_json"] for type_, found in calls if type_ == "tool_call.delta")
     done = calls[-1][1]["object"]
