@@ -48,7 +48,7 @@ from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
 from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
-from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
 from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.provider_status import ProviderStatus
@@ -215,7 +215,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
+        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL_WHOLE)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
