@@ -32,9 +32,11 @@ from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
+from triptych.storage.agreements import ensure_template
 from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
+from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
@@ -44,10 +46,16 @@ from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
-from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
+from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
+from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
+from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.provider_status import ProviderStatus
 from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
+from triptych.surfaces.clinical.usage import Usage
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
@@ -103,10 +111,13 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        ensure_template(database)
+        clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
             database,
             node,
             exclusive=exclusive,
+            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
         )
@@ -123,7 +134,11 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
         models = catalogue(settings)
-        resolve = Resolve(models, frozenset(sandbox_model_ids()))
+        resolve = Resolve(
+            models,
+            frozenset(sandbox_model_ids()),
+            settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
+        )
         route = RouteCall(models, breaker_rule(settings))
         guard = Guard()
         stack.push_async_callback(guard.close)
@@ -147,8 +162,16 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
+        idempotency_keys = IdempotencyKeys(
+            database,
+            node,
+            org_keys,
+            vault.request_hasher,
+            longest_run_s=server_settings.request_timeout_s + server_settings.body_timeout_s,
+        )
+        idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
         chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored, chats)
+        pruning = Pruning(stored, chats, idempotency_keys)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -170,21 +193,29 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             settings.surfaces.inference.hosts,
         )
         agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
         assistant = Assistant(
             pipeline,
-            Lookup("clinical", throttle, ledger, telemetry.report, index),
+            clinical_lookup,
             CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
             Records(chats),
             Catalogue(resolve, agreements),
             server_settings.max_body_bytes,
         )
+        control = Control(
+            Keys(database, vault.key_hasher, settings.keys.prefix, keys.refresh),
+            Usage(database, keys.refresh),
+            Compliance(database, settings.compliance.signing_url),
+            ProviderStatus(resolve, route),
+        )
         clinical = ClinicalSurface(
-            settings.surfaces.clinical.prefix,
+            clinical_prefix,
             settings.surfaces.clinical.hosts,
-            assistant_routes(assistant, authenticate),
+            assistant_routes(assistant, idempotency, authenticate),
+            control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL)]
+        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL_WHOLE)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",

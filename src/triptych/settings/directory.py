@@ -97,6 +97,7 @@ def _user(table: Table) -> UserSettings:
     return UserSettings(
         name=name,
         groups=table.texts("groups", ()),
+        admin=table.boolean("admin", False),
         **_allowances(table),
     )
 
