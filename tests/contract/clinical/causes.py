@@ -36,6 +36,7 @@ WEBHOOK_TOOL = {
     "description": "Such as eleanor.rigby@example.com",
     "input_schema": {"type": "object", "properties": {}},
 }
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 IMAGE = {
     "type": "image",
     "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="},
@@ -52,6 +53,7 @@ class Cause(NamedTuple):
     fields: Mapping[str, Any] = MappingProxyType({})
     """More of the body."""
     headers: tuple[str, ...] = ()
+    """``{form}`` stands for the form that is asked."""
     method: str = "POST"
     paths: tuple[str, str] = (CHAT, MESSAGES)
     """On the native surface, and on Anthropic's wire."""
@@ -83,6 +85,33 @@ def another_under_way(clinic: Clinic) -> Iterator[None]:
         client.send(request("POST", CHAT, f"x-api-key: {secret('crowded')}", body=body))
         client._until(b"message.delta")
         yield
+
+
+@contextmanager
+def keys_of_other_requests(clinic: Clinic) -> Iterator[None]:
+    for form in FORMS:
+        body = asked(Cause(200, "", text="another"), form.replace("stream", "json"), None)
+        path = MESSAGES if form in WIRE else CHAT
+        assert clinic.ask(path, body, f"idempotency-key: {form}").status == 200
+    yield
+
+
+@contextmanager
+def keys_of_requests_under_way(clinic: Clinic) -> Iterator[None]:
+    """The very same requests, of which no answer has come yet."""
+    seen = len(clinic.upstream.requests)
+    cause = CAUSES["idempotency_in_progress"]
+    connections = []
+    for form in FORMS:
+        connections.append(RawClient(clinic.port))
+        path = MESSAGES if form in WIRE else CHAT
+        fields = (f"x-api-key: {secret('acme')}", f"idempotency-key: running-{form}")
+        body = json.dumps(asked(cause, form, None)).encode()
+        connections[-1].send(request("POST", path, *fields, body=body))
+    assert clinic.upstream.wait_until(lambda: len(clinic.upstream.requests) >= seen + len(FORMS), 10.0)
+    yield
+    for connection in connections:
+        connection.socket.close()
 
 
 @contextmanager
@@ -130,6 +159,7 @@ CAUSES: dict[str, Cause] = {
     "missing_scope": Cause(403, "MISSING_SCOPE", org="scopeless"),
     "phi_blocked": Cause(403, "PHI_BLOCKED", org="blocking", text=PERSON),
     "uninspectable_content": Cause(403, FEATURE, org="guarded", content=[IMAGE]),
+    "feature_not_allowed": Cause(403, FEATURE, org="guarded", fields={"tools": [WEB_SEARCH]}),
     "premium_not_enabled": Cause(403, "OPUS_NOT_ENABLED", model="premium-model"),
     "unknown_path": Cause(404, "RESOURCE_NOT_FOUND", paths=(CHAT + "/x", MESSAGES + "/x")),
     "unknown_conversation": Cause(
@@ -137,6 +167,20 @@ CAUSES: dict[str, Cause] = {
     ),
     "unknown_document": Cause(404, "RESOURCE_NOT_FOUND", fields={"document_ids": ["doc_0"]}, forms=NATIVE),
     "method_not_allowed": Cause(405, "METHOD_NOT_ALLOWED", method="PUT"),
+    "idempotency_key_reused": Cause(
+        409,
+        "IDEMPOTENCY_KEY_REUSED",
+        headers=("idempotency-key: {form}",),
+        meanwhile=keys_of_other_requests,
+    ),
+    "idempotency_in_progress": Cause(
+        409,
+        "IDEMPOTENCY_IN_PROGRESS",
+        True,
+        model=fault_model("hang_before_head"),
+        headers=("idempotency-key: running-{form}",),
+        meanwhile=keys_of_requests_under_way,
+    ),
     "model_retired": Cause(410, "MODEL_RETIRED", model="retired-model"),
     "payload_too_large": Cause(413, "PAYLOAD_TOO_LARGE", text="x" * MAX_BODY_BYTES),
     "unsupported_encoding": Cause(415, "UNSUPPORTED_MEDIA_TYPE", headers=("content-encoding: br",)),
@@ -190,7 +234,8 @@ def provoke(clinic: Clinic, cause: Cause) -> dict[str, Answer]:
         def ask(form: str) -> None:
             path = cause.paths[form in WIRE]
             body = asked(cause, form, more)
-            answers[form] = clinic.ask(path, body, *cause.headers, org=cause.org, method=cause.method)
+            headers = [header.replace("{form}", form) for header in cause.headers]
+            answers[form] = clinic.ask(path, body, *headers, org=cause.org, method=cause.method)
 
         threads = [threading.Thread(target=ask, args=(form,)) for form in cause.forms]
         for thread in threads:

@@ -26,7 +26,6 @@ from tests.contract.raw_client import Answer
 from triptych.surfaces.clinical.failures import ROWS
 
 DOCUMENTS = {"UNSUPPORTED_DOCUMENT_TYPE", "DOCUMENT_STILL_PROCESSING"}
-IDEMPOTENCY = {"IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS"}
 WIRE_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -34,6 +33,7 @@ WIRE_TYPES = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    409: "invalid_request_error",
     410: "not_found_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
@@ -100,7 +100,7 @@ def test_every_golden_file_belongs_to_a_cause() -> None:
 
 def test_every_code_of_the_table_is_provoked() -> None:
     codes = {row.code for row in ROWS.values()} | {row.wire_code for row in ROWS.values() if row.wire_code}
-    assert {cause.code for cause in CAUSES.values()} == codes - DOCUMENTS - IDEMPOTENCY
+    assert {cause.code for cause in CAUSES.values()} == codes - DOCUMENTS
 
 
 def test_a_run_that_was_created_fails_as_a_run_unless_it_could_not_be_recorded(running: Clinic) -> None:

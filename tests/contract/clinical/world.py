@@ -195,7 +195,7 @@ class Clinic:
         return found[0]
 
 
-SERVER = f"""first_byte_timeout_s = 0.5
+SERVER = f"""first_byte_timeout_s = 3
 idle_stream_timeout_s = 0.5
 max_body_bytes = {MAX_BODY_BYTES}
 drain_timeout_s = 5

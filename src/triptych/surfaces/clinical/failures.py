@@ -244,7 +244,12 @@ def told(failure: Failure, exchange: Exchange) -> Failure:
 
 def _details(failure: Failure) -> Mapping[str, object]:
     row = ROWS[failure.kind]
-    return {**row.details, **failure.details} if row.details else failure.details
+    if not row.details:
+        return failure.details
+    return {
+        **failure.details,
+        **{name: fact for name, fact in row.details.items() if not failure.details.get(name)},
+    }
 
 
 def _headers(failure: Failure) -> list[tuple[bytes, bytes]]:
