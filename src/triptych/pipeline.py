@@ -1,6 +1,6 @@
 """The governed path: every model call of every surface takes these steps, in this order."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -14,6 +14,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model
 from triptych.stages.departure import AnswerReader, Departure, Elsewhere
+from triptych.stages.permit import permit_features
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -21,6 +22,7 @@ from triptych.stages.route import Detours, Leg, RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
 from triptych.stages.throttle import Throttle
+from triptych.wires.features import Use
 
 
 class ParsedRequest(Protocol):
@@ -71,6 +73,10 @@ class Endpoint(Protocol[Parsed]):
     """Adds what the gateway itself says to a good answer, before its last bytes go out. Raises Failure."""
     plain_timeout_s: float | None
     """How long a call that is not streamed may take, where that is less than the gateway's own limit."""
+
+    def features(self, parsed: Parsed) -> Iterable[Use]:
+        """What the request uses beyond text, found only as far as it is looked at."""
+        ...
 
     def parse(self, exchange: Exchange) -> Parsed:
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
@@ -138,11 +144,17 @@ class Pipeline:
                 await admission
             authorize_call(principal, "ai:chat")
             parsed = endpoint.parse(exchange)
+            if exchange.once is not None:
+                settlement.answer = await exchange.once.take(parsed.stream)
+                if settlement.answer is not None:
+                    exchange.status = settlement.answer.status
+                    return
             asked_us = now_us()
             model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
             authorize_model(principal, model)
             if endpoint.recall is not None:
                 parsed = await endpoint.recall(exchange, parsed)
+            permit_features(exchange, endpoint.features(parsed))
             legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
             if endpoint.billed:
                 reservation = self._reserve(exchange, legs, parsed)

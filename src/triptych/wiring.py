@@ -33,12 +33,14 @@ from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
+from triptych.storage.agreements import ensure_template
 from triptych.storage.analyse_tokens import AnalyseTokens
 from triptych.storage.chats import Chats
 from triptych.storage.context_sweep import ContextSweep
 from triptych.storage.contexts import Contexts, UserMessage
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs
+from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
@@ -48,10 +50,15 @@ from triptych.storage.responses import StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
+from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
+from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
 from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
+from triptych.surfaces.clinical.provider_status import ProviderStatus
 from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
+from triptych.surfaces.clinical.usage import Usage
 from triptych.surfaces.emotion.analysis import Engines, Mode
 from triptych.surfaces.emotion.body import check_size
 from triptych.surfaces.emotion.described import EMOTION
@@ -60,6 +67,7 @@ from triptych.surfaces.emotion.keeping import ContextKeeping
 from triptych.surfaces.emotion.quota import Quota
 from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.emotion.scoring import Engine, Scoring
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.models import Models
@@ -115,10 +123,13 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        ensure_template(database)
+        clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
             database,
             node,
             exclusive=exclusive,
+            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
         )
@@ -135,7 +146,11 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
         models = catalogue(settings)
-        resolve = Resolve(models, frozenset(sandbox_model_ids()))
+        resolve = Resolve(
+            models,
+            frozenset(sandbox_model_ids()),
+            settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
+        )
         route = RouteCall(models, breaker_rule(settings))
         guard = Guard()
         stack.push_async_callback(guard.close)
@@ -159,8 +174,16 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
+        idempotency_keys = IdempotencyKeys(
+            database,
+            node,
+            org_keys,
+            vault.request_hasher,
+            longest_run_s=server_settings.request_timeout_s + server_settings.body_timeout_s,
+        )
+        idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
         chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored, chats)
+        pruning = Pruning(stored, chats, idempotency_keys)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -182,18 +205,26 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             settings.surfaces.inference.hosts,
         )
         agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+        clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
         assistant = Assistant(
             pipeline,
-            Lookup("clinical", throttle, ledger, telemetry.report, index),
+            clinical_lookup,
             CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
             Records(chats),
             Catalogue(resolve, agreements),
             server_settings.max_body_bytes,
         )
+        control = Control(
+            Keys(database, vault.key_hasher, settings.keys.prefix, keys.refresh),
+            Usage(database, keys.refresh),
+            Compliance(database, settings.compliance.signing_url),
+            ProviderStatus(resolve, route),
+        )
         clinical = ClinicalSurface(
-            settings.surfaces.clinical.prefix,
+            clinical_prefix,
             settings.surfaces.clinical.hosts,
-            assistant_routes(assistant, authenticate),
+            assistant_routes(assistant, idempotency, authenticate),
+            control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
         checks: dict[str, Check] = {
@@ -214,6 +245,7 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
                 frozenset(server_settings.environments),
             ),
             _emotion_engines(settings, database, org_keys, stack),
+            idempotency,
             resolve,
             checks,
         )

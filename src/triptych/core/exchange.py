@@ -41,6 +41,30 @@ class Keeper(Protocol):
         ...
 
 
+class Once(Protocol):
+    """Sees to it that a request with an idempotency key is answered once."""
+
+    async def take(self, stream: bool) -> Response | None:
+        """Claim the key; the answer where another exchange gave it meanwhile. Raises Failure
+        IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, SERVICE_UNAVAILABLE."""
+        ...
+
+    @property
+    def held(self) -> bool: ...
+    def writes(self, outcome: Outcome, ended_us: int, answer: Response | None) -> tuple[Any, ...]:
+        """What the ledger writes of it in the transaction of the end row."""
+        ...
+
+    def answered_in(self, connection: Any, answer: Response) -> None:
+        """Keep the answer in the database transaction that does what it tells of, so that neither is
+        without the other. For threads."""
+        ...
+
+    async def end(self, answer: Response | None) -> None:
+        """The same for an exchange that has no start row; before its end is recorded. Never raises."""
+        ...
+
+
 class Announcer(Protocol):
     """Tells the caller how far his exchange has come, before a provider has answered."""
 
@@ -77,7 +101,9 @@ class Exchange:
         "model",
         "named",
         "occupies",
+        "once",
         "opened",
+        "peer",
         "placeholders",
         "principal",
         "query",
@@ -111,7 +137,9 @@ class Exchange:
         body: bytes,
         started_us: int,
         received_s: float,
+        peer: str = "",
     ) -> None:
+        """``peer``: the client's address, for what is noted of administrative acts."""
         self.id = id
         self.surface = surface
         self.endpoint = endpoint
@@ -122,6 +150,7 @@ class Exchange:
         self.bytes_in = len(body)
         self.started_us = started_us
         self.received_s = received_s
+        self.peer = peer
         self.admission: Admission | None = None
         self.budgets: tuple[BudgetScope, ...] = ()
         """Whose money and credits it spends; empty where nobody has a budget, and for test keys."""
@@ -157,6 +186,8 @@ class Exchange:
         """The caller's own name of a field of what goes to the provider; None: the same."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
+        self.once: Once | None = None
+        """Set when the client named an idempotency key."""
         self.screening: Screening | None = None
         """What the guard found; None where nothing is scanned, or nothing was found."""
         self.placeholders: dict[str, str] = {}

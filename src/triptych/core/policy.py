@@ -33,6 +33,10 @@ class Policy(msgspec.Struct, frozen=True):
     """``none`` | ``hipaa``."""
     baa: str = "none"
     """``none`` | ``active`` | ``expired`` | ``superseded``."""
+    baa_url: str | None = None
+    """Where the state of the agreement is told, and how to sign it."""
+    evaluation: bool = False
+    """Of the plan ``evaluation``: no agreement is needed, and nothing with PHI may pass."""
     phi_mode: str | None = None
     """``redact`` | ``block`` | ``allow``, or None: what compliance and filters ask for."""
     filters: tuple[Filter, ...] = ()
@@ -51,6 +55,11 @@ class Policy(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         guarded = self.compliance == "hipaa" or self.phi_mode is not None or bool(self.filters)
         msgspec.structs.force_setattr(self, "guarded", guarded)
+
+    @property
+    def lacks_baa(self) -> bool:
+        """Whether its calls of models are refused for want of an agreement."""
+        return self.compliance == "hipaa" and self.baa != "active" and not self.evaluation
 
 
 OPEN_POLICY = Policy()

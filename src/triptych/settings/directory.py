@@ -99,6 +99,7 @@ def _user(table: Table) -> UserSettings:
     return UserSettings(
         name=name,
         groups=table.texts("groups", ()),
+        admin=table.boolean("admin", False),
         **_allowances(table),
     )
 

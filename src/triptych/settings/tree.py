@@ -145,6 +145,15 @@ class EmotionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens an org may have analysed in a calendar month (UTC); 0: none."""
 
 
+class ComplianceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where people are sent; refusals name these addresses."""
+
+    signing_url: str | None = None
+    """Where an org's people sign the BAA; None: the gateway's own endpoint tells its state."""
+    docs_url: str | None = None
+    """Where retired models are explained; None: the gateway's own catalogue."""
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
@@ -221,6 +230,8 @@ class GroupSettings(Allowances, frozen=True, kw_only=True):
 class UserSettings(Allowances, frozen=True, kw_only=True):
     name: str
     groups: tuple[str, ...] = ()
+    admin: bool = False
+    """Whether its keys may make keys that can do more than themselves."""
 
 
 class KeySettings(Allowances, frozen=True, kw_only=True):
@@ -275,6 +286,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
     emotion: EmotionSettings = EmotionSettings()
+    compliance: ComplianceSettings = ComplianceSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
     orgs: tuple[OrgSettings, ...] = ()

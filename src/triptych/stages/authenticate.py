@@ -22,6 +22,13 @@ class KeyEntry(Protocol):
     def revoked_us(self) -> int | None: ...
     @property
     def expires_us(self) -> int | None: ...
+    @property
+    def until_us(self) -> int | None:
+        """From then on ``afterwards`` takes the principal's place."""
+        ...
+
+    @property
+    def afterwards(self) -> Principal | None: ...
 
 
 class KeyRing(Protocol):
@@ -70,6 +77,8 @@ class Authenticate:
             raise Failure(FailureKind.KEY_REVOKED)
         if entry.expires_us is not None and entry.expires_us <= now_us:
             raise Failure(FailureKind.INVALID_API_KEY)
+        if entry.until_us is not None and entry.until_us <= now_us and entry.afterwards is not None:
+            return entry.afterwards
         return entry.principal
 
 

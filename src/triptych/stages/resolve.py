@@ -15,8 +15,15 @@ SANDBOX = "sandbox"
 class Resolve:
     """Model id to model and target, from the catalogue in memory."""
 
-    def __init__(self, models: Mapping[str, Model], sandbox_model_ids: frozenset[str]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        sandbox_model_ids: frozenset[str],
+        docs_url: str | None = None,
+    ) -> None:
+        """``docs_url``: where a caller of a retired model is sent."""
         self._models = models
+        self._docs_url = docs_url
         self._sandbox = {
             model_id: Model(id=model_id, targets=(Target(SANDBOX, model_id),), price=FREE)
             for model_id in sandbox_model_ids
@@ -37,6 +44,7 @@ class Resolve:
                 details={
                     "retired_at": rfc3339(model.retires_at_us // MICROSECONDS_PER_S),
                     "recommended_replacement": model.replacement,
+                    "docs_url": self._docs_url,
                 },
             )
         if principal.environment == "test":

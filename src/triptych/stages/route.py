@@ -84,6 +84,7 @@ class RouteCall:
                 FailureKind.BAA_REQUIRED,
                 f"No provider of the model '{model.id}' is covered by a Business Associate Agreement.",
                 param="model",
+                details={"baa_url": principal.policy.baa_url, "baa_status": principal.policy.baa},
             )
         order = [leg for some in legs for leg in self._ordered(some, stream, now_s)]
         if not order:

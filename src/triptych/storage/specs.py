@@ -25,6 +25,7 @@ class GroupSpec(Allowances, frozen=True, kw_only=True):
 class UserSpec(Allowances, frozen=True, kw_only=True):
     name: str
     groups: tuple[str, ...] = ()
+    admin: bool = False
 
 
 class KeySpec(Allowances, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What the surfaces have in common: the key check, the body, one governed exchange."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,12 +15,16 @@ from triptych.core.usage import Usage
 from triptych.edge.app import Guard, body_too_large
 from triptych.edge.decoding import inflate
 from triptych.edge.message import Request
-from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
-from triptych.stages.settle import Dialect, Settlement
+from triptych.stages.settle import Dialect, Reply, Settlement
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
+from triptych.wires.features import Use, uses
 from triptych.wires.jsontext import members
+
+SCOPE = "ai:chat"
+"""What a key must have to ask models."""
 
 # Everything else of the client's headers stays here: credentials and cookies above all.
 FORWARDED_HEADERS = frozenset(
@@ -54,6 +58,10 @@ class Operation:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+
+    def features(self, parsed: Any) -> Iterable[Use]:
+        """See ``Endpoint.features``."""
+        return uses(self.wire, parsed.body)
 
     def with_body(self, parsed: Any, body: bytes) -> Any:
         """The request with another body of the same shape: values were replaced, nothing else."""
@@ -140,12 +148,25 @@ def guard(authenticate: Authenticator) -> Guard:
 
 
 def serve(
-    operation: Endpoint[Any], surface: str, name: str, dialect: Dialect, pipeline: Pipeline
+    operation: Endpoint[Any],
+    surface: str,
+    name: str,
+    dialect: Dialect,
+    pipeline: Pipeline,
+    idempotency: Idempotency | None = None,
 ) -> Callable[[Request, Reply], Awaitable[None]]:
-    """The endpoint of one operation; ``surface`` and ``name`` stand in its rows."""
+    """The endpoint of one operation; ``surface`` and ``name`` stand in its rows. With ``idempotency``
+    it takes idempotency keys."""
 
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
-        return pipeline.govern(taken(request, surface, name), operation, dialect, reply)
+        exchange = taken(request, surface, name)
+        if idempotency is None or not idempotency.named(request):
+            return pipeline.govern(exchange, operation, dialect, reply)
+
+        def govern(exchange: Exchange) -> Awaitable[None]:
+            return pipeline.govern(exchange, operation, dialect, reply)
+
+        return idempotency.govern(request, exchange, SCOPE, dialect, reply, govern)
 
     return endpoint
 
@@ -163,6 +184,7 @@ def taken(request: Request, surface: str, name: str) -> Exchange:
         body=request.body,
         started_us=now_us(),
         received_s=request.received_s,
+        peer=request.peer,
     )
     request.body = b""
     return exchange

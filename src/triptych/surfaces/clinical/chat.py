@@ -27,7 +27,8 @@ from triptych.surfaces.clinical.dialects import NativeDialect
 from triptych.surfaces.clinical.failures import native_body, told
 from triptych.surfaces.clinical.meta import phi_meta, usage_meta
 from triptych.surfaces.clinical.run import ChatReply, Run
-from triptych.surfaces.governed import taken
+from triptych.surfaces.governed import SCOPE, taken
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.messages import CreateMessage
 from triptych.wires import anthropic_messages as messages_wire
 from triptych.wires import native
@@ -186,7 +187,9 @@ class NativeReader:
         return answer, usage
 
 
-def serve_chat(operation: CreateChat, pipeline: Pipeline) -> Callable[[Request, Reply], Awaitable[None]]:
+def serve_chat(
+    operation: CreateChat, pipeline: Pipeline, idempotency: Idempotency
+) -> Callable[[Request, Reply], Awaitable[None]]:
     """The endpoint of chat."""
     dialect = ChatDialect()
     new_id = UlidSource().new
@@ -195,8 +198,15 @@ def serve_chat(operation: CreateChat, pipeline: Pipeline) -> Callable[[Request, 
         exchange = taken(request, SURFACE, ENDPOINT)
         chat_reply = ChatReply(reply)
         run = exchange.announcer = Run(exchange, chat_reply, new_id)
+
+        def govern(exchange: Exchange) -> Awaitable[None]:
+            return pipeline.govern(exchange, operation, dialect, chat_reply)
+
         try:
-            await pipeline.govern(exchange, operation, dialect, chat_reply)
+            if idempotency.named(request):
+                await idempotency.govern(request, exchange, SCOPE, dialect, chat_reply, govern)
+            else:
+                await govern(exchange)
         finally:
             run.close()
 

@@ -41,7 +41,6 @@ _CREDITS = Row(402, "payment_required", "AI_CREDITS_EXHAUSTED")
 _RATE = Row(429, "rate_limited", "RATE_LIMITED")
 _UPSTREAM = Row(502, "provider_error", "INFERENCE_UPSTREAM_FAILURE")
 _UNAVAILABLE = Row(503, "service_unavailable", "INFERENCE_UNAVAILABLE", retryable=True)
-_NO_BAA = "Sign one at Settings > Compliance, or with `triptych baa sign`."
 _NO_PREMIUM = "Enable it at Settings > Billing > Model Access."
 DOCS_HINT = "docs/errors.md#"
 """Where a kind is described; its value is the anchor."""
@@ -90,9 +89,7 @@ ROWS: Mapping[FailureKind, Row] = {
     K.MODEL_ACCESS_DENIED: _VALIDATION,
     K.PREMIUM_NOT_ENABLED: Row(403, "forbidden", "OPUS_NOT_ENABLED", remedy=_NO_PREMIUM),
     K.FEATURE_NOT_ALLOWED: Row(403, "forbidden", "FEATURE_NOT_HIPAA_ELIGIBLE"),
-    K.BAA_REQUIRED: Row(
-        402, "payment_required", "BAA_REQUIRED", remedy=_NO_BAA, details={"baa_url": None, "baa_status": None}
-    ),
+    K.BAA_REQUIRED: Row(402, "payment_required", "BAA_REQUIRED"),
     K.DLP_BLOCKED: _PHI,
     K.PHI_BLOCKED: _PHI,
     K.PHI_IN_TOOL_SCHEMA: Row(400, "invalid_request", "PHI_IN_TOOL_SCHEMA"),

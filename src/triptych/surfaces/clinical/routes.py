@@ -14,6 +14,7 @@ from triptych.surfaces.clinical.messages import CountStrictTokens, CreateStrictM
 from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.governed import Authenticator, guard, serve
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.lookup import Lookup
 from triptych.surfaces.operations import greet
 
@@ -54,7 +55,7 @@ class Assistant(msgspec.Struct, frozen=True):
     max_body_bytes: int
 
 
-def assistant_routes(assistant: Assistant, authenticate: Authenticator) -> Routes:
+def assistant_routes(assistant: Assistant, idempotency: Idempotency, authenticate: Authenticator) -> Routes:
     """Chat, messages, their records, and the models that answer them."""
     check, pipeline, lookup = guard(authenticate), assistant.pipeline, assistant.lookup
     messages, native = MessagesDialect(), NativeDialect()
@@ -62,12 +63,12 @@ def assistant_routes(assistant: Assistant, authenticate: Authenticator) -> Route
     count = CountStrictTokens(assistant.max_body_bytes, messages)
     record = lookup.serve("records", assistant.records.retrieve, lambda _: native)
     models = lookup.serve("models", assistant.catalogue.list, lambda _: native)
+    create_message = serve(create, SURFACE, "messages", messages, pipeline, idempotency)
+    count_tokens = serve(count, SURFACE, "count_tokens", messages, pipeline, idempotency)
     return {
-        b"/v1/ai/chat": {b"POST": Route(serve_chat(assistant.chat, pipeline), check)},
+        b"/v1/ai/chat": {b"POST": Route(serve_chat(assistant.chat, pipeline, idempotency), check)},
         b"/v1/ai/messages/{message_id}": {b"GET": Route(record, check)},
         b"/v1/ai/models": {b"GET": Route(models, check)},
-        b"/v1/messages": {b"POST": Route(serve(create, SURFACE, "messages", messages, pipeline), check)},
-        b"/v1/messages/count_tokens": {
-            b"POST": Route(serve(count, SURFACE, "count_tokens", messages, pipeline), check)
-        },
+        b"/v1/messages": {b"POST": Route(create_message, check)},
+        b"/v1/messages/count_tokens": {b"POST": Route(count_tokens, check)},
     }
