@@ -149,10 +149,10 @@ def _adjectives(generator: random.Random) -> list[Row]:
                     f"that doesn't make me {word}",
                     f"there is no reason to be {word}{about}",
                 )
-                for text in generator.sample(denials, 3):
-                    found.append(
-                        _row(_sentence(text + tail, generator), DENIED[label], DENIED_VALENCE[label], 0.5)
-                    )
+                found += [
+                    _row(_sentence(text + tail, generator), DENIED[label], DENIED_VALENCE[label], 0.5)
+                    for text in generator.sample(denials, 3)
+                ]
                 found.append(_row(_sentence(f"{who} {_be(who, past, False)} {generator.choice(('slightly', 'a bit', 'somewhat', 'a little', 'mildly'))} {word}{about}{tail}", generator),
                                   _felt(label, 0.62), 0.5 * VALENCE[label], AROUSAL[label] - 0.05))  # fmt: skip
                 found.append(_row(_sentence(f"{who} {_be(who, past, False)} {generator.choice(('extremely', 'so', 'incredibly', 'absolutely', 'very', 'so so'))} {word}{about}{tail}", generator),

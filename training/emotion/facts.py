@@ -142,9 +142,20 @@ The experiment was repeated three times.
 Data were collected between March and June.
 """.strip().splitlines()
 
-PLACES = ["Paris", "Rome", "Oslo", "Lima", "Cairo", "Tokyo", "Boston", "Vienna", "Madrid", "Dublin", "Nairobi", "Ottawa", "Jakarta", "Warsaw", "Prague", "Seoul", "Berlin", "London", "Chicago", "Denver", "Toronto", "Sydney", "Lagos", "Delhi", "Athens", "Lisbon"]  # fmt: skip
-LANDS = ["France", "Italy", "Norway", "Peru", "Egypt", "Japan", "Austria", "Spain", "Ireland", "Kenya", "Canada", "Indonesia", "Poland", "Korea", "Germany", "India", "Greece", "Portugal", "Brazil", "Chile"]  # fmt: skip
-SUBJECTS = ["report", "document", "file", "book", "table", "building", "train", "bus", "station", "office", "school", "machine", "device", "package", "library", "museum", "river", "road", "bridge", "course", "lesson", "contract", "form", "page", "website", "computer", "sensor", "engine", "hotel", "store", "factory", "company", "department", "team", "list", "map", "chart", "program", "server", "database", "class", "room", "shelf", "cable"]  # fmt: skip
+PLACES = (
+    "Paris Rome Oslo Lima Cairo Tokyo Boston Vienna Madrid Dublin Nairobi Ottawa Jakarta Warsaw "
+    "Prague Seoul Berlin London Chicago Denver Toronto Sydney Lagos Delhi Athens Lisbon"
+).split()  # fmt: skip
+LANDS = (
+    "France Italy Norway Peru Egypt Japan Austria Spain Ireland Kenya Canada Indonesia Poland Korea "
+    "Germany India Greece Portugal Brazil Chile"
+).split()  # fmt: skip
+SUBJECTS = (
+    "report document file book table building train bus station office school machine device package "
+    "library museum river road bridge course lesson contract form page website computer sensor engine "
+    "hotel store factory company department team list map chart program server database class room "
+    "shelf cable"
+).split()  # fmt: skip
 FRAMES = (
     "The {s} is located in {p}.", "The {s} was built in {y}.", "The {s} opens at {h} and closes at {g}.",
     "The {s} has {n} {u}.", "The {s} contains {n} {u} and {m} {u}.", "The {s} to {p} leaves at {h}:{q}.",
@@ -158,7 +169,9 @@ FRAMES = (
     "what time does the {s} open", "the {s} is on the left", "[NAME] sent the {s} to the {t} on {d}.",
     "Where is the {s}?", "It is {h}:{q} in {p}.", "The {s} connects to the {t} over a cable.",
 )  # fmt: skip
-UNITS = ["pages", "rooms", "seats", "windows", "doors", "rows", "columns", "employees", "students", "members", "items", "parts", "floors", "books", "chairs"]
+UNITS = (
+    "pages rooms seats windows doors rows columns employees students members items parts floors books chairs"
+).split()
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 

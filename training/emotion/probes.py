@@ -151,7 +151,13 @@ NAME_FRAMES = (
     "{}'s answer was rude", "Hi, my name is {} and I live here", "We met {} at the station yesterday.",
     "{} died last night", "is {} coming to the party?", "{} sent the report on Monday",
 )  # fmt: skip
-NAMES = ["Emily", "Greg", "Jamal", "Lakisha", "Mohammed", "Fatima", "Wei", "Mei", "Hiroshi", "Yuki", "Priya", "Rahul", "Juan", "María", "José", "Guadalupe", "Olga", "Dmitri", "Chukwuemeka", "Adaeze", "Kwame", "Ngozi", "Ahmed", "Aisha", "Moshe", "Rivka", "Sven", "Ingrid", "Liam", "Siobhan", "Tyrone", "Shaniqua", "Brad", "Becky", "Nguyen", "Linh", "Park", "Jisoo", "Mehmet", "Ayşe", "João", "Beatriz", "Pierre", "Amélie", "Giulia", "Luca", "Kofi", "Zainab", "Tariq", "Leilani", "Xiomara", "DeShawn", "Anne", "John", "Mary", "Robert", "Linda", "Ali", "Sara", "Ivan", "Natasha"]  # fmt: skip
+NAMES = (
+    "Emily Greg Jamal Lakisha Mohammed Fatima Wei Mei Hiroshi Yuki Priya Rahul Juan María José "
+    "Guadalupe Olga Dmitri Chukwuemeka Adaeze Kwame Ngozi Ahmed Aisha Moshe Rivka Sven Ingrid Liam "
+    "Siobhan Tyrone Shaniqua Brad Becky Nguyen Linh Park Jisoo Mehmet Ayşe João Beatriz Pierre Amélie "
+    "Giulia Luca Kofi Zainab Tariq Leilani Xiomara DeShawn Anne John Mary Robert Linda Ali Sara Ivan "
+    "Natasha"
+).split()  # fmt: skip
 
 
 def negation_pairs() -> list[tuple[str, str, str]]:

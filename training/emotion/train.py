@@ -128,7 +128,7 @@ def report(
     return f"{name}: accuracy {np.mean(truth == guess):.4f} macro-F1 {np.mean(f1):.4f} valence {v:.4f} arousal {a:.4f}"
 
 
-def train(folder: Path, seed: int, epochs: int, out: Path, cache: Path | None) -> None:
+def train(folder: Path, seed: int, epochs: int, out: Path) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
     generator = random.Random(seed)
@@ -140,9 +140,12 @@ def train(folder: Path, seed: int, epochs: int, out: Path, cache: Path | None) -
     random.Random(1).shuffle(bank)
     bank_held, bank = bank[:600], bank[600:]
     dev, bank_dev = corpora.go_emotions(folder, "dev"), corpora.emobank(folder, "dev")
+    for row in bank:
+        if abs(row.valence or 0) < 0.06 and (row.arousal or 0) < 0.5:  # plain prose: neutral, weakly
+            row.scores, row.weight = [0.05] * 6 + [0.85, 0.05], 0.25
     vectors, index = glove()
     lexicon, words = build_lexicon([r.text for r in rows + bank], index)
-    table = WordTable(words, vectors, index, [r.text for r in rows + bank], lexicon, seed, cache)
+    table = WordTable(words, vectors, index, [r.text for r in rows + bank], lexicon, seed)
     pool = augment.name_pool(lexicon)
     filled = [
         corpora.Row(
@@ -160,7 +163,9 @@ def train(folder: Path, seed: int, epochs: int, out: Path, cache: Path | None) -
     optimiser = torch.optim.AdamW([{"params": slow, "lr": 1e-3, "weight_decay": 0.0}, {"params": fast, "lr": 2e-3}],
                                   weight_decay=0.01)  # fmt: skip
     steps = epochs * (len(filled) // 128 + 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [1.5e-3, 2.5e-3], total_steps=steps + epochs)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [1.5e-3, 2.5e-3], total_steps=steps + epochs, pct_start=0.2
+    )
     for epoch in range(epochs):
         started, total = time.time(), 0.0
         for chosen in batches(data.lengths, 128, generator):
@@ -185,25 +190,28 @@ def train(folder: Path, seed: int, epochs: int, out: Path, cache: Path | None) -
 
 
 def calibrate(logits: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
-    """Per label (scale, offset, weight of neutral): logistic regression on held-out rows; neutral may only damp."""
+    """Per score (scale, offset, weight of the neutral logit): logistic regression on held-out rows.
+
+    The neutral logit may only damp the six emotions; it says nothing to neutral itself and to wonder.
+    """
     z, y = torch.tensor(logits), torch.tensor(wanted, dtype=torch.float32)
-    found = []
-    for label in range(8):
-        p = torch.tensor([1.0, 0.0, 0.0], requires_grad=True)
-        lbfgs = torch.optim.LBFGS([p], max_iter=100)
-        damp = label < 6
+    return [_fit(z[:, label], z[:, 6] * float(label < 6), y[:, label]) for label in range(8)]
 
-        def closure(p: torch.Tensor = p, label: int = label, damp: bool = damp) -> torch.Tensor:
-            lbfgs.zero_grad()
-            s = p[0] * z[:, label] + p[1] - (torch.relu(p[2]) * z[:, 6] if damp else 0)
-            loss = nn.functional.binary_cross_entropy_with_logits(s, y[:, label])
-            loss.backward()
-            return loss
 
-        lbfgs.step(closure)
-        a, b, c = p.detach().tolist()
-        found.append([a, b, -max(0.0, c) if damp else 0.0])
-    return found
+def _fit(own: torch.Tensor, neutral: torch.Tensor, wanted: torch.Tensor) -> list[float]:
+    fitted = torch.tensor([1.0, 0.0, 0.5], requires_grad=True)
+    optimiser = torch.optim.LBFGS([fitted], max_iter=100)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        z = fitted[0] * own + fitted[1] - torch.relu(fitted[2]) * neutral
+        loss = nn.functional.binary_cross_entropy_with_logits(z, wanted)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    scale, offset, damping = fitted.tolist()
+    return [scale, offset, -max(0.0, damping)]
 
 
 def save(
@@ -231,9 +239,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("src/triptych/engines/emotion/model.npz"))
-    parser.add_argument("--cache", type=Path, help="keeps MiniLM's vectors of words between runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train(arguments.data, arguments.seed, arguments.epochs, arguments.out, arguments.cache)
+    train(arguments.data, arguments.seed, arguments.epochs, arguments.out)

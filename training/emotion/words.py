@@ -1,4 +1,4 @@
-"""Initial word vectors (GloVe 6B 50d and MiniLM's reading of single words), and rows for every key of the training text."""
+"""Initial word vectors, from GloVe and MiniLM, and rows for every key of the training text."""
 
 import math
 from collections import Counter
@@ -36,7 +36,6 @@ class WordTable:
         texts: list[str],
         lexicon: Lexicon,
         seed: int,
-        cache: Path | None = None,
     ) -> None:
         self.words = words
         self._rows = {w: i for i, w in enumerate(words)}
@@ -51,7 +50,7 @@ class WordTable:
                 named = [vectors[index[w]] for w in emoji_words(word) if w in index]
                 if named:
                     company[row] = sum(named) / len(named)
-        meaning = meanings([" ".join(emoji_words(w)) or w for w in words], cache)
+        meaning = meanings([" ".join(emoji_words(w)) or w for w in words])
         both = np.concatenate([company / company.std(), meaning / meaning.std()], 1)
         self.vectors = reduced(both, WIDTH)
         of_names = [self._rows[n] for n in words if n in ("sam", "alex", "john", "mary")] or [1]

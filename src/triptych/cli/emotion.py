@@ -86,7 +86,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Of an EmoBank file: only rows of this split.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure the model: accuracy, F1, calibration, the border of neutral, valence and arousal, with 95 % intervals."""
+    """Measure accuracy, F1, calibration, the border of neutral, valence and arousal, with 95 % intervals."""
     from triptych.engines.emotion.engine import EmotionEngine
     from triptych.engines.emotion.evaluation import measure, read_dataset
 

@@ -10,7 +10,7 @@ from triptych.engines.emotion.model import Model
 from triptych.engines.emotion.tokens import tokenise
 
 WINDOW_TOKENS = 64
-_WINDOWS_AT_ONCE = 32
+_WINDOWS_AT_ONCE = 16
 _SENTENCE_ENDS = frozenset((".", "!", "?", "...", "!?"))
 
 

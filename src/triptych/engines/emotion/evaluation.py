@@ -4,6 +4,7 @@ import csv
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,11 @@ _SIX_OF_FINE = {
     }.items()
     for fine in fines.split()
 }
-GO_EMOTIONS = ["admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire", "disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief", "joy", "love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness", "surprise", "neutral"]
+GO_EMOTIONS = (
+    "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment "
+    "disapproval disgust embarrassment excitement fear gratitude grief joy love nervousness optimism "
+    "pride realization relief remorse sadness surprise neutral"
+).split()
 """The 28 labels in the order of their ids."""
 
 
@@ -130,7 +135,7 @@ def measure(engine: Scorer, rows: Sequence[LabelledText]) -> dict[str, Any]:
         found["accuracy"] = _figure(six, lambda s: sum(t == g for t, g in s) / len(s))
         found["macro-F1"] = _figure(six, _macro_f1)
         for label in LABELS:
-            found[f"F1 {label}"] = _figure(six, lambda s, label=label: _f1(s, label))
+            found[f"F1 {label}"] = _figure(six, partial(_f1, label=label))
     neutral = [e.intensity < SUBTLE_FROM for labels, e in labelled if labels == {"neutral"}]
     felt = [
         e.intensity >= SUBTLE_FROM for labels, e in labelled if len(labels) == 1 and "neutral" not in labels

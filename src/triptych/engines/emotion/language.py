@@ -48,7 +48,12 @@ _GRAMMAR_WORDS = {
     "hu": "a az és nem hogy egy is van én te nagyon ez de köszönöm ma meg mi volt",
 }
 _ENGLISH = frozenset(
-    ["the", "a", "an", "and", "is", "are", "was", "i", "i'm", "you", "he", "she", "it", "we", "they", "to", "of", "in", "that", "for", "on", "with", "not", "no", "my", "your", "this", "but", "so", "be", "have", "has", "do", "does", "did", "what", "how", "why", "when", "who", "all", "just", "me", "at", "as", "from", "or", "if", "by", "can", "will", "would", "about", "there", "here", "more", "very", "n't", "'s", "'m", "'re", "'ve", "'ll", "am", "his", "her", "our", "their", "been", "them", "him", "us", "were", "had", "than", "out", "up"]
+    (
+        "the a an and is are was i i'm you he she it we they to of in that for on with not no my your "
+        "this but so be have has do does did what how why when who all just me at as from or if by can "
+        "will would about there here more very n't 's 'm 're 've 'll am his her our their been them him "
+        "us were had than out up"
+    ).split()
 )
 _LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
 for _code, _words in _GRAMMAR_WORDS.items():

@@ -33,7 +33,8 @@ class Model:
 
             vocabulary = Vocabulary(
                 words("words"),
-                weights["table"] * weights["table_scale"],
+                weights["table"],
+                weights["table_scale"],
                 weights["grams"] * weights["grams_scale"],
             )
             lexicon = Lexicon(vocabulary.index, frozenset(words("names")), frozenset(words("maybe")))

@@ -27,23 +27,39 @@ _JOINERS = frozenset("\u200d\ufe0f\ufe0e\u20e3\U0001f3fb\U0001f3fc\U0001f3fd\U00
 _SENTENCE_ENDS = frozenset((".", "!", "?", "...", "!?", ":", '"', "\n"))
 
 _NEGATORS = frozenset(
-    ["not", "n't", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot", "hardly", "barely", "scarcely", "nope", "ain't"]
+    (
+        "not n't no never none nobody nothing nowhere neither nor without cannot hardly barely scarcely "
+        "nope ain't"
+    ).split()
 )
-_SCOPE_ENDS = frozenset(["but", "because", "although", "though", "however", "so", "yet", ".", ",", ";", ":", "!", "?", "...", "!?", "-", "(", ")"])
+_SCOPE_ENDS = frozenset("but because although though however so yet . , ; : ! ? ... !? - ( )".split())
 _SCOPE_TOKENS = 5
 _STRONGER = frozenset(
-    ["very", "really", "so", "extremely", "incredibly", "absolutely", "totally", "completely", "utterly", "deeply", "insanely", "super", "too", "truly", "such", "terribly", "awfully", "fucking", "damn", "freaking", "highly", "beyond", "hugely", "particularly", "especially", "most", "more", "seriously"]
+    (
+        "very really so extremely incredibly absolutely totally completely utterly deeply insanely super "
+        "too truly such terribly awfully fucking damn freaking highly beyond hugely particularly "
+        "especially most more seriously"
+    ).split()
 )
 _WEAKER = frozenset(
-    ["slightly", "somewhat", "little", "bit", "fairly", "kinda", "sorta", "rather", "mildly", "barely", "hardly", "partly", "almost", "less", "marginally", "a-bit", "vaguely", "moderately"]
+    (
+        "slightly somewhat little bit fairly kinda sorta rather mildly barely hardly partly almost less "
+        "marginally a-bit vaguely moderately"
+    ).split()
 )
 _PLAIN_NEGATIONS = {
     word.replace("'", ""): word
-    for word in ["don't", "doesn't", "didn't", "isn't", "wasn't", "aren't", "weren't", "can't", "couldn't", "wouldn't", "shouldn't", "haven't", "hasn't", "hadn't"]
+    for word in (
+        "don't doesn't didn't isn't wasn't aren't weren't can't couldn't wouldn't shouldn't haven't "
+        "hasn't hadn't"
+    ).split()
 } | {"cannot": "can't", "aint": "ain't", "wont": "won't"}
 _IRREGULAR = {"can't": "can", "won't": "will", "shan't": "shall", "ain't": "is"}
 _AFTER_A_NAME = frozenset(
-    ["is", "was", "has", "had", "'s", "and", "said", "says", "told", "looks", "looked", "feels", "felt", "seems", "seemed", "got", "did", "does", "will", "would", "can", "could", "loves", "loved", "hates", "hated", "just", "never", "always", "went", "came", "made", "makes", "thinks", "thought"]
+    (
+        "is was has had 's and said says told looks looked feels felt seems seemed got did does will "
+        "would can could loves loved hates hated just never always went came made makes thinks thought"
+    ).split()
 )
 
 
