@@ -55,6 +55,7 @@ train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py
+	$(BIN)/python scripts/generate_fields.py
 
 clean: ## remove the environment, caches and builds (never data)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,1 +1,1 @@
-"""Language engines: pure functions of texts, loaded only where a policy asks for them."""
+"""Language engines: what they need is loaded when it is needed, and runs beside the gateway."""

@@ -71,6 +71,7 @@ class Memory:
 
     def _recall(self, exchange: Exchange, asked: ResponsesRequest) -> tuple[ResponsesRequest, Keeping | None]:
         turns, conversation_id = self._before(exchange, asked)
+        exchange.placeholders = _placeholders(turns)
         items = (item for turn in turns for item in turn_items(turn))
         request = expanded(asked, repeated(items))
         if len(request.body) > self._max_body_bytes:
@@ -126,6 +127,19 @@ class Memory:
         turns = self._stored.chain(exchange.principal, found.exchange_id)
         # What goes on from the middle of a conversation is a branch: it gets one of its own.
         return turns, found.conversation_id if found.newest else None
+
+
+def _placeholders(turns: list[Turn]) -> dict[str, str]:
+    """What the newest turn knows, and of those before it what it does not contradict: two answers to one
+    conversation may have given a number twice."""
+    known: dict[str, str] = {}
+    values: set[str] = set()
+    for turn in reversed(turns):
+        for placeholder, value in turn.content.placeholders.items():
+            if placeholder not in known and value not in values:
+                known[placeholder] = value
+                values.add(value)
+    return known
 
 
 def turn_items(turn: Turn) -> list[msgspec.Raw]:
@@ -243,7 +257,8 @@ class Keeper:
         return response_id
 
     def _content(self, response: bytes) -> bytes:
-        return msgspec.json.encode(Content(msgspec.Raw(response), asked_items(self._asked)))
+        placeholders = self._exchange.placeholders
+        return msgspec.json.encode(Content(msgspec.Raw(response), asked_items(self._asked), placeholders))
 
     def _note(self, events: bytes) -> None:
         self._waiting.append(events)
