@@ -12,7 +12,7 @@ from bench.workloads import CPU_WORKLOADS, LATENCY_WORKLOADS, OPEN_STREAMS
 
 Summary = dict[str, dict[str, dict[str, dict[str, float]]]]
 UNITS = {"us": 1.0, "ms": 1e-3, "MB": 1e-6, "s": 1.0}
-NUMBERS_NOT_SUMMARISED = {"round", "target", "generator", "faults"}
+NUMBERS_NOT_SUMMARISED = {"round", "target", "generator", "faults", "minute_and_bytes"}
 MISSING = "-"
 PAGE_TEMPLATE = Path(__file__).resolve().parent / "page.md"
 

@@ -125,11 +125,15 @@ class Pipeline:
         self._route = route
         self._screen = screen
         self._relay = relay
-        self._upstreams = upstreams
+        self._upstreams = self._newest = upstreams
         self._ledger = ledger
         self._report = report
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
+
+    def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Those of a new configuration. What runs may still need one that it left out."""
+        self._upstreams, self._newest = {**self._newest, **upstreams}, upstreams
 
     async def govern(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], dialect: Dialect, reply: Reply
@@ -151,6 +155,7 @@ class Pipeline:
                     return
             asked_us = now_us()
             model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
+            exchange.asked = model
             authorize_model(principal, model)
             if endpoint.recall is not None:
                 parsed = await endpoint.recall(exchange, parsed)
@@ -217,6 +222,7 @@ class Pipeline:
             model=leg.target.upstream_model,
             stream=parsed.stream,
             deadline_s=self._deadline_s(exchange, endpoint, parsed),
+            may_resend=partial(self._relay.may_resend, exchange),
         )
         reader = carriage.reader
         if exchange.restore is not None:

@@ -55,8 +55,6 @@ def _temporary(provider: ProviderSettings) -> bool:
 
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    if settings.server.workers > 1:
-        yield f"[server] workers = {settings.server.workers}: one process serves in this version"
     defaults = Settings(source="")
     if settings.retention != defaults.retention:
         yield "[retention] is not built yet and has no effect"
