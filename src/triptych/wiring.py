@@ -241,6 +241,7 @@ async def running(
                 frozenset(server_settings.environments),
             ),
             emotion_engines(settings, database, org_keys, stack),
+            idempotency,
             resolve,
             checks,
         )

@@ -115,7 +115,7 @@ def answered(path: str, request: dict[str, Any]) -> tuple[str, bytes]:
 
 
 def _handler(upstream: EchoUpstream) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -132,4 +132,4 @@ def _handler(upstream: EchoUpstream) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    return Handler
+    return Answering
