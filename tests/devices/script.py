@@ -17,6 +17,7 @@ from triptych.core.principal import SCOPES, Group, Principal, RequestLimits
 from triptych.core.response import Response
 from triptych.core.target import Model, Target
 from triptych.core.usage import Price
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.stages.ask import RetryRule
 from triptych.stages.read import Read
@@ -24,6 +25,7 @@ from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.limits.memory import MemoryIndex
 
@@ -199,6 +201,7 @@ def pipeline(
         index=index,
         resolve=Resolve({"m": model}, frozenset()),
         route=RouteCall({"m": model}, BreakerRule()),
+        screen=Screen(Guard()),
         relay=Relay(RetryRule(**relay)),
         upstreams={"p": upstream} if second is None else {"p": upstream, "q": second},
         ledger=ledger,

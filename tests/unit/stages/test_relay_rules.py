@@ -12,7 +12,8 @@ from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, Scripted
 from triptych.core.failure import Failure, FailureKind
 from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
 from triptych.stages.relay import passed
-from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
+from triptych.surfaces.messages import CreateMessage
 
 BODY = json.dumps({"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}).encode()
 ANSWER = b'{"id":"msg_1","type":"message","usage":{"input_tokens":5,"output_tokens":7}}'

@@ -1,0 +1,1 @@
+"""Language engines: what they need is loaded when it is needed, and runs beside the gateway."""

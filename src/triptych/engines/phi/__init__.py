@@ -1,0 +1,1 @@
+"""The PHI/DLP guard: recognise, replace by placeholders, put back."""
