@@ -40,7 +40,7 @@ class Clients:
         self._open = ExitStack()
 
     def connect(self, gateway: Gateway) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
         self._open.callback(connection.close)
         return connection
 
@@ -81,7 +81,7 @@ def until_draining(gateway: Gateway) -> None:
         time.sleep(0.01)
 
 
-def wait_for_exit(gateway: Gateway, limit_s: float = 10) -> int:
+def wait_for_exit(gateway: Gateway, limit_s: float = 60) -> int:
     assert gateway.process is not None
     code = gateway.process.wait(limit_s)
     gateway.process = None

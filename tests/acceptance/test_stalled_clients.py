@@ -98,7 +98,7 @@ async def stall_all(port: int) -> tuple[list[Stalled], list[float]]:
     connected = asyncio.Semaphore(100)
     over = asyncio.Event()
     workers = [asyncio.ensure_future(go_on(port, over)) for _ in range(4)]
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(150):
         await asyncio.gather(*(client.stall(port, connected) for client in stalled))
     over.set()
     took_s: list[float] = []
