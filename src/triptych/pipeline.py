@@ -58,6 +58,9 @@ class Carriage(msgspec.Struct, frozen=True):
     """What of the client's headers goes with it."""
     body: bytes
     reader: AnswerReader
+    restores: bool = False
+    """Whether the reader gives the caller his own values back by itself: what it writes is on none of
+    the wires that the guard reads."""
 
 
 class Endpoint(Protocol[Parsed]):
@@ -255,7 +258,7 @@ class Pipeline:
             may_resend=partial(self._relay.may_resend, exchange),
         )
         reader = carriage.reader
-        if exchange.restore is not None:
+        if exchange.restore is not None and not carriage.restores:
             reader = exchange.restore(reader)
         return Departure(leg, upstream, call, reader)
 

@@ -47,7 +47,7 @@ from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
 from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
-from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
 from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.provider_status import ProviderStatus
@@ -241,12 +241,13 @@ async def running(
                 frozenset(server_settings.environments),
             ),
             emotion_engines(settings, database, org_keys, stack),
+            idempotency,
             resolve,
             checks,
         )
         mounted: list[tuple[Surface, Described]] = [
             (inference, INFERENCE),
-            (clinical, CLINICAL),
+            (clinical, CLINICAL_WHOLE),
             (emotion, EMOTION),
         ]
 

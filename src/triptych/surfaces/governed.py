@@ -17,10 +17,9 @@ from triptych.core.usage import Usage
 from triptych.edge.app import Guard, body_too_large
 from triptych.edge.decoding import inflate
 from triptych.edge.message import Request
-from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
-from triptych.stages.settle import Dialect, Settlement
+from triptych.stages.settle import Dialect, Reply, Settlement
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses

@@ -19,7 +19,8 @@ from triptych.surfaces.emotion.contexts import ContextEndpoints, refuse_reserved
 from triptych.surfaces.emotion.dialect import EmotionDialect
 from triptych.surfaces.emotion.failures import emotion_error, request_id
 from triptych.surfaces.emotion.models import Check, ModelList, status
-from triptych.surfaces.governed import taken
+from triptych.surfaces.governed import serve
+from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.lookup import LookUp, Lookup
 from triptych.surfaces.operations import greet
 
@@ -39,6 +40,7 @@ class EmotionSurface:
         lookup: Lookup,
         check: Guard,
         engines: Engines,
+        idempotency: Idempotency,
         resolve: Resolve,
         components: Mapping[str, Check],
     ) -> None:
@@ -57,6 +59,9 @@ class EmotionSurface:
         def served(name: str, look_up: LookUp) -> Route:
             return Route(lookup.serve(name, look_up, dialect_of), check)
 
+        def posted(name: str, look_up: LookUp) -> Route:
+            return Route(lookup.serve(name, look_up, dialect_of, idempotency=idempotency), check)
+
         refuse_large = lookup.serve(_CHAT, _refuse_large, dialect_of)
 
         def chat_or_refusal(request: Request, reply: Reply) -> Awaitable[None]:
@@ -64,12 +69,12 @@ class EmotionSurface:
             if len(request.body) > MAX_BODY_BYTES:
                 return refuse_large(request, reply)
             told = EmotionReply(reply)
-            exchange = taken(request, SURFACE, _CHAT)
-            return pipeline.govern(exchange, CompleteChat(engines, told), dialect, told)
+            complete = CompleteChat(engines, told)
+            return serve(complete, SURFACE, _CHAT, dialect, pipeline, idempotency)(request, told)
 
         state, delete = served("contexts", contexts.state), served("contexts", contexts.delete)
         routes: dict[bytes, dict[bytes, Route]] = {
-            b"/v2/emotions/{context_id}/analysis": {b"POST": served("context_analysis", analyses.analyse)},
+            b"/v2/emotions/{context_id}/analysis": {b"POST": posted("context_analysis", analyses.analyse)},
             b"/v2/emotions/{context_id}/message/{external_id}": {
                 b"GET": served("contexts", contexts.message)
             },
@@ -82,7 +87,7 @@ class EmotionSurface:
             refused = served("contexts", refuse_reserved(word))
             name = "analysis" if word == b"analysis" else "batch_analysis"
             routes[b"/v2/emotions/" + word] = {
-                b"POST": served(name, analyse),
+                b"POST": posted(name, analyse),
                 b"GET": refused,
                 b"DELETE": refused,
             }
