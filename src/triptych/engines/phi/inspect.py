@@ -157,11 +157,12 @@ class _Report:
         text, source = piece.text, piece.source
         assert source is not None
         self.redactions += sum(not own for _, _, _, own in spans)
-        if piece.whole:
+        if piece.whole or piece.quotes:
             # Spelled in a way of its own: what stands there is what the placeholder stands for.
             start, end = source.span()
             spelled = self._body[start:end].decode("utf-8", "replace")
-            self.edits.append(Edit(start, end, self._placeholders.of(spelled, spans[0][2]).encode()))
+            stands = self._placeholders.of(spelled, spans[0][2]).encode()
+            self.edits.append(Edit(start, end, piece.quotes + stands + piece.quotes))
             return
         values = [text[start:end] for start, end, _, _ in spans]
         written = [
