@@ -218,9 +218,11 @@ def _components(path: Path, source: SourceText, text: str, place: Place) -> Iter
         start = head.end() if at < 0 else 0
     key = ""
     parent = SourceText(text.encode("utf-8", "replace"), 0, 0, source)
+    begin = read = 0
     for component in _COMPONENT.finditer(text, start):
         spelled = component[0]
-        begin = len(text[: component.start()].encode("utf-8", "replace"))
+        begin += len(text[read : component.start()].encode("utf-8", "replace"))
+        read = component.start()
         length = len(spelled.encode("utf-8", "replace"))
         inner = msgspec.structs.replace(parent, start=begin, end=begin + length)
         plain = unquote_plus(spelled)

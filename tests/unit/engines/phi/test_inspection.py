@@ -1,6 +1,7 @@
 """What the guard reads of a request, what it makes of it, and what it refuses to decide."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -41,6 +42,24 @@ def test_a_conversation_s_numbers_hold_whatever_stands_in_front() -> None:
     later = screened(chat("Ana Lima, Jo", user="ana@example.org"), known=first.values)
     assert json.loads(later.body)["messages"][0]["content"] == "[PERSON_2], Jo"
     assert first.values.items() <= later.values.items()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[PERSON_1] Bob ", "https://x.example/" + "a/%41?b=", "[PERSON_", "{[", '{"a":', "\\u0041\\", "[["],
+)
+def test_the_time_grows_with_the_text_and_not_faster(text: str) -> None:
+    def seconds(length: int) -> float:
+        body = chat(text * (length // len(text)))
+        best = 1e9
+        for _ in range(3):
+            before_s = time.process_time()
+            screened(body)
+            best = min(best, time.process_time() - before_s)
+        return best
+
+    # Four times the text; quadratic would be sixteen times the time.
+    assert seconds(200_000) < 12 * max(seconds(50_000), 0.002)
 
 
 def test_governance_fields_are_not_read_for_they_never_leave() -> None:
