@@ -33,6 +33,10 @@ class Policy(msgspec.Struct, frozen=True):
     """``none`` | ``hipaa``."""
     baa: str = "none"
     """``none`` | ``active`` | ``expired`` | ``superseded``."""
+    baa_url: str | None = None
+    """Where the state of the agreement is told, and how to sign it."""
+    evaluation: bool = False
+    """Of the plan ``evaluation``: no agreement is needed, and nothing with PHI may pass."""
     phi_mode: str | None = None
     """``redact`` | ``block`` | ``allow``, or None: what compliance and filters ask for."""
     filters: tuple[Filter, ...] = ()
@@ -41,12 +45,21 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether a spend cap or credits are set at any level."""
     premium_enabled: bool = False
     features: frozenset[str] = frozenset()
+    context_ttl_s: int | None = None
+    """How long an emotion context lives after its last message; None: as the gateway is configured."""
+    store_text: bool | None = None
+    """Whether the texts of emotion contexts are kept, encrypted; None: as the gateway is configured."""
     guarded: bool = False
     """Whether no text may leave the process unscanned; made from the others."""
 
     def __post_init__(self) -> None:
         guarded = self.compliance == "hipaa" or self.phi_mode is not None or bool(self.filters)
         msgspec.structs.force_setattr(self, "guarded", guarded)
+
+    @property
+    def lacks_baa(self) -> bool:
+        """Whether its calls of models are refused for want of an agreement."""
+        return self.compliance == "hipaa" and self.baa != "active" and not self.evaluation
 
 
 OPEN_POLICY = Policy()

@@ -15,6 +15,7 @@ _OPENING_TYPES = frozenset(
     {
         "ping",
         "message_start",
+        "message.created",
         "response.created",
         "response.queued",
         "response.in_progress",

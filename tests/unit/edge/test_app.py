@@ -18,8 +18,8 @@ def deny(request: Request) -> None:
 
 
 class Surface:
-    def __init__(self, prefix: bytes, routes: Routes) -> None:
-        self.prefix, self.routes = prefix, routes
+    def __init__(self, prefix: bytes, routes: Routes, hosts: tuple[str, ...] | None = ()) -> None:
+        self.prefix, self.routes, self.hosts = prefix, routes, hosts
 
     def refuse(self, request: Request, failure: Failure) -> Response:
         return Response(400, failure.headers, b"%b|%b" % (self.prefix, failure.kind.value.encode()))
@@ -200,3 +200,43 @@ def test_two_surfaces_cannot_own_one_path_by_different_names_of_its_parameter() 
     other = Surface(b"", {b"/a/{y}": {b"GET": Route(endpoint)}})
     with pytest.raises(ValueError, match="two surfaces own the path"):
         Gateway((one, other), 100, lambda kind, status: None)
+
+
+CARE = Surface(b"", {b"/free": {b"GET": Route(by_parameter)}}, ("care.example.com",))
+EVERYWHERE = Surface(b"", {b"/health": {b"GET": Route(endpoint)}}, None)
+
+
+def at(host: bytes, path: bytes) -> Request:
+    made = request(b"GET", path)
+    made.headers = [(b"host", host)]
+    return made
+
+
+@pytest.mark.parametrize("host", [b"care.example.com", b"CARE.example.com:8443"])
+def test_a_surface_with_a_host_of_its_own_goes_before_one_without_there_only(host: bytes) -> None:
+    app = Gateway((ROOT, CARE, EVERYWHERE), 100, lambda kind, status: None)
+    assert app.admit(at(host, b"/free")) is by_parameter
+    assert app.admit(at(b"other.example.com", b"/free")) is endpoint
+    for where in (host, b"other.example.com"):
+        assert app.admit(at(where, b"/health")) is endpoint
+    # The rest of what it owns is not somebody else's at its host.
+    answer = app.admit(at(host, b"/closed"))
+    assert isinstance(answer, Response) and answer.body == b"|route_not_found"
+
+
+def test_a_surface_beside_the_one_with_the_host_answers_there_too() -> None:
+    inner = Surface(b"/care", {b"/x": {b"GET": Route(by_parameter)}}, ("care.example.com",))
+    app = Gateway((ROOT, inner), 100, lambda kind, status: None)
+    assert app.admit(at(b"care.example.com", b"/care/x")) is by_parameter
+    assert app.admit(at(b"care.example.com", b"/free")) is endpoint
+    answer = app.admit(at(b"other.example.com", b"/care/x"))
+    assert isinstance(answer, Response) and answer.body == b"|route_not_found"
+
+
+def test_two_surfaces_may_own_one_path_at_hosts_of_their_own_only() -> None:
+    other = Surface(b"", {b"/free": {b"GET": Route(endpoint)}}, ("other.example.com",))
+    app = Gateway((CARE, other), 100, lambda kind, status: None)
+    assert app.admit(at(b"care.example.com", b"/free")) is by_parameter
+    assert app.admit(at(b"other.example.com", b"/free")) is endpoint
+    with pytest.raises(ValueError, match="two surfaces own the path /free"):
+        Gateway((CARE, Surface(b"", {b"/free": {}}, ("care.example.com",))), 100, lambda kind, status: None)

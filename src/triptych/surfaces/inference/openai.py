@@ -22,6 +22,8 @@ from triptych.wires import openai_responses as responses_wire
 class ChatDialect:
     """Refusals, stream errors and headers in OpenAI's form."""
 
+    verbatim = True
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
         response = openai_error(failure, exchange.request_id)
         response.headers = (*self.answer_headers(exchange), *response.headers)
@@ -98,6 +100,9 @@ class CreateResponse(Operation):
 
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
         return responses_wire.parse_request(self.body(exchange))
+
+    def recalls(self, parsed: responses_wire.ResponsesRequest) -> bool:
+        return not parsed.stateless
 
     async def _recall(
         self, exchange: Exchange, parsed: responses_wire.ResponsesRequest
