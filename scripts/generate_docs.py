@@ -26,7 +26,7 @@ def edits() -> str:
         f"# Permitted edits\n\n{NOTICE}\nWhere the caller's wire is the provider's, body and answer pass byte for "
         "byte: key order, unknown fields, white space and number spellings survive. These edits, and no others, "
         "are made. A row of anthropic-messages (bedrock) is made besides those of anthropic-messages, for a provider "
-        "of kind `bedrock`.\n\n| wire | direction | edit | when | why |\n|---|---|---|---|---|\n"
+        "of kind `bedrock`, a row of anthropic-messages (clinical) for callers of the clinical surface.\n\n| wire | direction | edit | when | why |\n|---|---|---|---|---|\n"
         + rows
         + "\n"
     )

@@ -58,6 +58,9 @@ class Carriage(msgspec.Struct, frozen=True):
     """What of the client's headers goes with it."""
     body: bytes
     reader: AnswerReader
+    restores: bool = False
+    """Whether the reader gives the caller his own values back by itself: what it writes is on none of
+    the wires that the guard reads."""
 
 
 class Endpoint(Protocol[Parsed]):
@@ -206,7 +209,7 @@ class Pipeline:
             deadline_s=exchange.received_s + self._request_timeout_s,
         )
         reader = carriage.reader
-        if exchange.restore is not None:
+        if exchange.restore is not None and not carriage.restores:
             reader = exchange.restore(reader)
         return Departure(leg, upstream, call, reader)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 
 ORG = """
 [[orgs]]
@@ -131,6 +131,7 @@ class Gateway:
                         return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
+        self.kill()
         raise AssertionError(f"serve was not ready within {START_LIMIT_S} s:\n{self.log}")
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
