@@ -14,7 +14,7 @@ from triptych.core.policy import Policy
 from triptych.core.principal import Group, Principal
 from triptych.core.target import Model, Target
 from triptych.stages.authenticate import MAX_KEY_BYTES, Authenticate, presented_key
-from triptych.stages.authorize import authorize_call, authorize_model, grants, refuse_unenforceable
+from triptych.stages.authorize import authorize_call, authorize_model, grants
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.throttle import Throttle
 
@@ -124,10 +124,20 @@ def test_a_credential_header_may_stand_there_once(name: bytes) -> None:
 
 @pytest.mark.parametrize("baa", ["none", "expired", "superseded"])
 def test_a_hipaa_org_needs_an_active_agreement_before_all_else(baa: str) -> None:
-    caller = principal(policy=Policy(compliance="hipaa", baa=baa), scopes=frozenset(), groups=())
+    policy = Policy(compliance="hipaa", baa=baa, baa_url="/where")
+    caller = principal(policy=policy, scopes=frozenset(), groups=())
     with pytest.raises(Failure) as caught:
         authorize_call(caller, "ai:chat")
-    assert (caught.value.kind, caught.value.details) == (K.BAA_REQUIRED, {"baa_status": baa})
+    assert (caught.value.kind, caught.value.details) == (
+        K.BAA_REQUIRED,
+        {"baa_url": "/where", "baa_status": baa},
+    )
+    # Where agreements are signed and keys are made, none is needed.
+    authorize_call(
+        principal(policy=Policy(compliance="hipaa", baa=baa), scopes=frozenset({"control:read"})),
+        "control:read",
+    )
+    authorize_call(principal(policy=Policy(compliance="hipaa", baa=baa, evaluation=True)), "ai:chat")
 
 
 def test_the_scope_comes_before_the_groups() -> None:
@@ -182,22 +192,6 @@ def test_a_premium_model_needs_the_org() -> None:
         authorize_model(principal(), model)
     assert caught.value.kind is K.PREMIUM_NOT_ENABLED
     authorize_model(principal(policy=Policy(premium_enabled=True)), model)
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        Policy(compliance="hipaa", baa="active"),
-        Policy(phi_mode="allow"),
-        Policy(phi_mode="block"),
-        Policy(filters=True),
-    ],
-)
-def test_what_cannot_be_enforced_is_refused(policy: Policy) -> None:
-    with pytest.raises(Failure) as caught:
-        refuse_unenforceable(principal(policy=policy))
-    assert caught.value.kind is K.SERVICE_UNAVAILABLE
-    refuse_unenforceable(principal())
 
 
 # -- resolve -----------------------------------------------------------------------------------
