@@ -160,10 +160,10 @@ class Side:
 
 
 @contextmanager
-def world(orgs: str, *, storage_url: str | None = None) -> Iterator[Side]:
+def world(orgs: str) -> Iterator[Side]:
     with FaultyUpstream() as upstream:
         toml = MODELS.format(upstream=upstream.base_url) + orgs
-        with Gateway(toml, storage_url=storage_url) as gateway:
+        with Gateway(toml) as gateway:
             yield Side(gateway, upstream)
 
 
