@@ -11,7 +11,7 @@ from bench.load import LoadResult, run_load
 from bench.process import Running, wait_for
 from bench.runs import Bench, Numbers, load_numbers, run_async, say, start_live
 from bench.targets import Target
-from bench.workloads import MEMORY, OPEN_STREAMS, SOAK_WORKLOADS
+from bench.workloads import OPEN_STREAMS, SOAK_WORKLOADS, Workload
 
 MEMORY_SETTLE_S = 2.0
 SAMPLE_S = 0.1
@@ -19,12 +19,12 @@ SOAK_STEP_S = 5.0
 SOAK_CONCURRENCY = 8
 
 
-def run_memory(bench: Bench, target: Target) -> Numbers:
+def run_memory(bench: Bench, target: Target, workload: Workload) -> Numbers:
     """Resident memory of a new process: idle after one request, with 1,000 open streams, after them."""
-    live = start_live(bench, target, bench.work_dir / f"memory-{target.name}")
+    live = start_live(bench, target, bench.work_dir / f"{workload.name}-{target.name}")
     try:
-        check = MEMORY.check(target)
-        requests = MEMORY.requests(target, live.keys)
+        check = workload.check(target)
+        requests = workload.requests(target, live.keys)
         port = live.running.port
         run_async(run_load(port, requests, check, concurrency=1, count=1))
         time.sleep(1)

@@ -110,6 +110,13 @@ OPEN_STREAMS = 1_000
 MEMORY = Workload(
     "memory", f"memory: idle, with {OPEN_STREAMS} open streams, after", stream=True, concurrency=OPEN_STREAMS
 )
+MEMORY_TRANSLATED = Workload(
+    "memory-translated",
+    f"memory: {OPEN_STREAMS} open translated streams",
+    stream=True,
+    translated=True,
+    concurrency=OPEN_STREAMS,
+)
 SOAK = Workload("soak", "soak: growth of memory under load", concurrency=8)
 SOAK_WORKLOADS = (
     JSON_1K,
@@ -124,5 +131,6 @@ SCENARIO_NAMES = (
     *(workload.name for workload in CPU_WORKLOADS),
     *LATENCY_WORKLOADS,
     MEMORY.name,
+    MEMORY_TRANSLATED.name,
     STARTUP.name,
 )

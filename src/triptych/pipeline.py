@@ -21,7 +21,7 @@ from triptych.stages.resolve import Resolve
 from triptych.stages.route import Detours, Leg, RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
-from triptych.stages.throttle import Throttle
+from triptych.stages.throttle import Throttle, Throttled
 from triptych.wires.features import Use
 
 
@@ -58,6 +58,9 @@ class Carriage(msgspec.Struct, frozen=True):
     """What of the client's headers goes with it."""
     body: bytes
     reader: AnswerReader
+    restores: bool = False
+    """Whether the reader gives the caller his own values back by itself: what it writes is on none of
+    the wires that the guard reads."""
 
 
 class Endpoint(Protocol[Parsed]):
@@ -69,6 +72,11 @@ class Endpoint(Protocol[Parsed]):
     """Whether its answers cost tokens and money; a count of tokens costs a request only."""
     recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None
     """Puts in what the request refers to and the gateway stores. Raises Failure."""
+
+    def recalls(self, parsed: Parsed) -> bool:
+        """Whether ``recall`` has to look anything up."""
+        ...
+
     conclude: Callable[[Exchange, Parsed, Settlement], Awaitable[None]] | None
     """Adds what the gateway itself says to a good answer, before its last bytes go out. Raises Failure."""
     plain_timeout_s: float | None
@@ -143,28 +151,42 @@ class Pipeline:
             exchange, self._ledger, dialect, reply, self._report, self._index
         ) as settlement:
             principal = exchange.principal
-            admission = self._throttle(exchange)
-            if admission is not None:
-                await admission
-            authorize_call(principal, "ai:chat")
-            parsed = endpoint.parse(exchange)
-            if exchange.once is not None:
-                settlement.answer = await exchange.once.take(parsed.stream)
-                if settlement.answer is not None:
-                    exchange.status = settlement.answer.status
-                    return
-            asked_us = now_us()
-            model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
-            exchange.asked = model
-            authorize_model(principal, model)
-            if endpoint.recall is not None:
-                parsed = await endpoint.recall(exchange, parsed)
-            permit_features(exchange, endpoint.features(parsed))
-            legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
-            if endpoint.billed:
-                reservation = self._reserve(exchange, legs, parsed)
-                if reservation is not None:
-                    await reservation
+            throttled = self._throttle(exchange)
+            if throttled is not None and not self._joins(throttled, exchange, endpoint):
+                await throttled
+                throttled = None
+            try:
+                authorize_call(principal, "ai:chat")
+                parsed = endpoint.parse(exchange)
+                if exchange.once is not None:
+                    settlement.answer = await exchange.once.take(parsed.stream)
+                    if settlement.answer is not None:
+                        exchange.status = settlement.answer.status
+                        return
+                asked_us = now_us()
+                model, target = exchange.model, exchange.target = self._resolve(
+                    principal, parsed.model, asked_us
+                )
+                exchange.asked = model
+                authorize_model(principal, model)
+                if endpoint.recall is not None:
+                    if throttled is not None and endpoint.recalls(parsed):
+                        due, throttled = throttled, None
+                        await due
+                    parsed = await endpoint.recall(exchange, parsed)
+                permit_features(exchange, endpoint.features(parsed))
+                legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
+                reservation: Awaitable[None] | None = throttled
+                if endpoint.billed:
+                    reservation = self._reserve(exchange, legs, parsed, throttled)
+                throttled = None
+            except Failure:
+                # A refused request is told so, whatever else is wrong with it.
+                if throttled is not None:
+                    await throttled
+                raise
+            if reservation is not None:
+                await reservation
             if principal.policy.guarded or model.phi_mode is not None or len(legs) > 1:
                 parsed = await self._screen(exchange, endpoint, parsed, legs)
             detours: Elsewhere | None = None
@@ -188,6 +210,17 @@ class Pipeline:
             await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
             if endpoint.conclude is not None and exchange.failure_kind is None:
                 await endpoint.conclude(exchange, parsed, settlement)
+
+    @staticmethod
+    def _joins(throttled: Throttled, exchange: Exchange, endpoint: Endpoint[Parsed]) -> bool:
+        """Whether the decision on the request can wait for the one on its costs: then both are one
+        round trip. A replay needs no second decision, so the first cannot wait for it."""
+        return (
+            endpoint.billed
+            and exchange.once is None
+            and exchange.principal.reserves
+            and throttled.joinable is not None
+        )
 
     def _deadline_s(self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed) -> float:
         """Monotonic time at which the exchange is out of time."""
@@ -225,7 +258,7 @@ class Pipeline:
             may_resend=partial(self._relay.may_resend, exchange),
         )
         reader = carriage.reader
-        if exchange.restore is not None:
+        if exchange.restore is not None and not carriage.restores:
             reader = exchange.restore(reader)
         return Departure(leg, upstream, call, reader)
 

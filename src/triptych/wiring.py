@@ -47,7 +47,7 @@ from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
 from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
-from triptych.surfaces.clinical.described import CLINICAL
+from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
 from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.provider_status import ProviderStatus
@@ -247,7 +247,7 @@ async def running(
         )
         mounted: list[tuple[Surface, Described]] = [
             (inference, INFERENCE),
-            (clinical, CLINICAL),
+            (clinical, CLINICAL_WHOLE),
             (emotion, EMOTION),
         ]
 
@@ -279,6 +279,8 @@ async def running(
             "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
         )
         telemetry.targets(route.circuits)
+        if not isinstance(index, SeededMemoryIndex):
+            _gauge_index(telemetry, index)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
         port = await server.listen(
             server_settings.host,
@@ -378,6 +380,16 @@ async def _index(
 
 def _unguarded(guard: Guard) -> str | None:
     return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
+
+
+def _gauge_index(telemetry: Telemetry, index: "RedisIndex") -> None:
+    telemetry.gauge(
+        "triptych_limits_round_trips", "To Redis, since the start.", lambda: float(index.round_trips)
+    )
+    telemetry.gauge(
+        "triptych_limits_undelivered", "Settlements that wait for Redis.", lambda: float(index.undelivered)
+    )
+    telemetry.gauge("triptych_limits_available", "1: Redis answers.", lambda: float(index.healthy))
 
 
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:

@@ -207,9 +207,9 @@ def test_every_refusal_is_an_error_of_its_own_and_is_not_repeated(
     "body", [b"", b"<html>", b"[]", b'"x"', b'{"error":"Unauthorized"}', b'{"message":"m"}']
 )
 def test_an_error_of_any_shape_is_an_error(body: bytes) -> None:
-    with ScriptedGateway([answer(401, body, "x-request-id: req_2")]) as gateway:
-        with pytest.raises(AuthenticationError) as failed:
-            analyse(gateway, "sync")
+    scripted = ScriptedGateway([answer(401, body, "x-request-id: req_2")])
+    with scripted as gateway, pytest.raises(AuthenticationError) as failed:
+        analyse(gateway, "sync")
     assert failed.value.request_id == "req_2" and failed.value.message
 
 
@@ -269,9 +269,9 @@ def read_native(gateway: ScriptedGateway, way: str) -> list[tuple[str, str]]:
             return [(event.type, event.text) for event in events]
 
     async def call() -> list[tuple[str, str]]:
-        async with AsyncTriptych(gateway.url, api_key="key") as triptych:
-            async with triptych.clinical.stream("Hello") as events:
-                return [(event.type, event.text) async for event in events]
+        triptych = AsyncTriptych(gateway.url, api_key="key")
+        async with triptych, triptych.clinical.stream("Hello") as events:
+            return [(event.type, event.text) async for event in events]
 
     return asyncio.run(call())
 

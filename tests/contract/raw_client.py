@@ -134,9 +134,14 @@ def request(
 
 
 def ask(
-    port: int, method: str = "POST", target: str = "/v1/messages", *fields: str, body: bytes | None = None
+    port: int,
+    method: str = "POST",
+    target: str = "/v1/messages",
+    *fields: str,
+    body: bytes | None = None,
+    timeout_s: float = 10.0,
 ) -> Answer:
     """One request on a connection of its own."""
-    with RawClient(port) as client:
+    with RawClient(port, timeout_s) as client:
         client.send(request(method, target, *fields, body=body))
         return client.answer(method)

@@ -103,7 +103,7 @@ class Gateway:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def start(self) -> "Gateway":
+    def start(self, limit_s: float = START_LIMIT_S) -> "Gateway":
         self.port = self.port or free_port()
         self.config.write_text(
             f'[server]\nhost = "127.0.0.1"\nport = {self.port}\n{self._server}\n{self._toml}'
@@ -121,7 +121,7 @@ class Gateway:
                 stderr=log,
                 env={**os.environ, **self._environment},
             )
-        deadline = time.monotonic() + START_LIMIT_S
+        deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.log}")
@@ -131,7 +131,7 @@ class Gateway:
                         return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
-        raise AssertionError(f"serve was not ready within {START_LIMIT_S} s:\n{self.log}")
+        raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
         """Signal the process and wait; returns its exit code."""
@@ -146,7 +146,7 @@ class Gateway:
         self.stop(signal.SIGKILL)
 
     def __enter__(self) -> "Gateway":
-        return self.start()
+        return self.start() if self.process is None else self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,6 +1,7 @@
-"""A recogniser of a few rules that tests can predict, in the place of the trained one; and guards that
-fail. As a program it is the guard's process: ``python -P rules.py [fault]``."""
+"""A recogniser of a few rules that tests can predict, in the place of the trained one; as a program it is
+the guard's process. A text that says ``#raises`` and the like makes it fail that way."""
 
+import os
 import re
 import sys
 import time
@@ -22,6 +23,9 @@ class Rules:
     """``filters``: specs whose patterns are literal texts."""
 
     def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
+        fault = next((match[1] for text in texts if (match := _FAULT.search(text))), None)
+        if fault is not None:
+            return _fail(fault, texts)
         rules = [*_RULES, *(("CUSTOM", re.compile(re.escape(one.pattern))) for one in filters or ())]
         return [self._scan(text, rules) for text in texts]
 
@@ -38,52 +42,29 @@ class Rules:
         return kept
 
 
-class Raises:
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
+def _fail(fault: str, texts: Sequence[str]) -> list[list[Finding]]:
+    if fault == "raises":
         raise ValueError(f"cannot read {texts!r}")
-
-
-class Hangs:
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
+    if fault == "hangs":
         time.sleep(3600)
-        return [[] for _ in texts]
-
-
-class Garbage:
-    """Not what was promised: fewer lists than texts."""
-
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
-        return []
-
-
-class Nonsense:
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
-        return [[Finding("PERSON", 5, 10_000, 1.0, "rule")] for _ in texts]
-
-
-class Dies:
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
-        import os
-
+    if fault == "dies":
         os._exit(9)
+    if fault == "babbles":
+        os.write(TOLD, b"\x00\x00\x00\x08no frame")
+        time.sleep(3600)
+    if fault == "garbage":
+        return [[] for _ in range(len(texts) + 1)]
+    # Spans that are none of the texts.
+    return [[Finding("PERSON", 5, 1_000_000, 1.0, "rule")] for _ in texts]
 
 
-FAULTS = {
-    "raises": Raises,
-    "hangs": Hangs,
-    "garbage": Garbage,
-    "nonsense": Nonsense,
-    "dies": Dies,
-}
+FAULTS = ("raises", "hangs", "dies", "babbles", "garbage", "nonsense")
+_FAULT = re.compile(f"#({'|'.join(FAULTS)})")
+TOLD = os.dup(1) if __name__ == "__main__" else -1
 
 if __name__ == "__main__":
     from triptych.engines.phi.worker import run
 
-    fault = sys.argv[1] if len(sys.argv) > 1 else ""
-    if fault == "babbles":
-        sys.stdout.write("this is no frame at all, and it goes on for a while")
-        sys.stdout.flush()
+    if "never_ready" in sys.argv:
         time.sleep(3600)
-    if fault == "never_ready":
-        time.sleep(3600)
-    run(FAULTS.get(fault, Rules), list)
+    run(Rules, list)

@@ -128,13 +128,25 @@ def _filters(table: Table) -> tuple[DlpFilter, ...]:
         elif isinstance(item, dict):
             inner = table.open(place, item)
             inner.label = table.label
-            filters.append(
-                DlpFilter(
-                    name=inner.required_text("name", LABEL, LABEL_EXPECTED),
-                    kind=inner.choice("kind", "literal", ("literal", "phrase", "regex")),
-                    pattern=inner.required_text("pattern", expected="the text or pattern to look for"),
-                )
+            filter_ = DlpFilter(
+                name=inner.required_text("name", LABEL, LABEL_EXPECTED),
+                kind=inner.choice("kind", "literal", ("literal", "phrase", "regex")),
+                pattern=inner.required_text("pattern", expected="the text or pattern to look for"),
             )
+            if filter_.pattern and (reason := _fault(filter_)):
+                inner.note("pattern", reason)
+            filters.append(filter_)
         else:
             table.note_found(place, item, _FILTER_EXPECTED)
     return tuple(filters)
+
+
+def _fault(filter_: DlpFilter) -> str | None:
+    """Why the guard would not take the filter; imported by those who have one."""
+    from triptych.engines.phi.filters import CompiledFilters
+
+    try:
+        CompiledFilters.compile([filter_])
+    except ValueError as error:
+        return str(error)
+    return None

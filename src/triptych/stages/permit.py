@@ -23,8 +23,6 @@ def permit_features(exchange: Exchange, used: Iterable[Use]) -> None:
         if feature in allowed:
             continue
         place = shown(use.path)
-        if exchange.named is not None:
-            place = exchange.named(place)
         uninspectable = feature == UNINSPECTABLE
         raise Failure(
             FailureKind.UNINSPECTABLE_CONTENT if uninspectable else FailureKind.FEATURE_NOT_ALLOWED,

@@ -43,6 +43,8 @@ class Said(msgspec.Struct, frozen=True):
     """The messages that were new in its request."""
     output: msgspec.Raw
     """The content of the answer: blocks, as the caller saw them."""
+    placeholders: dict[str, str] = {}
+    """What the guard put in place of his values, in this turn and those before it."""
 
     def messages(self) -> list[bytes]:
         """The turn as messages of Anthropic's wire; an answer of nothing is none."""

@@ -96,6 +96,10 @@ class Operation:
     def forwarded(self, headers: Headers) -> Headers:
         return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
 
+    def recalls(self, parsed: Any) -> bool:
+        """See ``Endpoint.recalls``."""
+        return self.recall is not None
+
     def body(self, exchange: Exchange) -> bytes:
         """The body as it was meant: inflated, when it came compressed."""
         # Several fields are one list (RFC 9110, 5.3), and nested encodings are not accepted.

@@ -30,7 +30,7 @@ _MOST_ELEMENTS = 100_000
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _TOGETHER = 16
 """Elements looked at together: hardly any message opens more than a few brackets."""
-_SPACE, _BRACKET = ord(" "), ord("[")
+_SPACE, _BRACKET, _BACKSLASH = b" [\\"
 _MARKS = (b",", b"[", b"{")
 _BETWEEN = re.compile(rb"[ \t\n\r]*+[\[,][ \t\n\r]*+")
 
@@ -38,7 +38,7 @@ _BETWEEN = re.compile(rb"[ \t\n\r]*+[\[,][ \t\n\r]*+")
 def check_shape(body: bytes) -> None:
     """Refuse text nested too deep, and large text of too many values. It must be valid JSON."""
     if is_dense(body):
-        structure = _structure(body)
+        structure = _structure(body, 0, len(body))
         if len(structure) - structure.count(b"]") > MAX_VALUES:
             raise Failure(
                 FailureKind.INVALID_BODY,
@@ -64,7 +64,7 @@ def check_depth(body: bytes, start: int, end: int, depth: int) -> None:
         return
     if depth > _TAKEN_APART or body[start] != _BRACKET or _count(body, b",", start, end) > _MOST_ELEMENTS:
         if _opened(body, start, end) > room:
-            _check_brackets(_structure(body[start:end]), room)
+            _check_brackets(_structure(body, start, end), room)
         return
     places = _places(body, start, end)
     together = [places[first : first + _TOGETHER] for first in range(0, len(places), _TOGETHER)]
@@ -119,20 +119,23 @@ def _check_brackets(structure: bytes, room: int) -> None:
         raise too_deep()
 
 
-def _structure(body: bytes) -> bytes:
-    """The brackets, braces (written as brackets) and commas of valid JSON, none of any string."""
-    text = body
-    if b"\\" in text:
-        text = text.translate(None, _NOT_STRUCTURE_OR_ESCAPE).replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Two quotes side by side open and close (or close and open): without them the others keep
-    # their sides.
-    text = text.translate(_BRACES_AS_BRACKETS, _NOT_STRUCTURE).replace(b'""', b"")
-    if b'"' not in text:
-        return text
+def _structure(body: bytes, start: int, end: int) -> bytes:
+    """The brackets, braces (written as brackets) and commas of valid JSON, none of any string. In
+    slices: nothing as large as the text is made of it."""
     outside: list[bytes] = []
-    inside = 0
-    for start in range(0, len(text), _SLICE_BYTES):
-        parts = text[start : start + _SLICE_BYTES].split(b'"')
+    inside, position = 0, start
+    while position < end:
+        cut = min(position + _SLICE_BYTES, end)
+        # Not within an escape, nor between a backslash and the one it escapes.
+        while cut < end and body[cut - 1] == _BACKSLASH:
+            cut += 1
+        text = body[position:cut]
+        position = cut
+        if b"\\" in text:
+            text = text.translate(None, _NOT_STRUCTURE_OR_ESCAPE).replace(b"\\\\", b"").replace(b'\\"', b"")
+        # Two quotes side by side open and close (or close and open): without them the others keep
+        # their sides.
+        parts = text.translate(_BRACES_AS_BRACKETS, _NOT_STRUCTURE).replace(b'""', b"").split(b'"')
         outside.append(b"".join(parts[inside::2]))
         inside ^= (len(parts) - 1) & 1
     return b"".join(outside)

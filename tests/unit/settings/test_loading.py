@@ -367,7 +367,6 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
         ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
         ('[server]\nenvironments = ["live"]\n', "live and test keys are accepted"),
         ("[emotion]\nstore_text = true\n", "[emotion] is not built yet"),
-        ('[[orgs]]\nslug = "o"\ncompliance = "hipaa"\n', "guard is not built yet"),
     ],
 )
 def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:

@@ -14,7 +14,7 @@ from triptych.core.policy import Policy
 from triptych.core.principal import Group, Principal
 from triptych.core.target import Model, Target
 from triptych.stages.authenticate import MAX_KEY_BYTES, Authenticate, presented_key
-from triptych.stages.authorize import authorize_call, authorize_model, grants, refuse_unenforceable
+from triptych.stages.authorize import authorize_call, authorize_model, grants
 from triptych.stages.resolve import SANDBOX, Resolve
 from triptych.stages.throttle import Throttle
 
@@ -182,22 +182,6 @@ def test_a_premium_model_needs_the_org() -> None:
         authorize_model(principal(), model)
     assert caught.value.kind is K.PREMIUM_NOT_ENABLED
     authorize_model(principal(policy=Policy(premium_enabled=True)), model)
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        Policy(compliance="hipaa", baa="active"),
-        Policy(phi_mode="allow"),
-        Policy(phi_mode="block"),
-        Policy(filters=True),
-    ],
-)
-def test_what_cannot_be_enforced_is_refused(policy: Policy) -> None:
-    with pytest.raises(Failure) as caught:
-        refuse_unenforceable(principal(policy=policy))
-    assert caught.value.kind is K.SERVICE_UNAVAILABLE
-    refuse_unenforceable(principal())
 
 
 # -- resolve -----------------------------------------------------------------------------------

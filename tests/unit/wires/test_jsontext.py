@@ -115,6 +115,18 @@ def test_values_hidden_by_a_key_that_follows_are_measured_too() -> None:
     assert refusal(hidden.encode()) == "The request body nests arrays and objects deeper than 128 levels."
 
 
+@pytest.mark.parametrize("cut", range(-4, 5))
+@pytest.mark.parametrize("end", ["\\\\", '\\"', '\\\\\\"', "\\u005b", "x"])
+def test_strings_are_told_from_structure_wherever_the_text_is_cut_for_reading(cut: int, end: str) -> None:
+    slice_bytes = 1 << 20
+    before = '{"a":["'
+    string = "[" * (slice_bytes - len(before) - len(end) + cut) + end
+    deep = "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2)
+    members(f'{before}{string}",{deep}]}}'.encode())
+    sentence = refusal(f'{before}{string}",[{deep}]]}}'.encode())
+    assert sentence == "The request body nests arrays and objects deeper than 128 levels."
+
+
 def test_brackets_in_the_strings_of_a_large_dense_body_do_not_count_as_depth() -> None:
     assert len(members(b'{"a":[' + b'["[["],' * 400_000 + b"1]}")) == 1
 

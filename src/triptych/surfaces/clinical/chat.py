@@ -20,8 +20,8 @@ from triptych.pipeline import Carriage, Pipeline
 from triptych.stages.authorize import may_use
 from triptych.stages.departure import AnswerReader, StreamMeter
 from triptych.stages.resolve import Resolve
-from triptych.storage.chats import Chats, Keeping
-from triptych.storage.errors import StorageError
+from triptych.storage.chats import Chats, Keeping, Said
+from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.storage.sealing import OrgKeys
 from triptych.surfaces.clinical.dialects import NativeDialect
 from triptych.surfaces.clinical.failures import native_body, told
@@ -30,6 +30,7 @@ from triptych.surfaces.clinical.run import ChatReply, Run
 from triptych.surfaces.governed import SCOPE, taken
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.messages import CreateMessage
+from triptych.surfaces.placeholders import newest_first
 from triptych.wires import anthropic_messages as messages_wire
 from triptych.wires import native
 from triptych.wires.jsontext import Member, members
@@ -92,9 +93,13 @@ class CreateChat(CreateMessage):
         key = self._keys.known(principal.org_id)
         try:
             if asked.conversation_id is not None:
-                earlier = await asyncio.to_thread(self._earlier, principal, asked.conversation_id)
+                turns = await asyncio.to_thread(self._turns, principal, asked.conversation_id)
+                earlier = [message for turn in turns for message in turn.messages()]
+                exchange.placeholders = newest_first(turn.placeholders for turn in reversed(turns))
             if asked.store and key is None:
                 key = await asyncio.to_thread(self._keys.key, principal.org_id)
+        except SpoiltContent:
+            raise  # nothing that passes by itself
         except StorageError as error:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE, "Stored conversations cannot be read right now."
@@ -124,7 +129,7 @@ class CreateChat(CreateMessage):
             )
         return request
 
-    def _earlier(self, principal: Principal, conversation_id: str) -> list[bytes]:
+    def _turns(self, principal: Principal, conversation_id: str) -> list[Said]:
         turns = self._chats.conversation(principal, conversation_id)
         if turns is None:
             raise Failure(
@@ -132,7 +137,7 @@ class CreateChat(CreateMessage):
                 "No such conversation is stored here.",
                 param="conversation_id",
             )
-        return [message for turn in turns for message in turn.messages()]
+        return turns
 
     def carry(
         self, exchange: Exchange, parsed: messages_wire.MessagesRequest, wires: frozenset[str]
@@ -149,7 +154,8 @@ class CreateChat(CreateMessage):
         assert isinstance(carriage, Carriage)
         run = exchange.announcer
         assert isinstance(run, Run)
-        return msgspec.structs.replace(carriage, reader=NativeReader(exchange, run, carriage.reader))
+        reader = carriage.reader if exchange.restore is None else exchange.restore(carriage.reader)
+        return msgspec.structs.replace(carriage, reader=NativeReader(exchange, run, reader), restores=True)
 
 
 class NativeReader:

@@ -234,6 +234,7 @@ _SAID = {
     "403": "Scope, feature, model or protected information does not allow it.",
     "404": "No such message, conversation or document; also another org's.",
     "408": "The body did not arrive in time.",
+    "409": "The Idempotency-Key belongs to another request, or to one that still runs.",
     "410": "The model has been retired.",
     "413": "The body is over the limit.",
     "415": "Content-Encoding is neither gzip nor zstd.",
@@ -243,7 +244,7 @@ _SAID = {
     "502": "The provider failed.",
     "503": "Draining, or a part is unavailable.",
 }
-_OF_CALLS = frozenset({"408", "410", "413", "415", "502"})
+_OF_CALLS = frozenset({"408", "409", "410", "413", "415", "502"})
 """What only a body, or a call of a provider, can lead to."""
 
 

@@ -222,9 +222,10 @@ def messages_stream_error(failure: Failure, request_id: str) -> bytes:
 def told(failure: Failure, exchange: Exchange) -> Failure:
     """The failure as this caller is told of it: fields by the names he gave them, and of a provider's
     failure the facts its row promises."""
-    param, details = failure.param, failure.details
+    param, details, message = failure.param, failure.details, failure.message
     if param is not None and exchange.named is not None:
         param = exchange.named(param)
+        message = message.replace(failure.param or param, param)
     if failure.blame is Blame.PROVIDER and failure.kind is not K.UPSTREAM_REJECTED:
         target = exchange.target
         provider = target.provider if target is not None else None
@@ -233,7 +234,7 @@ def told(failure: Failure, exchange: Exchange) -> Failure:
         return failure
     return Failure(
         failure.kind,
-        failure.message,
+        message,
         param=param,
         details=details,
         retry_after_s=failure.retry_after_s,
@@ -243,7 +244,12 @@ def told(failure: Failure, exchange: Exchange) -> Failure:
 
 def _details(failure: Failure) -> Mapping[str, object]:
     row = ROWS[failure.kind]
-    return {**row.details, **failure.details} if row.details else failure.details
+    if not row.details:
+        return failure.details
+    return {
+        **failure.details,
+        **{name: fact for name, fact in row.details.items() if not failure.details.get(name)},
+    }
 
 
 def _headers(failure: Failure) -> list[tuple[bytes, bytes]]:

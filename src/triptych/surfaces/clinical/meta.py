@@ -20,13 +20,12 @@ def usage_meta(exchange: Exchange, usage: Usage) -> dict[str, Any]:
 
 def phi_meta(exchange: Exchange) -> dict[str, Any] | None:
     """None where nothing was found."""
-    # The guard leaves its findings on the exchange once it is there to look.
-    screening = getattr(exchange, "screening", None)
+    screening = exchange.screening
     if screening is None or not screening.counts:
         return None
     return {
         "mode": screening.mode,
-        "entity_types": list(screening.entity_types),
+        "entity_types": screening.entity_types,
         "redaction_count": screening.redactions,
     }
 

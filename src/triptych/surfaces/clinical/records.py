@@ -15,7 +15,7 @@ from triptych.core.response import Response, json_response
 from triptych.core.usage import NANO_USD_PER_USD
 from triptych.stages.settle import Dialect
 from triptych.storage.chats import Chats, Record
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.surfaces.clinical.failures import DOCS_HINT, ROWS
 
 RECORDED = ("chat", "messages")
@@ -47,6 +47,8 @@ class Records:
         if ulid is not None:
             try:
                 record = await asyncio.to_thread(self._chats.find, exchange.principal, ulid, RECORDED)
+            except SpoiltContent:
+                raise  # nothing that passes by itself
             except StorageError as error:
                 raise Failure(FailureKind.SERVICE_UNAVAILABLE, "Records cannot be read right now.") from error
         if record is None:

@@ -140,7 +140,11 @@ class Run:
         if not content and self.events is not None:
             self.events.break_off()
             content = self.events.content
-        said = Said([msgspec.Raw(item) for item in asked.messages], msgspec.Raw(msgspec.json.encode(content)))
+        said = Said(
+            [msgspec.Raw(item) for item in asked.messages],
+            msgspec.Raw(msgspec.json.encode(content)),
+            self._exchange.placeholders,
+        )
         completed = outcome.ending is Ending.COMPLETED
         return end(keeping, said, completed=completed, ended_us=ended_us, ending=outcome.ending.value)
 

@@ -23,6 +23,7 @@ from triptych.storage.errors import StorageError
 from triptych.storage.kept import Keeping, Writes, storable_id
 from triptych.storage.responses import Content, Forbidden, StoredResponses, Turn
 from triptych.storage.sealing import OrgKeys
+from triptych.surfaces.placeholders import newest_first
 from triptych.wires.openai_responses.expansion import answered_items, asked_items, expanded, repeated
 from triptych.wires.openai_responses.recording import Recording
 from triptych.wires.openai_responses.request import ResponsesRequest
@@ -71,7 +72,7 @@ class Memory:
 
     def _recall(self, exchange: Exchange, asked: ResponsesRequest) -> tuple[ResponsesRequest, Keeping | None]:
         turns, conversation_id = self._before(exchange, asked)
-        exchange.placeholders = _placeholders(turns)
+        exchange.placeholders = newest_first(turn.content.placeholders for turn in reversed(turns))
         items = (item for turn in turns for item in turn_items(turn))
         request = expanded(asked, repeated(items))
         if len(request.body) > self._max_body_bytes:
@@ -127,19 +128,6 @@ class Memory:
         turns = self._stored.chain(exchange.principal, found.exchange_id)
         # What goes on from the middle of a conversation is a branch: it gets one of its own.
         return turns, found.conversation_id if found.newest else None
-
-
-def _placeholders(turns: list[Turn]) -> dict[str, str]:
-    """What the newest turn knows, and of those before it what it does not contradict: two answers to one
-    conversation may have given a number twice."""
-    known: dict[str, str] = {}
-    values: set[str] = set()
-    for turn in reversed(turns):
-        for placeholder, value in turn.content.placeholders.items():
-            if placeholder not in known and value not in values:
-                known[placeholder] = value
-                values.add(value)
-    return known
 
 
 def turn_items(turn: Turn) -> list[msgspec.Raw]:
