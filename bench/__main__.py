@@ -10,16 +10,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.facts import library_versions, machine_facts, revision
+from bench.installations import installations
 from bench.peers import all_peers
 from bench.process import free_port, raise_file_limit
 from bench.report import (
     bars_table,
     elsewhere_share,
+    installations_table,
     latency_table,
     peers_table,
     render,
@@ -27,8 +29,8 @@ from bench.report import (
     summarise,
 )
 from bench.runs import Bench, say
-from bench.session import PROCESS_DURABILITY, Plan, Session
-from bench.targets import REPOSITORY, Direct, Target, Triptych
+from bench.session import Plan, Session
+from bench.targets import REPOSITORY, Direct, Target, variants
 from bench.workloads import SCENARIO_NAMES
 
 RESULTS_DIR = Path(__file__).resolve().parent / "results"
@@ -40,8 +42,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short windows, two rounds, no peers (90 s)")
     parser.add_argument("--only", action="append", choices=SCENARIO_NAMES, help="may be given several times")
-    parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; quick: 2)")
-    parser.add_argument("--window-s", type=int, help="length of one measuring window (4; quick: 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of each scenario (3; quick: 2)")
+    parser.add_argument("--window-s", type=int, help="length of one measuring window (3; quick: 1)")
     parser.add_argument("--peers", help="comma-separated names, `all` or `none` (all; quick: none)")
     parser.add_argument("--without-triptych", action="store_true", help="measure the mock and the peers only")
     parser.add_argument("--soak-minutes", type=float, default=0.0, help="also load Triptych for so long")
@@ -61,10 +63,17 @@ def choose_targets(options: argparse.Namespace) -> tuple[list[Target], dict[str,
         sys.exit(f"--peers: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(names))}")
     candidates: list[Target] = [Direct()]
     if not options.without_triptych:
-        candidates.append(Triptych())
-        candidates.append(Triptych("process", PROCESS_DURABILITY, 'Triptych, durability = "process"'))
+        candidates += variants()
     candidates += [peer for peer in peers if peer.name in chosen]
-    found, absent = [], {}
+    absent: dict[str, str] = {}
+    found = present(candidates, absent)
+    absent |= {peer.name: "left out with --peers or --quick" for peer in peers if peer.name not in chosen}
+    return found, absent
+
+
+def present(candidates: Iterable[Target], absent: dict[str, str]) -> list[Target]:
+    """Those that can be measured here; why the others cannot goes into ``absent``."""
+    found = []
     for target in candidates:
         why = target.absent()
         if why is None:
@@ -72,8 +81,7 @@ def choose_targets(options: argparse.Namespace) -> tuple[list[Target], dict[str,
         else:
             absent[target.name] = why
             say(f"!! {target.name} IS SKIPPED: {why}")
-    absent |= {peer.name: "left out with --peers or --quick" for peer in peers if peer.name not in chosen}
-    return found, absent
+    return found
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,15 +90,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if shutil.which("wrk") is None:
         say("!! wrk IS ABSENT: bench/load.py loads everything (install it with: apt-get install wrk)")
     targets, absent = choose_targets(options)
-    rounds = options.rounds or (2 if options.quick else 5)
+    others = [] if options.without_triptych else present(installations(), absent)
+    rounds = options.rounds or (2 if options.quick else 3)
     started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="triptych-bench-") as directory:
         work_dir = Path(directory)
         mock = Direct().start(work_dir / "mock", free_port())
-        window_s = options.window_s or (1 if options.quick else 4)
+        window_s = options.window_s or (1 if options.quick else 3)
         bench = Bench(mock, work_dir, window_s, 0.3 if options.quick else 1.0, random.Random(options.seed))
         plan = Plan(tuple(options.only or SCENARIO_NAMES), rounds, options.quick, options.soak_minutes)
-        session = Session(plan, bench, targets)
+        session = Session(plan, bench, targets, others)
         try:
             Direct().prepare(mock)
             session.run()
@@ -112,6 +121,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             target.name: {"title": target.title, "version": target.version(), "notes": target.notes}
             for target in targets
         },
+        "installations": {target.name: target.title for target in others},
         "absent": absent,
         "scenarios": session.scenarios,
         "summary": summarise(session.scenarios),
@@ -152,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         peers_table(summary, names),
         latency_table(summary, names),
         resources_table(summary, [name for name in names if name != "direct"]),
+        installations_table(summary, results["installations"]),
     ):
         print(text, end="\n\n")
     if options.save or not (options.quick or options.only or options.without_triptych):

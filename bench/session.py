@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.installations import ManyNodes
 from bench.process import StartFailed
 from bench.resources import run_memory, run_soak, run_startup
 from bench.runs import (
@@ -17,21 +19,22 @@ from bench.runs import (
     start_live,
     warm_up,
 )
-from bench.targets import Direct, Target
+from bench.targets import Direct, Target, Triptych
 from bench.workloads import (
     CPU_WORKLOADS,
     JSON_1K,
+    KEYS,
     LATENCY_WORKLOADS,
     MEMORY,
+    MEMORY_TRANSLATED,
+    NODES,
     SCENARIO_NAMES,
     SOAK,
     STARTUP,
     Workload,
 )
 
-PROCESS_DURABILITY = "triptych-process"
 FIRST_WARM_UP_S = 4.0
-BOTH_DURABILITIES = {"json-1k", *LATENCY_WORKLOADS}
 WITH_DIRECT = {"json-1k", "stream", "stream-burst", *LATENCY_WORKLOADS}
 SAID = (
     "cpu_us_per_request",
@@ -53,16 +56,22 @@ class Plan:
     """How much is measured: the scenarios by name, how often, and whether runs are short."""
 
     scenarios: tuple[str, ...] = SCENARIO_NAMES
-    rounds: int = 5
+    rounds: int = 3
     quick: bool = False
     soak_minutes: float = 0.0
+
+
+def left_out(target: Target, workload: str) -> bool:
+    """Whether a variant of Triptych has nothing new to say about a workload."""
+    return isinstance(target, Triptych) and target.refusal(workload) is not None
 
 
 class Session:
     """One call of the benchmark: the running targets and what has been measured so far."""
 
-    def __init__(self, plan: Plan, bench: Bench, targets: list[Target]) -> None:
+    def __init__(self, plan: Plan, bench: Bench, targets: list[Target], installations: list[Target]) -> None:
         self.plan = plan
+        self.installations = installations
         self.bench = bench
         self.targets = targets
         self.lives: dict[str, Live] = {}
@@ -82,15 +91,13 @@ class Session:
             warm_up(self.bench, self.lives[target.name], JSON_1K, first_s)
         return self.lives[target.name]
 
-    def usable(self, workload: Workload) -> list[Live]:
-        """The targets that can run a workload, warmed up; the others are noted as skipped, with why."""
+    def usable(self, workload: Workload, targets: Sequence[Target]) -> list[Live]:
+        """Those that can run a workload, warmed up; the others are noted as skipped, with why."""
         name = workload.name
         found = self.scenarios.setdefault(name, {"title": workload.title, "runs": [], "skipped": {}})
         lives = []
-        for target in self.targets:
-            if target.name == PROCESS_DURABILITY and name not in BOTH_DURABILITIES:
-                continue
-            if target.name == "direct" and name not in WITH_DIRECT:
+        for target in targets:
+            if left_out(target, name) or (target.name == "direct" and name not in WITH_DIRECT):
                 continue
             why = workload.refusal(target)
             if why is None:
@@ -112,17 +119,17 @@ class Session:
         parts = [f"{name} {numbers[name]:g}" for name in SAID if name in numbers]
         say(f"{workload.name} {number} {target}: {', '.join(parts)}")
 
-    def run_cpu(self, workload: Workload) -> None:
+    def run_cpu(self, workload: Workload, targets: Sequence[Target] | None = None) -> None:
         """All rounds of one CPU workload."""
-        lives = self.usable(workload)
+        lives = self.usable(workload, self.targets if targets is None else targets)
         for number in range(self.plan.rounds):
             for live in self.bench.order.sample(lives, len(lives)):
                 self.add(workload, live.target.name, number, run_cpu(self.bench, live, workload))
 
     def run_latency(self, workload: Workload) -> None:
         """All rounds of one latency workload."""
-        lives = self.usable(workload)
-        blocks, block_requests = (4, 100) if self.plan.quick else (10, 150)
+        lives = self.usable(workload, self.targets)
+        blocks, block_requests = (4, 100) if self.plan.quick else (6, 150)
         block_requests *= 1 if workload.concurrency == 1 else 8
         for number in range(self.plan.rounds):
             measured = run_latency_round(self.bench, lives, workload, blocks, block_requests)
@@ -132,14 +139,18 @@ class Session:
     def run_fresh(self, workload: Workload, rounds: int) -> None:
         """Memory and start-up: every run starts a process of its own."""
         found = self.scenarios.setdefault(workload.name, {"title": workload.title, "runs": [], "skipped": {}})
-        gateways = [target for target in self.targets if target.name not in ("direct", PROCESS_DURABILITY)]
-        if workload is SOAK:
+        gateways = [
+            target
+            for target in self.targets
+            if not isinstance(target, Direct) and not left_out(target, workload.name)
+        ]
+        if workload in (SOAK, MEMORY_TRANSLATED):
             gateways = [target for target in gateways if target.name == "triptych"]
         for number in range(rounds):
             for target in self.bench.order.sample(gateways, len(gateways)):
                 try:
-                    if workload is MEMORY:
-                        numbers = run_memory(self.bench, target)
+                    if workload in (MEMORY, MEMORY_TRANSLATED):
+                        numbers = run_memory(self.bench, target, workload)
                     elif workload is SOAK:
                         numbers = run_soak(self.bench, target, self.plan.soak_minutes)
                     else:
@@ -161,8 +172,13 @@ class Session:
             if workload.name in only:
                 self.run_latency(workload)
         self.stop()
-        if MEMORY.name in only:
-            self.run_fresh(MEMORY, 1 if self.plan.quick else min(3, self.plan.rounds))
+        for workload in (NODES, KEYS):
+            if workload.name in only:
+                self.run_cpu(workload, self.installations)
+                self.stop()
+        for workload in (MEMORY, MEMORY_TRANSLATED):
+            if workload.name in only:
+                self.run_fresh(workload, 1)
         if STARTUP.name in only:
             self.run_fresh(STARTUP, self.plan.rounds)
         if self.plan.soak_minutes:
@@ -173,4 +189,6 @@ class Session:
         for live in self.lives.values():
             if live.running is not self.bench.mock:
                 live.running.stop()
+                if isinstance(live.target, ManyNodes):
+                    live.target.clean_up()
         self.lives = {}

@@ -102,6 +102,8 @@ CPU_WORKLOADS = (
         openai_wire=Wire.RESPONSES,
     ),
 )
+NODES = Workload("nodes", "one to three processes, JSON 1 kB, c=32")
+KEYS = Workload("keys", "10 keys and 10,000, JSON 1 kB, c=32")
 LATENCY_WORKLOADS = {
     "latency-c1": Workload("latency-c1", "added latency, JSON 1 kB, c=1", concurrency=1),
     "latency-c32": Workload("latency-c32", "added latency, JSON 1 kB, c=32 (closed loop)", concurrency=32),
@@ -110,13 +112,29 @@ OPEN_STREAMS = 1_000
 MEMORY = Workload(
     "memory", f"memory: idle, with {OPEN_STREAMS} open streams, after", stream=True, concurrency=OPEN_STREAMS
 )
+MEMORY_TRANSLATED = Workload(
+    "memory-translated",
+    f"memory: {OPEN_STREAMS} open translated streams",
+    stream=True,
+    translated=True,
+    concurrency=OPEN_STREAMS,
+)
 SOAK = Workload("soak", "soak: growth of memory under load", concurrency=8)
-SOAK_STREAM = Workload("soak-stream", "soak: streams", stream=True, concurrency=8)
+SOAK_WORKLOADS = (
+    JSON_1K,
+    Workload("soak-stream", "soak: streams", stream=True),
+    Workload("soak-translated", "soak: translated", translated=True),
+    Workload("soak-translated-stream", "soak: translated streams", stream=True, translated=True),
+    Workload("soak-refused", "soak: unknown keys", bad_key=True),
+)
 STARTUP = Workload("startup", "start-up: spawn to first answer", concurrency=1)
 # A soak takes as long as it is told to (`--soak-minutes`), so it is not among the scenarios of every run.
 SCENARIO_NAMES = (
     *(workload.name for workload in CPU_WORKLOADS),
     *LATENCY_WORKLOADS,
+    NODES.name,
+    KEYS.name,
     MEMORY.name,
+    MEMORY_TRANSLATED.name,
     STARTUP.name,
 )

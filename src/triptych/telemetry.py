@@ -123,6 +123,7 @@ class Telemetry:
         self._tokens: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(TOKEN_KINDS))
         self._latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
         self._refused: defaultdict[tuple[FailureKind, int], int] = defaultdict(int)
+        self._findings: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._retries = 0
         self._fallbacks = 0
         self._holds_exceeded = 0
@@ -169,6 +170,10 @@ class Telemetry:
         first_byte_us = outcome.first_byte_us
         if first_byte_us is not None:
             latency.first_byte.observe(first_byte_us / 1e6)
+        if exchange.screening is not None:
+            # Types are words of the recogniser's own: those of an org's filters are one.
+            for entity_type, found in exchange.screening.counts.items():
+                self._findings[entity_type, exchange.screening.mode] += found
         self._retries += outcome.retries
         self._fallbacks += exchange.fallbacks
         hold = exchange.hold
@@ -260,6 +265,12 @@ class Telemetry:
             first.add_metric(list(place), _cumulative(latency.first_byte), latency.first_byte.total)
         yield whole
         yield first
+        findings = CounterMetricFamily(
+            "triptych_phi_findings", "What the PHI/DLP guard found in requests.", labels=["type", "mode"]
+        )
+        for (entity_type, mode), count in self._findings.items():
+            findings.add_metric([entity_type, mode], count)
+        yield findings
         yield CounterMetricFamily("triptych_upstream_retries", "Calls tried again.", value=self._retries)
         yield CounterMetricFamily(
             "triptych_upstream_fallbacks", "Calls made to the next target instead.", value=self._fallbacks

@@ -23,6 +23,8 @@ class Vault(msgspec.Struct, frozen=True):
     """Hashes API keys."""
     user_hasher: KeyHasher
     """Hashes the end users that clients name in ``metadata.user_id``."""
+    request_hasher: KeyHasher
+    """Hashes idempotency keys, and the requests that come with them."""
     data_key_wrapper: bytes
     """What each org's data key is encrypted with."""
     first_start: bool
@@ -51,6 +53,7 @@ def open_vault(settings: Settings, *, serving: bool) -> Vault:
         database=database,
         key_hasher=KeyHasher(derive_key(master, "api-keys")),
         user_hasher=KeyHasher(derive_key(master, "end-users")),
+        request_hasher=KeyHasher(derive_key(master, "idempotency-keys")),
         data_key_wrapper=derive_key(master, "data-keys"),
         first_start=not known,
     )
@@ -77,6 +80,8 @@ def _org_spec(org: OrgSettings) -> OrgSpec:
         dlp_filters=org.dlp_filters,
         alert_thresholds=org.alert_thresholds,
         demo=org.demo,
+        context_ttl_s=org.context_ttl_s,
+        store_text=org.store_text,
         groups=tuple(
             GroupSpec(
                 name=group.name,
@@ -86,7 +91,10 @@ def _org_spec(org: OrgSettings) -> OrgSpec:
             )
             for group in org.groups
         ),
-        users=tuple(UserSpec(name=user.name, groups=user.groups, **_allowances(user)) for user in org.users),
+        users=tuple(
+            UserSpec(name=user.name, groups=user.groups, admin=user.admin, **_allowances(user))
+            for user in org.users
+        ),
         keys=tuple(
             KeySpec(
                 name=key.name,

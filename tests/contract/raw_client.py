@@ -42,7 +42,7 @@ class Answer:
 class RawClient:
     """One connection. ``with RawClient(port) as client: client.send(...); client.answer()``."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 60.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
@@ -74,7 +74,7 @@ class RawClient:
             answer.headers.append((name.lower(), value.strip()))
         if answer.status == 100:
             return answer
-        if method == "HEAD":
+        if method == "HEAD" or answer.status == 204:
             return answer
         if answer.header("transfer-encoding") == "chunked":
             answer.body = self._chunks()
@@ -134,9 +134,14 @@ def request(
 
 
 def ask(
-    port: int, method: str = "POST", target: str = "/v1/messages", *fields: str, body: bytes | None = None
+    port: int,
+    method: str = "POST",
+    target: str = "/v1/messages",
+    *fields: str,
+    body: bytes | None = None,
+    timeout_s: float = 60.0,
 ) -> Answer:
     """One request on a connection of its own."""
-    with RawClient(port) as client:
+    with RawClient(port, timeout_s) as client:
         client.send(request(method, target, *fields, body=body))
         return client.answer(method)

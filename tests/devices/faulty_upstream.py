@@ -110,7 +110,7 @@ class FaultyUpstream:
         """Behaviours for the next requests, whatever these ask for."""
         self.queue.extend(scripts)
 
-    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 2.0) -> bool:
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Whether ``holds`` came true in time; looks every 5 ms."""
         limit_s = time.monotonic() + timeout_s
         while not holds():
@@ -177,6 +177,9 @@ class FaultyUpstream:
         self._loop.call_soon(self._started.set)
         self._loop.run_forever()
         server.close()
+        # A connection that was accepted last gets its transport: who cancels that leaves a socket open.
+        for _ in range(3):
+            self._loop.run_until_complete(asyncio.sleep(0))
         for wire in tuple(self.live):
             wire.reset()
         pending = asyncio.all_tasks(self._loop)

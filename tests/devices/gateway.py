@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 
 ORG = """
 [[orgs]]
@@ -103,7 +103,7 @@ class Gateway:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def start(self) -> "Gateway":
+    def start(self, limit_s: float = START_LIMIT_S) -> "Gateway":
         self.port = self.port or free_port()
         self.config.write_text(
             f'[server]\nhost = "127.0.0.1"\nport = {self.port}\n{self._server}\n{self._toml}'
@@ -121,7 +121,7 @@ class Gateway:
                 stderr=log,
                 env={**os.environ, **self._environment},
             )
-        deadline = time.monotonic() + START_LIMIT_S
+        deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.log}")
@@ -131,9 +131,10 @@ class Gateway:
                         return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
-        raise AssertionError(f"serve was not ready within {START_LIMIT_S} s:\n{self.log}")
+        self.kill()
+        raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 
-    def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = 60.0) -> int:
         """Signal the process and wait; returns its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -146,7 +147,7 @@ class Gateway:
         self.stop(signal.SIGKILL)
 
     def __enter__(self) -> "Gateway":
-        return self.start()
+        return self.start() if self.process is None else self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -166,7 +167,7 @@ class Gateway:
         finally:
             connection.close()
 
-    def settled_rows(self, count: int, limit_s: float = 5.0) -> list[dict[str, Any]]:
+    def settled_rows(self, count: int, limit_s: float = 30.0) -> list[dict[str, Any]]:
         """The rows once ``count`` of them have ended (refusals are queued, not awaited)."""
         deadline = time.monotonic() + limit_s
         while True:

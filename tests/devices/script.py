@@ -17,12 +17,15 @@ from triptych.core.principal import SCOPES, Group, Principal, RequestLimits
 from triptych.core.response import Response
 from triptych.core.target import Model, Target
 from triptych.core.usage import Price
+from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.stages.ask import RetryRule
+from triptych.stages.read import Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
+from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.limits.memory import MemoryIndex
 
@@ -192,11 +195,13 @@ def pipeline(
     spare = (Target("q", "m-spare", priority=1),)
     model = MODEL if second is None else msgspec.structs.replace(MODEL, targets=MODEL.targets + spare)
     return Pipeline(
+        read=Read(),
         throttle=Throttle(Windows()),
         reserve=Reserve(index, refuse_unpriced=False),
         index=index,
         resolve=Resolve({"m": model}, frozenset()),
         route=RouteCall({"m": model}, BreakerRule()),
+        screen=Screen(Guard()),
         relay=Relay(RetryRule(**relay)),
         upstreams={"p": upstream} if second is None else {"p": upstream, "q": second},
         ledger=ledger,

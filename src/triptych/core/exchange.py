@@ -4,6 +4,7 @@ The only mutable value of the core: each stage writes what it found out, and the
 into one row. It holds the request's body while the exchange runs; nothing of it reaches the row.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from triptych.core.admission import Admission, BudgetScope, Reservation
 from triptych.core.call import Headers
 from triptych.core.cycle import day_of
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.finding import Screening
 from triptych.core.hold import Alert, Charge, Hold
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.principal import Principal
@@ -39,11 +41,49 @@ class Keeper(Protocol):
         ...
 
 
+class Once(Protocol):
+    """Sees to it that a request with an idempotency key is answered once."""
+
+    async def take(self, stream: bool) -> Response | None:
+        """Claim the key; the answer where another exchange gave it meanwhile. Raises Failure
+        IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, SERVICE_UNAVAILABLE."""
+        ...
+
+    @property
+    def held(self) -> bool: ...
+    def writes(self, outcome: Outcome, ended_us: int, answer: Response | None) -> tuple[Any, ...]:
+        """What the ledger writes of it in the transaction of the end row."""
+        ...
+
+    def answered_in(self, connection: Any, answer: Response) -> None:
+        """Keep the answer in the database transaction that does what it tells of, so that neither is
+        without the other. For threads."""
+        ...
+
+    async def end(self, answer: Response | None) -> None:
+        """The same for an exchange that has no start row; before its end is recorded. Never raises."""
+        ...
+
+
+class Announcer(Protocol):
+    """Tells the caller how far his exchange has come, before a provider has answered."""
+
+    def announce(self) -> None:
+        """Every check has passed; nothing is recorded yet."""
+        ...
+
+    def begin(self) -> None:
+        """The start row is durable; the provider is asked next."""
+        ...
+
+
 class Exchange:
     """State of one governed exchange. Times ending in ``_s`` are ``time.monotonic()``."""
 
     __slots__ = (
         "admission",
+        "announcer",
+        "asked",
         "body",
         "budgets",
         "bytes_in",
@@ -60,14 +100,20 @@ class Exchange:
         "left_out",
         "meter",
         "model",
+        "named",
         "occupies",
+        "once",
         "opened",
+        "peer",
+        "placeholders",
         "principal",
         "query",
         "received_s",
         "recordable",
         "reservation",
+        "restore",
         "retries",
+        "screening",
         "started_us",
         "status",
         "stopped",
@@ -92,7 +138,9 @@ class Exchange:
         body: bytes,
         started_us: int,
         received_s: float,
+        peer: str = "",
     ) -> None:
+        """``peer``: the client's address, for what is noted of administrative acts."""
         self.id = id
         self.surface = surface
         self.endpoint = endpoint
@@ -103,6 +151,7 @@ class Exchange:
         self.bytes_in = len(body)
         self.started_us = started_us
         self.received_s = received_s
+        self.peer = peer
         self.admission: Admission | None = None
         self.budgets: tuple[BudgetScope, ...] = ()
         """Whose money and credits it spends; empty where nobody has a budget, and for test keys."""
@@ -111,6 +160,8 @@ class Exchange:
         """Whether the admission index may hold anything for it, which its end must give back."""
         self.reservation: Reservation | None = None
         """The decision on the hold, once there is one."""
+        self.asked: Model | None = None
+        """The model the caller named, once it is found; ``model`` is the one that answers."""
         self.model: Model | None = None
         self.target: Target | None = None
         self.stream = False
@@ -129,11 +180,25 @@ class Exchange:
         """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
-        """How often a target was asked again."""
+        """How often a target was asked again, by a rule or because a kept connection was dead."""
         self.fallbacks = 0
         """How often the next target was asked instead."""
+        self.announcer: Announcer | None = None
+        """Set where the caller is told of more than the answer."""
+        self.named: Callable[[str], str] | None = None
+        """The caller's own name of a field of what goes to the provider; None: the same."""
         self.keeper: Keeper | None = None
         """Set when the answer is to be stored."""
+        self.once: Once | None = None
+        """Set when the client named an idempotency key."""
+        self.screening: Screening | None = None
+        """What the guard found; None where nothing is scanned, or nothing was found."""
+        self.placeholders: dict[str, str] = {}
+        """Values by what stood for them, in earlier turns of a stored conversation and in this one. Kept
+        encrypted with its content, or not at all."""
+        self.restore: Callable[[Any], Any] | None = None
+        """Wraps the reader of an answer, so that the caller gets his own values back; None where
+        nothing of his was redacted."""
         self.stopped: Failure | None = None
         """Why it was told to stop; what is stored of it is taken away again."""
         self.upstream_wire: str | None = None
@@ -170,11 +235,8 @@ class Exchange:
 
     def end_row(self, now_s: float, bytes_out: int) -> Outcome:
         """The outcome as it stands; money only for exchanges that left for a live provider."""
-        model, usage = self.model, self.usage
-        price = model.price_at(self.started_us) if model else None
-        billable = self.principal.environment == "live" and self.opened
-        cost = cost_nusd(usage, price) if price and billable else 0
-        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        usage = self.usage
+        cost, credits, unpriced = self.price(usage)
         received_s, first_byte_s = self.received_s, self.first_byte_s
         return Outcome(
             ending=self.ending,
@@ -183,7 +245,7 @@ class Exchange:
             upstream_status=self.upstream_status,
             usage=usage,
             cost_nusd=cost,
-            unpriced=billable and price is None,
+            unpriced=unpriced,
             first_byte_us=None if first_byte_s is None else int((first_byte_s - received_s) * 1e6),
             total_us=int((now_s - received_s) * 1e6),
             bytes_out=bytes_out,
@@ -193,7 +255,17 @@ class Exchange:
             upstream_model=self.target.upstream_model if self.target else None,
             credits=credits,
             charge=self._charge(cost, credits),
+            phi=None if self.screening is None else msgspec.json.encode(self.screening).decode(),
         )
+
+    def price(self, usage: Usage) -> tuple[int, int, bool]:
+        """Nano-USD and credits that so much usage is charged, and whether there was no price for it."""
+        model = self.model
+        price = model.price_at(self.started_us) if model else None
+        billable = self.principal.environment == "live" and self.opened
+        cost = cost_nusd(usage, price) if price and billable else 0
+        credits = credits_used(all_tokens(usage), model.credit_ratio) if model and billable else 0
+        return cost, credits, billable and price is None
 
     def _charge(self, cost_nusd: int, credits: int) -> Charge | None:
         """What balances and counters of the day have to learn; None in most cases."""

@@ -15,3 +15,18 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     """0..1: how sure the recogniser is."""
     recogniser: str
     """Which rule or model found it: ``pattern:us_ssn``, ``tagger``, ``filter``."""
+
+
+class Screening(msgspec.Struct, frozen=True):
+    """What the guard did to a request: words of ours and counts, never a value."""
+
+    mode: str
+    """``redact`` | ``block`` | ``allow``."""
+    counts: dict[str, int]
+    """Findings by type, types in the order of the alphabet."""
+    redactions: int = 0
+    """Spans that were replaced before anything left."""
+
+    @property
+    def entity_types(self) -> list[str]:
+        return list(self.counts)

@@ -69,3 +69,5 @@ class Outcome(msgspec.Struct, frozen=True):
     """Credits used, whether or not anybody has an allotment of them."""
     charge: Charge | None = None
     """What the end adds to balances, in the same transaction; not part of the row."""
+    phi: str | None = None
+    """``core.finding.Screening`` as JSON: what the guard found, as types and counts."""

@@ -14,8 +14,11 @@ class Plan(msgspec.Struct, frozen=True):
     org_tpm: int | None
 
 
+EVALUATION = "evaluation"
+"""The plan that needs no agreement, and in which nothing with PHI may pass."""
+
 PLANS: Mapping[str, Plan] = {
-    "evaluation": Plan(60, 5_000, 180, 100_000),
+    EVALUATION: Plan(60, 5_000, 180, 100_000),
     "developer": Plan(60, 5_000, 180, 100_000),
     "growth": Plan(500, 50_000, 2_500, 500_000),
     "scale": Plan(2_000, 500_000, 10_000, 2_000_000),

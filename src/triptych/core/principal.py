@@ -40,6 +40,8 @@ class Principal(msgspec.Struct, frozen=True):
     user_limits: RequestLimits
     org_limits: RequestLimits
     policy: Policy = OPEN_POLICY
+    admin: bool = False
+    """Whether its user administers the org."""
     sandbox_models: bool = False
     """Whether the key may name the sandbox provider's own model ids (test keys, the demo org)."""
     budgets: tuple[BudgetScope, ...] = ()

@@ -28,6 +28,8 @@ class Model(msgspec.Struct, frozen=True):
     groups: frozenset[str] | None = None
     """Groups that may use it; None means all."""
     retires_at_us: int | None = None
+    announced_us: int | None = None
+    """Since when its retirement is known to callers."""
     replacement: str | None = None
     max_output_tokens: int | None = None
     context_window: int | None = None
@@ -36,6 +38,8 @@ class Model(msgspec.Struct, frozen=True):
     later_prices: tuple[tuple[int, Price], ...] = ()
     """What takes the price's place from a moment on (microseconds since the epoch), oldest first."""
     credit_ratio: Ratio = Ratio()
+    phi_mode: str | None = None
+    """What holds for each of its calls, where the caller's own mode is not stricter."""
 
     def price_at(self, moment_us: int) -> Price | None:
         """The price of an exchange that begins at that moment."""

@@ -12,6 +12,7 @@ from triptych.settings.table import Table
 from triptych.settings.tree import (
     BASE_URLS,
     KNOWN_KINDS,
+    PHI_MODES,
     WIRE_KINDS,
     DatedPrice,
     ModelSettings,
@@ -140,6 +141,7 @@ def read_model(table: Table, providers: Collection[str]) -> ModelSettings:
         price=_price(table),
         prices=_prices(table),
         fallback=table.texts("fallback", ()),
+        phi_mode=table.optional_choice("phi_mode", PHI_MODES),
         groups=None if groups is None else frozenset(groups),
         retires_at_us=table.moment_us("retires_at"),
         replacement=table.text("replacement", None, MODEL_ID, MODEL_ID_EXPECTED),

@@ -7,9 +7,10 @@ from triptych.core.plans import PLANS
 from triptych.core.principal import SCOPES
 from triptych.settings.catalogue import NAME, NAME_EXPECTED
 from triptych.settings.secret import Secret
-from triptych.settings.table import Table
+from triptych.settings.table import LONGEST_S, Table
 from triptych.settings.tree import (
     FEATURES,
+    PHI_MODES,
     Compliance,
     DlpFilter,
     GroupSettings,
@@ -21,7 +22,6 @@ from triptych.settings.tree import (
 
 LABEL: Final = re.compile(r"\S(?:.{0,98}\S)?\Z")
 LABEL_EXPECTED: Final = "1 to 100 characters, without spaces at either end"
-PHI_MODES: Final[tuple[PhiMode, ...]] = ("redact", "block", "allow")
 MOST_THRESHOLDS: Final = 3
 _FILTER_EXPECTED: Final = "a text, or a table with name, kind and pattern"
 
@@ -40,6 +40,8 @@ def read_org(table: Table) -> OrgSettings:
         dlp_filters=_filters(table),
         alert_thresholds=_thresholds(table),
         demo=table.boolean("demo", False),
+        context_ttl_s=table.integer("context_ttl_s", None, 1, LONGEST_S),
+        store_text=table.boolean("store_text", False) if table.has("store_text") else None,
         groups=tuple(_group(inner) for inner in table.tables("groups")),
         users=tuple(_user(inner) for inner in table.tables("users")),
         keys=tuple(_key(inner) for inner in table.tables("keys")),
@@ -97,6 +99,7 @@ def _user(table: Table) -> UserSettings:
     return UserSettings(
         name=name,
         groups=table.texts("groups", ()),
+        admin=table.boolean("admin", False),
         **_allowances(table),
     )
 
@@ -125,13 +128,25 @@ def _filters(table: Table) -> tuple[DlpFilter, ...]:
         elif isinstance(item, dict):
             inner = table.open(place, item)
             inner.label = table.label
-            filters.append(
-                DlpFilter(
-                    name=inner.required_text("name", LABEL, LABEL_EXPECTED),
-                    kind=inner.choice("kind", "literal", ("literal", "phrase", "regex")),
-                    pattern=inner.required_text("pattern", expected="the text or pattern to look for"),
-                )
+            filter_ = DlpFilter(
+                name=inner.required_text("name", LABEL, LABEL_EXPECTED),
+                kind=inner.choice("kind", "literal", ("literal", "phrase", "regex")),
+                pattern=inner.required_text("pattern", expected="the text or pattern to look for"),
             )
+            if filter_.pattern and (reason := _fault(filter_)):
+                inner.note("pattern", reason)
+            filters.append(filter_)
         else:
             table.note_found(place, item, _FILTER_EXPECTED)
     return tuple(filters)
+
+
+def _fault(filter_: DlpFilter) -> str | None:
+    """Why the guard would not take the filter; imported by those who have one."""
+    from triptych.engines.phi.filters import CompiledFilters
+
+    try:
+        CompiledFilters.compile([filter_])
+    except ValueError as error:
+        return str(error)
+    return None

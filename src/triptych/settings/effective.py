@@ -27,6 +27,7 @@ _SECTIONS: Final = (
     "ledger",
     "retention",
     "emotion",
+    "compliance",
 )
 
 

@@ -17,6 +17,7 @@ from triptych.settings.sections import (
     MASTER_KEY_VARIABLE,
     MOST_WORKERS,
     read_breaker,
+    read_compliance,
     read_emotion,
     read_keys,
     read_ledger,
@@ -89,6 +90,7 @@ def settings_from(content: Mapping[str, object], source: str, environ: Mapping[s
         ledger=read_ledger(root.table("ledger")),
         retention=read_retention(root.table("retention")),
         emotion=read_emotion(root.table("emotion")),
+        compliance=read_compliance(root.table("compliance")),
         providers=providers,
         models=tuple(read_model(table, names) for table in root.tables("models")),
         orgs=tuple(read_org(table) for table in root.tables("orgs")),
@@ -116,7 +118,7 @@ def demo_org() -> OrgSettings:
         slug=DEMO_SLUG,
         demo=True,
         groups=(GroupSettings(name="everyone", models=("*",), api_key_access=True),),
-        users=(UserSettings(name="demo", groups=("everyone",)),),
+        users=(UserSettings(name="demo", groups=("everyone",), admin=True),),
     )
 
 

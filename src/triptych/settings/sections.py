@@ -9,6 +9,7 @@ from triptych.settings.secret import SecretUrl, without_password
 from triptych.settings.table import ENV, Table
 from triptych.settings.tree import (
     BreakerSettings,
+    ComplianceSettings,
     EmotionSettings,
     KeyIssueSettings,
     LedgerSettings,
@@ -35,6 +36,8 @@ LONGEST_RETENTION_DAYS: Final = 36_500
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}\Z")
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+\Z")
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})\Z")
+_PAGE: Final = re.compile(r"https?://[^\s\"<>]+\Z")
+_PAGE_EXPECTED: Final = "the http(s) address of a page"
 _STORAGE: Final = 'a URL: "sqlite:///file.db", "sqlite:////absolute/file.db" or "postgresql://..."'
 _LIMITS: Final = 'a URL: "memory://", "redis://host:6379/0" or "rediss://..."'
 
@@ -220,4 +223,11 @@ def read_emotion(table: Table) -> EmotionSettings:
         context_ttl_s=table.seconds("context_ttl_s", default.context_ttl_s),
         store_text=table.boolean("store_text", default.store_text),
         monthly_quota=table.integer("monthly_quota", default.monthly_quota, 0),
+    )
+
+
+def read_compliance(table: Table) -> ComplianceSettings:
+    return ComplianceSettings(
+        signing_url=table.text("signing_url", None, _PAGE, _PAGE_EXPECTED),
+        docs_url=table.text("docs_url", None, _PAGE, _PAGE_EXPECTED),
     )

@@ -19,7 +19,7 @@ BUILT_KINDS: Final = frozenset(KNOWN_KINDS)
 """Kinds that answer; models of the others are accepted and answer 503."""
 WIRE_KINDS: Final = frozenset({"openai", "azure-openai"})
 """Kinds that speak two wires, of which ``wire`` can choose one."""
-BUILT_SURFACES: Final = frozenset({"inference"})
+BUILT_SURFACES: Final = frozenset({"inference", "clinical", "emotion"})
 """Surfaces that have routes; the others are accepted and have none."""
 
 BASE_URLS: Final[Mapping[str, str]] = {
@@ -44,6 +44,7 @@ FEATURES: Final = (
 Environment = Literal["live", "test"]
 Compliance = Literal["none", "hipaa"]
 PhiMode = Literal["redact", "block", "allow"]
+PHI_MODES: Final[tuple[PhiMode, ...]] = ("redact", "block", "allow")
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,9 +138,20 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class EmotionSettings(msgspec.Struct, frozen=True, kw_only=True):
     context_ttl_s: float = 86_400.0
+    """How long a context lives after its last message; orgs may set their own."""
     store_text: bool = False
+    """Whether the texts of contexts are kept, encrypted; orgs may set their own."""
     monthly_quota: int = 0
-    """0: none."""
+    """Tokens an org may have analysed in a calendar month (UTC); 0: none."""
+
+
+class ComplianceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where people are sent; refusals name these addresses."""
+
+    signing_url: str | None = None
+    """Where an org's people sign the BAA; None: the gateway's own endpoint tells its state."""
+    docs_url: str | None = None
+    """Where retired models are explained; None: the gateway's own catalogue."""
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +202,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     replacement: str | None = None
     max_output_tokens: int | None = None
     context_window: int | None = None
+    phi_mode: PhiMode | None = None
+    """Holds for every call of the model, where the caller's own is not stricter."""
 
 
 class Allowances(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,6 +230,8 @@ class GroupSettings(Allowances, frozen=True, kw_only=True):
 class UserSettings(Allowances, frozen=True, kw_only=True):
     name: str
     groups: tuple[str, ...] = ()
+    admin: bool = False
+    """Whether its keys may make keys that can do more than themselves."""
 
 
 class KeySettings(Allowances, frozen=True, kw_only=True):
@@ -247,6 +263,10 @@ class OrgSettings(Allowances, frozen=True, kw_only=True):
     """Percents of a spend cap at which an event is written, ascending."""
     demo: bool = False
     """Whether its live keys may name the sandbox's own model ids, as test keys may."""
+    context_ttl_s: int | None = None
+    """Of its emotion contexts; None: ``[emotion] context_ttl_s``."""
+    store_text: bool | None = None
+    """Whether texts of its emotion contexts are kept; None: ``[emotion] store_text``."""
     groups: tuple[GroupSettings, ...] = ()
     users: tuple[UserSettings, ...] = ()
     keys: tuple[KeySettings, ...] = ()
@@ -266,6 +286,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
     emotion: EmotionSettings = EmotionSettings()
+    compliance: ComplianceSettings = ComplianceSettings()
     providers: tuple[ProviderSettings, ...] = ()
     models: tuple[ModelSettings, ...] = ()
     orgs: tuple[OrgSettings, ...] = ()

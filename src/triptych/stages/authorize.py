@@ -1,19 +1,22 @@
-"""May this caller do that at all? Scope, API access, and what this build cannot enforce."""
+"""May this caller do that at all? Agreement, scope, API access, model."""
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
 from triptych.core.target import Model
 
+GATED = "ai:"
+"""How the scopes begin whose calls need an agreement; the control plane, where it is signed, needs none."""
+
 
 def authorize_call(principal: Principal, scope: str) -> None:
     """Raises Failure BAA_REQUIRED, INSUFFICIENT_SCOPE, API_KEY_ACCESS_DENIED."""
     policy = principal.policy
-    if policy.compliance == "hipaa" and policy.baa != "active":
+    if policy.lacks_baa and scope.startswith(GATED):
         raise Failure(
             FailureKind.BAA_REQUIRED,
-            "No active Business Associate Agreement on the org. An administrator states an active one "
-            "in the configuration.",
-            details={"baa_status": policy.baa},
+            "No active Business Associate Agreement on the org. An administrator signs one at Settings > "
+            "Compliance, or with `triptych baa sign`.",
+            details={"baa_url": policy.baa_url, "baa_status": policy.baa},
         )
     if scope not in principal.scopes:
         raise Failure(
@@ -58,15 +61,3 @@ def grants(principal: Principal, model: Model) -> bool:
         and (model.groups is None or group.name in model.groups)
         for group in principal.groups
     )
-
-
-def refuse_unenforceable(principal: Principal) -> None:
-    """Unknown means no: a policy this build has no stage for refuses instead of failing open.
-
-    Raises Failure SERVICE_UNAVAILABLE.
-    """
-    if principal.policy.guarded:
-        raise Failure(
-            FailureKind.SERVICE_UNAVAILABLE,
-            "This org requires a PHI/DLP guard, and this gateway has none installed. Nothing was sent.",
-        )

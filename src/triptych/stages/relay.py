@@ -7,6 +7,7 @@ an error frame. A provider's own error is never rewritten.
 """
 
 import asyncio
+import math
 from functools import partial
 from time import monotonic
 
@@ -19,13 +20,15 @@ from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.core.outcome import Ending
 from triptych.core.response import JSON_TYPE, Response
 from triptych.core.usage import NO_USAGE
-from triptych.stages.ask import Ask, RetryRule, discard, fault, read_all
+from triptych.stages.ask import Ask, RetryRule, discard, fault, read_all, retry_after_s
 from triptych.stages.departure import Departure, Elsewhere, StreamMeter
 from triptych.stages.opening import Opening
 from triptych.stages.settle import Dialect, Reply, Settlement
 
 # Other targets are asked also where the provider has something against us, not against the caller.
 REFUSING_STATUSES = frozenset({401, 402, 403, 408, 429})
+# With these it has something against the caller's own body.
+REJECTING_STATUSES = frozenset({400, 422})
 # How a wire's stream meter names a terminal event that tells of a failure.
 FAILED_ENDINGS = ("error", "failed")
 MAX_ANSWER_BYTES = 64 << 20
@@ -67,6 +70,7 @@ class Relay:
 
     def __init__(self, rule: RetryRule, *, render_errors: bool = False) -> None:
         self._ask = Ask(rule)
+        self.may_resend = self._ask.may_resend
         self._render_errors = render_errors
 
     async def __call__(
@@ -97,7 +101,10 @@ class Relay:
                     if status >= 400:
                         if detours is not None and (status >= 500 or status in REFUSING_STATUSES):
                             await _turn_away(answer, detours)
-                        settlement.answer = await self._error(exchange, answer, dialect)
+                        if dialect.verbatim:
+                            settlement.answer = await self._error(exchange, answer, dialect)
+                        else:
+                            settlement.fail(await provider_failure(answer))
                     elif not 200 <= status < 300:
                         raise Failure(
                             FailureKind.UPSTREAM_INVALID_RESPONSE,
@@ -145,13 +152,7 @@ class Relay:
             fault(departure, bodied=begun or failure.kind in _BODIED, begun=begun)
 
     async def _error(self, exchange: Exchange, answer: UpstreamAnswer, dialect: Dialect) -> Response:
-        body = await read_all(answer, MAX_ERROR_BYTES)
-        if not body.strip():
-            raise Failure(
-                FailureKind.UPSTREAM_EMPTY_BODY,
-                f"upstream returned status {answer.status} with an empty body",
-                details={"upstream_status": answer.status},
-            )
+        body = await _error_body(answer)
         exchange.ending = Ending.FAILED
         exchange.failure_kind = FailureKind.UPSTREAM_ERROR
         exchange.first_byte_s = monotonic()
@@ -207,12 +208,13 @@ class Relay:
         try:
             if detours is not None and not detours.over:
                 begin = partial(self._begin, exchange, answer, dialect, reply, circuit)
-                await self._hold(answer, meter, Opening(begin, write), detours)
+                opening = Opening(begin, write, lambda: detours.prepare(monotonic()))
+                await self._hold(answer, meter, opening, detours)
             while meter.final is None:
                 chunk = await read()
                 if not chunk:
                     # Half an event, or comments, are not nothing.
-                    if not (meter.started or meter.held or reply.started):
+                    if not (meter.started or meter.held or exchange.first_byte_s is not None):
                         raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
                     raise Failure(FailureKind.UPSTREAM_INTERRUPTED)
                 ready = feed(chunk)
@@ -223,6 +225,8 @@ class Relay:
                 blocked = write(ready)
                 if blocked is not None:
                     await blocked
+            if meter.ended in FAILED_ENDINGS and not dialect.verbatim:
+                raise Failure(FailureKind.UPSTREAM_STREAM_ERROR)
             if exchange.first_byte_s is None:
                 self._begin(exchange, answer, dialect, reply, circuit)
             final = meter.final + await self._trailing(answer, meter)
@@ -286,6 +290,32 @@ async def _turn_away(answer: UpstreamAnswer, detours: Elsewhere) -> None:
     if detours.prepare(monotonic()):
         await discard(answer)
         raise Failure(FailureKind.UPSTREAM_ERROR)
+
+
+async def provider_failure(answer: UpstreamAnswer) -> Failure:
+    """A provider's error status as a failure: the caller's own fault where the provider says so of the
+    body. Raises Failure UPSTREAM_EMPTY_BODY."""
+    body = await _error_body(answer)
+    status = answer.status
+    if status in REJECTING_STATUSES:
+        return Failure(FailureKind.UPSTREAM_REJECTED, error_message(body))
+    asked_s = retry_after_s(header(answer.headers, b"retry-after"))
+    return Failure(
+        FailureKind.UPSTREAM_ERROR,
+        f"The provider answered with status {status}.",
+        retry_after_s=None if asked_s is None else math.ceil(asked_s),
+    )
+
+
+async def _error_body(answer: UpstreamAnswer) -> bytes:
+    body = await read_all(answer, MAX_ERROR_BYTES)
+    if not body.strip():
+        raise Failure(
+            FailureKind.UPSTREAM_EMPTY_BODY,
+            f"upstream returned status {answer.status} with an empty body",
+            details={"upstream_status": answer.status},
+        )
+    return body
 
 
 def _forget(exchange: Exchange) -> None:

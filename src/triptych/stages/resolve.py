@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from triptych.core.clock import MICROSECONDS_PER_S, rfc3339
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
 from triptych.core.target import Model, Target
@@ -14,12 +15,23 @@ SANDBOX = "sandbox"
 class Resolve:
     """Model id to model and target, from the catalogue in memory."""
 
-    def __init__(self, models: Mapping[str, Model], sandbox_model_ids: frozenset[str]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        sandbox_model_ids: frozenset[str],
+        docs_url: str | None = None,
+    ) -> None:
+        """``docs_url``: where a caller of a retired model is sent."""
         self._models = models
+        self._docs_url = docs_url
         self._sandbox = {
             model_id: Model(id=model_id, targets=(Target(SANDBOX, model_id),), price=FREE)
             for model_id in sandbox_model_ids
         }
+
+    def replace(self, models: Mapping[str, Model]) -> None:
+        """The catalogue of a new configuration."""
+        self._models = models
 
     def __call__(self, principal: Principal, model_id: str, now_us: int) -> tuple[Model, Target]:
         """Raises Failure MODEL_NOT_FOUND, MODEL_RETIRED."""
@@ -33,7 +45,11 @@ class Resolve:
                 FailureKind.MODEL_RETIRED,
                 f"Model '{model_id}' not found.",
                 param="model",
-                details={"recommended_replacement": model.replacement},
+                details={
+                    "retired_at": rfc3339(model.retires_at_us // MICROSECONDS_PER_S),
+                    "recommended_replacement": model.replacement,
+                    "docs_url": self._docs_url,
+                },
             )
         if principal.environment == "test":
             return model, Target(SANDBOX, model_id)

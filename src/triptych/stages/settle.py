@@ -58,6 +58,11 @@ class Reply(Protocol):
 class Dialect(Protocol):
     """How a surface spells refusals, stream errors and common headers on one of its wires."""
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether a provider's own error is passed on as it came; else it is a failure like others."""
+        ...
+
     def refusal(self, exchange: Exchange, failure: Failure) -> Response: ...
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes: ...
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]: ...
@@ -124,6 +129,8 @@ class Settlement:
         cancelled = isinstance(error, asyncio.CancelledError)
         if cancelled and reply.disconnected:
             exchange.ending, exchange.failure_kind = Ending.CANCELLED, FailureKind.CLIENT_DISCONNECTED
+            if exchange.once is not None and exchange.once.held and not exchange.opened:
+                await exchange.once.end(None)
             recorded = self._record(bytes_out=reply.bytes_out)
             if recorded is None:
                 self._settle()
@@ -141,6 +148,9 @@ class Settlement:
             self._failed(error if isinstance(error, Failure) else _unexpected(exchange, error))
         if exchange.keeper is not None and exchange.opened:
             self._conclude(exchange.keeper)
+        if exchange.once is not None and exchange.once.held and not exchange.opened:
+            # Before the row: whoever sees the row of a key's exchange takes the key for free.
+            await exchange.once.end(self.answer if answered_well(exchange, self.answer) else None)
         answer = self.answer
         pending = len(answer.body) if answer is not None else len(self.last_piece)
         recorded = self._record(bytes_out=reply.bytes_out + pending)
@@ -158,6 +168,10 @@ class Settlement:
         if cancelled and error is None:
             raise asyncio.CancelledError
         return not cancelled
+
+    def fail(self, failure: Failure) -> None:
+        """The exchange is over, and this is what the client gets."""
+        self._failed(failure)
 
     def _conclude(self, keeper: Keeper) -> None:
         """What is kept is what the client gets: the last of it is told where, like the rest."""
@@ -220,6 +234,9 @@ class Settlement:
         if exchange.opened:
             ended_us = now_us()
             kept = self._kept(exchange.keeper, outcome, ended_us) if exchange.keeper is not None else ()
+            if exchange.once is not None and exchange.once.held:
+                answer = self.answer if answered_well(exchange, self.answer) else None
+                kept += exchange.once.writes(outcome, ended_us, answer)
             recorded = self._ledger.end(exchange.id, outcome, ended_us, kept)
             if not exchange.recordable:
                 # The ledger goes on trying; its verdict comes too late for this answer.
@@ -241,6 +258,16 @@ class Settlement:
             exchange.occupies = False
             tokens = all_tokens(outcome.usage)
             self._index.settle(exchange.id, tokens, outcome.cost_nusd, outcome.credits)
+
+
+def answered_well(exchange: Exchange, answer: Response | None) -> bool:
+    """Whether the answer is one that a repeated request may get too: no refusal and no failure."""
+    return (
+        answer is not None
+        and exchange.ending is Ending.COMPLETED
+        and exchange.failure_kind is None
+        and _OK <= answer.status < _REDIRECTED
+    )
 
 
 def _uncancelled(recorded: asyncio.Future[bool]) -> asyncio.Future[bool]:
@@ -266,6 +293,7 @@ def _ignore(recorded: asyncio.Future[bool]) -> None:
         recorded.exception()
 
 
+_OK, _REDIRECTED = 200, 300
 _REFUSING = (Blame.CLIENT, Blame.POLICY)
 _WORDLESS = Response(500, (), b"")
 

@@ -5,6 +5,7 @@ made at run time - stays as it is. What left the file is taken back: keys are re
 removed (their rows stay, exchanges name them), groups are deleted.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from triptych.core.clock import now_us
 from triptych.core.ids import new_ulid
 from triptych.core.plans import PLANS
 from triptych.core.principal import SCOPES
+from triptych.storage.admin_actions import FROM_FILE, KEY_CREATED, KEY_REVOKED, Actor
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
+from triptych.storage.org_changes import OWN_BUDGET, note_key, note_keys, note_org_changes
 from triptych.storage.secrets import KeyHasher, is_issued_form
 from triptych.storage.specs import GroupSpec, KeySpec, OrgSpec, UserSpec, allowances
 from triptych.storage.tables import ORIGIN_FILE, api_keys, groups, orgs, user_groups, users
@@ -24,22 +27,31 @@ from triptych.storage.versions import Change, changing
 
 # Of shorter imported secrets the last four characters would be too much to show.
 _MIN_CHARS_TO_SHOW_LAST_FOUR = 16
+# SQLite's older builds take 999 parameters a statement.
+_KEYS_AT_ONCE = 500
 
 
 def apply_orgs(
-    database: Database, hasher: KeyHasher, specs: Sequence[OrgSpec], *, remove_missing: bool = False
+    database: Database,
+    hasher: KeyHasher,
+    specs: Sequence[OrgSpec],
+    *,
+    remove_missing: bool = False,
+    actor: Actor = FROM_FILE,
 ) -> bool:
-    """Apply the specs in one transaction; True when anything changed.
+    """Apply the specs in one transaction; True when anything changed. What it changes of orgs and keys
+    is noted as done by ``actor``.
 
     With ``remove_missing``, orgs that came from a file and are in ``specs`` no more stop working.
-    A key that a person revoked stays revoked. Raises StorageError, and then nothing was changed:
+    A key that a person revoked stays revoked; a budget that an org's own people changed stays so until
+    the file says something else of it than before. Raises StorageError, and then nothing was changed:
     unknown plan, scope, user or group; two things of one name; a secret that is in use.
     """
     _check(specs)
     hashes = _hashes(specs, hasher)
     with changing(database) as change:
         for spec in specs:
-            _OrgSection(change, spec, hashes).apply()
+            _OrgSection(change, spec, hashes, actor).apply()
         if remove_missing:
             kept = [spec.slug for spec in specs]
             gone = change.connection.execute(
@@ -54,7 +66,10 @@ def apply_orgs(
 class _OrgSection:
     """One org of the file and its rows."""
 
-    def __init__(self, change: Change, spec: OrgSpec, hashes: Mapping[tuple[str, str], bytes]) -> None:
+    def __init__(
+        self, change: Change, spec: OrgSpec, hashes: Mapping[tuple[str, str], bytes], actor: Actor
+    ) -> None:
+        self._actor = actor
         self._change = change
         self._connection: Connection = change.connection
         self._spec = spec
@@ -72,23 +87,33 @@ class _OrgSection:
     def _org(self) -> str:
         spec = self._spec
         row = self._connection.execute(select(orgs).where(orgs.c.slug == spec.slug)).mappings().first()
-        return self._upsert(
-            orgs,
-            row,
-            {
-                "slug": spec.slug,
-                "plan": spec.plan,
-                "compliance": spec.compliance,
-                "baa": spec.baa,
-                "opus_enabled": spec.opus_enabled,
-                "features": _json(sorted(spec.features)),
-                "dlp_filters": _json(spec.dlp_filters),
-                "alert_thresholds": _json(spec.alert_thresholds),
-                "demo": spec.demo,
-                "removed_us": None,
-                **allowances(spec),
-            },
-        )
+        values = {
+            "slug": spec.slug,
+            "plan": spec.plan,
+            "compliance": spec.compliance,
+            "baa": spec.baa,
+            "opus_enabled": spec.opus_enabled,
+            "features": _json(sorted(spec.features)),
+            "dlp_filters": _json(spec.dlp_filters),
+            "alert_thresholds": _json(spec.alert_thresholds),
+            "demo": spec.demo,
+            "context_ttl_s": spec.context_ttl_s,
+            "store_text": spec.store_text,
+            "removed_us": None,
+            **allowances(spec),
+        }
+        filed = {name: values[name] for name in OWN_BUDGET}
+        if row is not None and row["filed"] is not None:
+            before = msgspec.json.decode(row["filed"], type=dict[str, Any])
+            for name in OWN_BUDGET:
+                if before.get(name) == filed[name]:
+                    del values[name]
+        values["filed"] = _json(filed)
+        if row is None or row["baa"] != spec.baa:
+            values["baa_stated_us"] = self._now_us
+        org_id = self._upsert(orgs, row, values)
+        note_org_changes(self._connection, self._actor, org_id, row, values)
+        return org_id
 
     def _groups(self) -> dict[str, str]:
         rows = self._of_org(groups)
@@ -123,7 +148,13 @@ class _OrgSection:
         return ids
 
     def _user_values(self, spec: UserSpec) -> dict[str, object]:
-        return {"org_id": self._org_id, "name": spec.name, "removed_us": None, **allowances(spec)}
+        return {
+            "org_id": self._org_id,
+            "name": spec.name,
+            "admin": spec.admin,
+            "removed_us": None,
+            **allowances(spec),
+        }
 
     def _memberships(self, user_ids: Mapping[str, str], group_ids: Mapping[str, str]) -> None:
         """The file's users are in the groups the file names, and in no other."""
@@ -149,15 +180,12 @@ class _OrgSection:
         self._change.changed |= wanted != present
 
     def _keys(self, user_ids: Mapping[str, str]) -> None:
-        kept = set()
-        for spec in self._spec.keys:
-            key_hash = self._hashes[self._spec.slug, spec.name]
-            kept.add(key_hash)
-            row = (
-                self._connection.execute(select(api_keys).where(api_keys.c.hash == key_hash))
-                .mappings()
-                .first()
-            )
+        kept = {self._hashes[self._spec.slug, spec.name]: spec for spec in self._spec.keys}
+        known = self._known_keys(list(kept))
+        new: list[dict[str, object]] = []
+        noted: list[tuple[str, str]] = []
+        for key_hash, spec in kept.items():
+            row = known.get(key_hash)
             if row is not None and row["org_id"] != self._org_id:
                 raise StorageError(
                     f'The secret of key "{spec.name}" of org "{self._spec.slug}" already belongs to a key of '
@@ -166,9 +194,21 @@ class _OrgSection:
             values = self._key_values(spec, key_hash, user_ids[spec.user])
             if row is None or row["revoked_by"] in (None, ORIGIN_FILE):
                 values |= {"revoked_us": None, "revoked_by": None}
+            if row is None:
+                identity = new_ulid()
+                new.append({"id": identity, "created_us": self._now_us, "origin": ORIGIN_FILE, **values})
+                noted.append((identity, spec.name))
+                continue
             self._upsert(api_keys, row, values)
+            if row["revoked_us"] is not None and values.get("revoked_us", 0) is None:
+                noted.append((row["id"], spec.name))
+        # Thousands of them are one statement.
+        if new:
+            self._connection.execute(insert(api_keys), new)
+            self._change.changed = True
+        note_keys(self._connection, self._actor, KEY_CREATED, self._org_id, noted)
         for active in self._connection.execute(
-            select(api_keys.c.id, api_keys.c.hash).where(
+            select(api_keys.c.id, api_keys.c.hash, api_keys.c.name).where(
                 api_keys.c.org_id == self._org_id,
                 api_keys.c.origin == ORIGIN_FILE,
                 api_keys.c.revoked_us.is_(None),
@@ -176,6 +216,16 @@ class _OrgSection:
         ).all():
             if bytes(active.hash) not in kept:
                 self._update(api_keys, active.id, {"revoked_us": self._now_us, "revoked_by": ORIGIN_FILE})
+                note_key(self._connection, self._actor, KEY_REVOKED, self._org_id, active.id, active.name)
+
+    def _known_keys(self, hashes: Sequence[bytes]) -> dict[bytes, RowMapping]:
+        """Those that the database has already, whoever owns them."""
+        found: dict[bytes, RowMapping] = {}
+        for start in range(0, len(hashes), _KEYS_AT_ONCE):
+            some = hashes[start : start + _KEYS_AT_ONCE]
+            rows = self._connection.execute(select(api_keys).where(api_keys.c.hash.in_(some))).mappings()
+            found |= {bytes(row["hash"]): row for row in rows}
+        return found
 
     def _key_values(self, spec: KeySpec, key_hash: bytes, user_id: str) -> dict[str, object]:
         prefix, last_four = shown_parts(spec.secret)
@@ -289,6 +339,6 @@ def check_key_facts(scopes: Sequence[str] | None, environment: str, place: str) 
 
 
 def _unique(kind: str, names: Sequence[str], place: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise StorageError(f'There are two {kind}s named "{name}" in {place}. Rename one.')

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, RowMapping, select
 from triptych.core.admission import BudgetScope, RequestLimits
 from triptych.core.clock import now_us
 from triptych.core.cycle import cycle_of, day_of
-from triptych.core.plans import PLANS, Plan
-from triptych.core.policy import Policy
+from triptych.core.plans import EVALUATION, PLANS, Plan
+from triptych.core.policy import Filter, Policy, guard_mode, strictest
 from triptych.core.principal import SCOPES, Group, Principal
+from triptych.storage.agreements import read_books
 from triptych.storage.apply import apply_orgs
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
@@ -42,9 +43,6 @@ __all__ = [
     "revoke_key",
 ]
 
-# From the most permissive to the strictest.
-_PHI_MODES = ("allow", "redact", "block")
-
 
 class KeyEntry(msgspec.Struct, frozen=True):
     """One key, revoked and expired ones included: telling them apart is the caller's business."""
@@ -54,6 +52,10 @@ class KeyEntry(msgspec.Struct, frozen=True):
     revoked_us: int | None
     """When the key, its user or its org was taken out of use."""
     expires_us: int | None
+    until_us: int | None = None
+    """When what the principal may do changes by itself: its org's agreement ends."""
+    afterwards: Principal | None = None
+    """The principal from then on."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -62,16 +64,24 @@ class Snapshot(msgspec.Struct, frozen=True):
     metered_orgs: frozenset[str] = frozenset()
     """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether anybody's texts are scanned."""
+        return any(entry.principal.policy.guarded for entry in self.by_hash.values())
 
-def load_snapshot(database: Database) -> Snapshot:
-    """The whole directory, as of one moment. Raises StorageError."""
+
+def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
+    """The whole directory, as of one moment. ``baa_url``: what callers without an agreement are told.
+    Raises StorageError."""
+    moment_us = now_us()
     with database.read() as connection:
         version = version_of(connection)
+        books = read_books(connection)
         org_rows = _by_id(connection.execute(select(orgs)).mappings())
         user_rows = _by_id(connection.execute(select(users)).mappings())
         memberships = _memberships(connection)
-        policies: dict[str, tuple[frozenset[str], bool]] = {
-            org_id: (frozenset(_texts(row["features"])), row["dlp_filters"] != "[]")
+        policies: dict[str, tuple[frozenset[str], tuple[Filter, ...]]] = {
+            org_id: (frozenset(_texts(row["features"])), _filters(row["dlp_filters"]))
             for org_id, row in org_rows.items()
         }
         key_rows = connection.execute(select(api_keys)).mappings().all()
@@ -80,7 +90,8 @@ def load_snapshot(database: Database) -> Snapshot:
             [org_id for org_id, row in org_rows.items() if _budgeted(row)]
             + [row["org_id"] for row in (*user_rows.values(), *group_rows, *key_rows) if _budgeted(row)]
         )
-        today = day_of(now_us())
+        today = day_of(moment_us)
+        agreements = {org_id: books.of(row, moment_us) for org_id, row in org_rows.items()}
         by_hash: dict[bytes, KeyEntry] = {}
         for key in key_rows:
             org, user = org_rows[key["org_id"]], user_rows[key["user_id"]]
@@ -90,14 +101,35 @@ def load_snapshot(database: Database) -> Snapshot:
             budgets: tuple[BudgetScope, ...] = ()
             if org["id"] in metered_orgs:
                 budgets = _budgets(key, user, org, member_of, cycle_of(anchor_day, today)[0])
+            facts = _OrgFacts(features, filters, anchor_day, baa_url)
+            agreement = agreements[org["id"]]
             entry = KeyEntry(
                 hash=bytes(key["hash"]),
-                principal=_principal(key, user, org, member_of, features, filters, budgets, anchor_day),
+                principal=_principal(key, user, org, member_of, facts, budgets, agreement.status),
                 revoked_us=_first(key["revoked_us"], user["removed_us"], org["removed_us"]),
                 expires_us=key["expires_us"],
+                until_us=agreement.until_us,
+                afterwards=None
+                if agreement.until_us is None
+                else _principal(
+                    key,
+                    user,
+                    org,
+                    member_of,
+                    facts,
+                    budgets,
+                    books.of(org, agreement.until_us).status,
+                ),
             )
             by_hash[entry.hash] = entry
     return Snapshot(version, by_hash, metered_orgs)
+
+
+class _OrgFacts(msgspec.Struct, frozen=True):
+    features: frozenset[str]
+    filters: tuple[Filter, ...]
+    anchor_day: int
+    baa_url: str | None
 
 
 def _principal(
@@ -105,13 +137,26 @@ def _principal(
     user: RowMapping,
     org: RowMapping,
     member_of: Sequence[tuple[Group, RowMapping]],
-    features: frozenset[str],
-    filters: bool,
+    facts: _OrgFacts,
     budgets: tuple[BudgetScope, ...],
-    anchor_day: int,
+    baa: str,
 ) -> Principal:
     plan = _plan(org)
     levels = (key, user, org, *(row for _, row in member_of))
+    policy = Policy(
+        compliance=org["compliance"],
+        baa=baa,
+        baa_url=facts.baa_url,
+        evaluation=org["plan"] == EVALUATION,
+        phi_mode=strictest(row["phi_mode"] for row in levels),
+        filters=facts.filters,
+        metered=any(_budgeted(row) for row in levels),
+        premium_enabled=org["opus_enabled"],
+        features=facts.features,
+        context_ttl_s=org["context_ttl_s"],
+        store_text=org["store_text"],
+    )
+    policy = msgspec.structs.replace(policy, phi_mode=guard_mode(policy, org["plan"]))
     return Principal(
         org_id=org["id"],
         org_slug=org["slug"],
@@ -136,18 +181,11 @@ def _principal(
         org_limits=RequestLimits(
             rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"], tpm=_lowest(plan.org_tpm, org["tpm"])
         ),
-        policy=Policy(
-            compliance=org["compliance"],
-            baa=org["baa"],
-            phi_mode=_strictest(row["phi_mode"] for row in levels),
-            filters=filters,
-            metered=any(_budgeted(row) for row in levels),
-            premium_enabled=org["opus_enabled"],
-            features=features,
-        ),
+        policy=policy,
+        admin=user["admin"],
         sandbox_models=key["environment"] == "test" or org["demo"],
         budgets=budgets,
-        cycle_anchor_day=anchor_day,
+        cycle_anchor_day=facts.anchor_day,
         alert_thresholds=tuple(msgspec.json.decode(org["alert_thresholds"], type=list[int])),
     )
 
@@ -205,19 +243,13 @@ def _texts(text: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str])
 
 
+def _filters(text: str) -> tuple[Filter, ...]:
+    return tuple(msgspec.json.decode(text, type=list[Filter]))
+
+
 def _lowest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _first(*moments_us: int | None) -> int | None:
     return _lowest(*moments_us)
-
-
-def _strictest(modes: Iterable[str | None]) -> str | None:
-    """An unknown mode counts as the strictest."""
-    ranks = [
-        _PHI_MODES.index(mode) if mode in _PHI_MODES else len(_PHI_MODES) - 1
-        for mode in modes
-        if mode is not None
-    ]
-    return _PHI_MODES[max(ranks)] if ranks else None

@@ -6,3 +6,7 @@ class StorageError(Exception):
 
     The text never holds key material, passwords or row contents.
     """
+
+
+class SpoiltContent(StorageError):
+    """What is stored was changed, or moved: trying again changes nothing."""

@@ -32,20 +32,27 @@ class KeyRing:
         node: Node,
         *,
         exclusive: bool,
+        baa_url: str | None = None,
         metered: Callable[[frozenset[str]], object] = lambda orgs: None,
         orphaned: Callable[[Orphan], object] = lambda orphan: None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         """``exclusive``: no other process can serve on this database (SQLite's lock is held).
+        ``baa_url``: what callers without an agreement are told.
         ``metered`` hears which orgs have caps or credits, whenever the directory has changed, and
-        ``orphaned`` of every exchange settled for a dead node; both in the thread."""
+        ``orphaned`` of every exchange settled for a dead node; ``changed`` that the version moved; all
+        in the thread."""
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
         self._metered = metered
         self._orphaned = orphaned
+        self._changed = changed
         self._database = database
         self._node = node
         self._exclusive = exclusive
-        self._snapshot: Snapshot = load_snapshot(database)
+        self._baa_url = baa_url
+        self._refreshing = threading.Lock()
+        self._snapshot: Snapshot = load_snapshot(database, baa_url)
         forget_books(database, self._snapshot.metered_orgs)
         self._confirmed_s = time.monotonic()
         self._stopping = threading.Event()
@@ -55,16 +62,24 @@ class KeyRing:
         return self._snapshot.by_hash.get(key_hash)
 
     @property
+    def guarded(self) -> bool:
+        """Whether anybody's texts are scanned. Reads every key: not for requests."""
+        return self._snapshot.guarded
+
+    @property
     def fresh(self) -> bool:
         return time.monotonic() - self._confirmed_s < STALE_S
 
     def refresh(self) -> None:
-        """Confirm the snapshot now. Raises what the database raises."""
-        asked_s = time.monotonic()
-        if read_version(self._database) != self._snapshot.version:
-            self._snapshot = load_snapshot(self._database)
-            self._attempt("forget balances", self._forget_books)
-        self._confirmed_s = asked_s
+        """Confirm the snapshot now, in whichever thread: what was committed before is in it. Raises what
+        the database raises."""
+        with self._refreshing:  # an older snapshot must not take a newer one's place
+            asked_s = time.monotonic()
+            if read_version(self._database) != self._snapshot.version:
+                self._snapshot = load_snapshot(self._database, self._baa_url)
+                self._attempt("forget balances", self._forget_books)
+                self._changed()
+            self._confirmed_s = asked_s
 
     def _forget_books(self) -> None:
         orgs = self._snapshot.metered_orgs

@@ -2,18 +2,23 @@
 
 import logging
 import threading
-
-from triptych.storage.responses import StoredResponses
+from typing import Protocol
 
 logger = logging.getLogger("triptych.pruning")
 
 PRUNE_S = 60.0
 
 
+class Prunable(Protocol):
+    def prune(self) -> int:
+        """Returns how many of it went."""
+        ...
+
+
 class Pruning:
     """Any number of nodes may do this at once."""
 
-    def __init__(self, stored: StoredResponses) -> None:
+    def __init__(self, *stored: Prunable) -> None:
         self._stored = stored
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -29,9 +34,10 @@ class Pruning:
 
     def _run(self) -> None:
         while True:
-            try:
-                self._stored.prune()
-            except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                logger.warning("could not prune stored responses: %s", type(error).__name__)
+            for kind in self._stored:
+                try:
+                    kind.prune()
+                except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
+                    logger.warning("could not prune %s: %s", type(kind).__name__, type(error).__name__)
             if self._stopping.wait(PRUNE_S):
                 return

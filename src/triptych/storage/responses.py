@@ -36,6 +36,8 @@ class Content(msgspec.Struct, frozen=True):
     """As the caller saw it last."""
     input: list[msgspec.Raw]
     """The items that were new in its request."""
+    placeholders: dict[str, str] = {}
+    """Values by what stood for them at the provider, of this turn and of those before it."""
 
 
 class Forbidden(Exception):

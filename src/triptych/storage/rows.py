@@ -37,6 +37,7 @@ END_COLUMNS: tuple[str, ...] = (
     "retries",
     "upstream_request_id",
     "repeats",
+    "phi",
     "provider",
     "upstream_model",
 )
@@ -145,6 +146,7 @@ def ended_row(exchange_id: str, outcome: Outcome, ended_us: int, repeats: int = 
         outcome.retries,
         _storable(outcome.upstream_request_id),
         repeats,
+        outcome.phi,
         outcome.provider,
         _storable(outcome.upstream_model),
     )

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from triptych.core.clock import now_us
 from triptych.storage.database import Database
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.storage.tables import org_data_keys
 
 _KEY_BYTES = 32
@@ -29,14 +29,14 @@ def seal(key: bytes, plain: bytes, belongs: bytes) -> bytes:
 
 
 def unseal(key: bytes, sealed: bytes, belongs: bytes) -> bytes:
-    """Raises StorageError when it was sealed with another key, for another place, or was changed."""
+    """Raises SpoiltContent when it was sealed with another key, for another place, or was changed."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], belongs)
     except (InvalidTag, ValueError) as error:
-        raise StorageError("Stored content cannot be decrypted: it was changed, or moved.") from error
+        raise SpoiltContent("Stored content cannot be decrypted: it was changed, or moved.") from error
 
 
 def place(*parts: str) -> bytes:

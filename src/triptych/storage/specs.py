@@ -25,6 +25,7 @@ class GroupSpec(Allowances, frozen=True, kw_only=True):
 class UserSpec(Allowances, frozen=True, kw_only=True):
     name: str
     groups: tuple[str, ...] = ()
+    admin: bool = False
 
 
 class KeySpec(Allowances, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ class OrgSpec(Allowances, frozen=True, kw_only=True):
     """Anything msgspec can write as JSON."""
     alert_thresholds: tuple[int, ...] = ()
     demo: bool = False
+    context_ttl_s: int | None = None
+    store_text: bool | None = None
     groups: tuple[GroupSpec, ...] = ()
     users: tuple[UserSpec, ...] = ()
     keys: tuple[KeySpec, ...] = ()

@@ -67,6 +67,14 @@ orgs = Table(
     Column("removed_us", BigInteger),
     # JSON list: percents of a spend cap.
     Column("alert_thresholds", Text, nullable=False, server_default=text("'[]'")),
+    # What the file said last of what the org's own people may change too: as long as it says the same,
+    # their word holds. JSON object.
+    Column("filed", Text),
+    # When ``baa`` was stated; an agreement that was signed later is the newer word.
+    Column("baa_stated_us", BigInteger, nullable=False, server_default=text("0")),
+    # Of the emotion surface's contexts; null: as the gateway's configuration says.
+    Column("context_ttl_s", BigInteger),
+    Column("store_text", Boolean),
     UniqueConstraint("slug"),
 )
 
@@ -94,6 +102,7 @@ users = Table(
     Column("origin", Text, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("removed_us", BigInteger),
+    Column("admin", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("org_id", "name"),
 )
 
@@ -178,6 +187,8 @@ exchanges = Table(
     Column("booking", Text),
     # Of the end row.
     Column("credits", BigInteger, nullable=False, server_default=text("0")),
+    # core.finding.Screening as JSON: types and counts. Null where nothing was found, or looked for.
+    Column("phi", Text),
 )
 Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
 Index(
@@ -238,6 +249,19 @@ events = Table(
 )
 Index("ix_events_org_id_created_us", events.c.org_id, events.c.created_us)
 
+model_retirements = Table(
+    "model_retirements",
+    metadata,
+    # When a model goes, and since when that is known. Of the file's dates, which stand there, this
+    # keeps the moment at which they were first read.
+    Column("model_id", Text, nullable=False),
+    Column("retires_us", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("replacement", Text),
+    Column("announced_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model_id", "retires_us", "origin"),
+)
+
 org_data_keys = Table(
     "org_data_keys",
     metadata,
@@ -295,6 +319,85 @@ stored_events = Table(
     PrimaryKeyConstraint("exchange_id", "part"),
 )
 Index("ix_stored_events_created_us", stored_events.c.created_us)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    # Keyed hash of org, API key, endpoint and the client's key.
+    Column("id", LargeBinary, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    # Keyed hash of the request.
+    Column("request_hash", LargeBinary, nullable=False),
+    # The exchange that answers first, and its node.
+    Column("exchange_id", Text, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("node_epoch", BigInteger, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("claimed_us", BigInteger, nullable=False),
+    # Encrypted: the first answer. Null while its exchange runs.
+    Column("answer", LargeBinary),
+    Column("answered_us", BigInteger),
+)
+Index("ix_idempotency_keys_claimed_us", idempotency_keys.c.claimed_us)
+
+emotion_contexts = Table(
+    "emotion_contexts",
+    metadata,
+    # A conversation whose emotion is followed. Its own id is the client's, in bytes: it may hold
+    # what a text column cannot.
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("context_id", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("message_count", BigInteger, nullable=False),
+    # Scores of the average; null while no user has said anything.
+    Column("state", LargeBinary),
+    UniqueConstraint("org_id", "environment", "context_id"),
+)
+Index("ix_emotion_contexts_expires_us", emotion_contexts.c.expires_us)
+
+emotion_messages = Table(
+    "emotion_messages",
+    metadata,
+    Column("context", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("external_id", LargeBinary),
+    Column("role", Text, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+    # Encrypted; null where texts are not kept.
+    Column("text", LargeBinary),
+    PrimaryKeyConstraint("context", "seq"),
+    UniqueConstraint("context", "external_id"),
+)
+
+analyse_tokens = Table(
+    "analyse_tokens",
+    metadata,
+    # What an org had analysed in a calendar month (UTC), counted from year 0.
+    Column("org_id", Text, nullable=False),
+    Column("month", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org_id", "month"),
+)
+
+chat_turns = Table(
+    "chat_turns",
+    metadata,
+    # One row per exchange of chat that is kept; the conversation is theirs in the order of their ids.
+    Column("exchange_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("conversation_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    # Whether it was answered to the end: only then a conversation goes on from it.
+    Column("completed", Boolean, nullable=False),
+    # Encrypted: what was new in the request, and what was answered.
+    Column("content", LargeBinary, nullable=False),
+)
+Index("ix_chat_turns_org_id_conversation_id", chat_turns.c.org_id, chat_turns.c.conversation_id)
+Index("ix_chat_turns_created_us", chat_turns.c.created_us)
 
 nodes = Table(
     "nodes",

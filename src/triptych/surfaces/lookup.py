@@ -15,9 +15,9 @@ from triptych.stages.authorize import authorize_call
 from triptych.stages.relay import STREAM_HEADERS
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reporter, Settlement
 from triptych.stages.throttle import Throttle
-from triptych.surfaces.governed import taken
+from triptych.surfaces.governed import SCOPE, taken
+from triptych.surfaces.idempotent import Idempotency
 
-SCOPE = "ai:chat"
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 
 LookUp = Callable[[Exchange, tuple[bytes, ...], Dialect], Awaitable[Response | AsyncIterator[bytes]]]
@@ -30,29 +30,59 @@ class Lookup:
     """The governed path of everything that needs no provider."""
 
     def __init__(
-        self, surface: str, throttle: Throttle, ledger: Ledger, report: Reporter, index: HoldIndex
+        self,
+        surface: str,
+        throttle: Throttle,
+        ledger: Ledger,
+        report: Reporter,
+        index: HoldIndex,
+        check_size: Callable[[int], None] | None = None,
     ) -> None:
+        """``check_size``: a limit of the surface's own on the body's bytes, looked at once the request
+        is counted; raises Failure."""
         self._surface = surface
+        self._check_size = check_size
         self._throttle = throttle
         self._index = index
         self._ledger = ledger
         self._report = report
 
     def serve(
-        self, name: str, look_up: LookUp, dialect_of: DialectOf
+        self,
+        name: str,
+        look_up: LookUp,
+        dialect_of: DialectOf,
+        *,
+        scope: str | None = SCOPE,
+        idempotency: Idempotency | None = None,
     ) -> Callable[[Request, Reply], Awaitable[None]]:
-        """The endpoint of one kind of look-up; ``name`` stands in its rows."""
+        """The endpoint of one kind of look-up; ``name`` stands in its rows. ``scope`` None: any valid key.
+        With ``idempotency`` it takes idempotency keys; ``look_up`` must then let ``exchange.once`` take
+        the key before it does anything that shows."""
 
         async def endpoint(request: Request, reply: Reply) -> None:
             exchange = taken(request, self._surface, name)
             dialect = dialect_of(request)
+            if idempotency is None or not idempotency.named(request):
+                await govern(request, exchange, dialect, reply)
+                return
+
+            def once(exchange: Exchange) -> Awaitable[None]:
+                return govern(request, exchange, dialect, reply)
+
+            await idempotency.govern(request, exchange, scope, dialect, reply, once)
+
+        async def govern(request: Request, exchange: Exchange, dialect: Dialect, reply: Reply) -> None:
             async with Settlement(
                 exchange, self._ledger, dialect, reply, self._report, self._index
             ) as settlement:
                 admission = self._throttle(exchange)
                 if admission is not None:
                     await admission
-                authorize_call(exchange.principal, SCOPE)
+                if self._check_size is not None:
+                    self._check_size(exchange.bytes_in)
+                if scope is not None:
+                    authorize_call(exchange.principal, scope)
                 answer = await look_up(exchange, request.parameters, dialect)
                 if isinstance(answer, Response):
                     exchange.status = answer.status

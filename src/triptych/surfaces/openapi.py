@@ -5,6 +5,7 @@ instead of being left out.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -262,7 +263,7 @@ _STREAM: Schema = {
     "description": "The message, or its event stream when `stream` is true.",
     "content": {
         "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {},
     },
 }
 OPERATIONS: dict[tuple[str, str], Schema] = {
@@ -345,22 +346,38 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
 }
 
 
-def describe(routes: tuple[tuple[str, Routes], ...]) -> bytes:
-    """The OpenAPI 3.1 document of these (prefix, routes). Raises KeyError for a route it lacks."""
+class Described(msgspec.Struct, frozen=True):
+    """What a part of the API says of itself."""
+
+    operations: Mapping[tuple[str, str], Schema]
+    """By path (without the prefix it is mounted at) and method in lower case."""
+    schemas: Schema = {}
+    """What the operations refer to, by name."""
+
+
+INFERENCE = Described(OPERATIONS, _SCHEMAS)
+"""Inference, and what stands at the root."""
+
+
+def describe(mounted: Iterable[tuple[str, Routes, Described]]) -> bytes:
+    """The OpenAPI 3.1 document of these (prefix, routes, what they say). Raises KeyError for a route
+    that nothing is said of."""
     paths: dict[str, Schema] = {}
-    for prefix, mounted in routes:
-        for path, methods in mounted.items():
+    schemas: Schema = {}
+    for prefix, routes, described in mounted:
+        schemas |= described.schemas
+        for path, methods in routes.items():
             # A parameter that takes the rest of the path is one like any other in OpenAPI.
             name = re.sub(r"\{\+", "{", path.decode())
             for method in methods:
                 verb = method.decode().lower()
-                paths.setdefault(prefix + name, {})[verb] = OPERATIONS[name, verb]
+                paths.setdefault(prefix + name, {})[verb] = described.operations[name, verb]
     document = {
         "openapi": "3.1.0",
         "info": {"title": "Triptych", "version": __version__, "license": {"name": "Apache-2.0"}},
         "paths": paths,
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},

@@ -21,6 +21,8 @@ class OperationsSurface:
     """Mounted beside the API surfaces; it owns no prefix and renders no failure of its own."""
 
     prefix = b""
+    owns = (b"",)
+    hosts = None
 
     def __init__(
         self,
@@ -66,6 +68,12 @@ class OperationsSurface:
 
     def description(self) -> Response:
         return json_response(200, self._describe())
+
+
+async def greet(request: Request, reply: Reply) -> None:
+    """``HEAD /`` and ``GET /``: Claude Code probes the base URL before it uses it."""
+    body = b'{"name":"triptych","status":"ok"}'
+    reply.respond(json_response(200, body, identity_headers(request)))
 
 
 def _endpoint(answer: Callable[[], Response]) -> Endpoint:

@@ -18,8 +18,15 @@ def deny(request: Request) -> None:
 
 
 class Surface:
-    def __init__(self, prefix: bytes, routes: Routes) -> None:
-        self.prefix, self.routes = prefix, routes
+    def __init__(
+        self,
+        prefix: bytes,
+        routes: Routes,
+        hosts: tuple[str, ...] | None = (),
+        owns: tuple[bytes, ...] | None = None,
+    ) -> None:
+        self.prefix, self.routes, self.hosts = prefix, routes, hosts
+        self.owns = (prefix,) if owns is None else owns
 
     def refuse(self, request: Request, failure: Failure) -> Response:
         return Response(400, failure.headers, b"%b|%b" % (self.prefix, failure.kind.value.encode()))
@@ -200,3 +207,85 @@ def test_two_surfaces_cannot_own_one_path_by_different_names_of_its_parameter() 
     other = Surface(b"", {b"/a/{y}": {b"GET": Route(endpoint)}})
     with pytest.raises(ValueError, match="two surfaces own the path"):
         Gateway((one, other), 100, lambda kind, status: None)
+
+
+CARE = Surface(b"", {b"/free": {b"GET": Route(by_parameter)}}, ("care.example.com",))
+EVERYWHERE = Surface(b"", {b"/health": {b"GET": Route(endpoint)}}, None)
+
+
+def at(host: bytes, path: bytes) -> Request:
+    made = request(b"GET", path)
+    made.headers = [(b"host", host)]
+    return made
+
+
+@pytest.mark.parametrize("host", [b"care.example.com", b"CARE.example.com:8443"])
+def test_a_surface_with_a_host_of_its_own_goes_before_one_without_there_only(host: bytes) -> None:
+    app = Gateway((ROOT, CARE, EVERYWHERE), 100, lambda kind, status: None)
+    assert app.admit(at(host, b"/free")) is by_parameter
+    assert app.admit(at(b"other.example.com", b"/free")) is endpoint
+    for where in (host, b"other.example.com"):
+        assert app.admit(at(where, b"/health")) is endpoint
+    # The rest of what it owns is not somebody else's at its host.
+    answer = app.admit(at(host, b"/closed"))
+    assert isinstance(answer, Response) and answer.body == b"|route_not_found"
+
+
+def test_a_surface_beside_the_one_with_the_host_answers_there_too() -> None:
+    inner = Surface(b"/care", {b"/x": {b"GET": Route(by_parameter)}}, ("care.example.com",))
+    app = Gateway((ROOT, inner), 100, lambda kind, status: None)
+    assert app.admit(at(b"care.example.com", b"/care/x")) is by_parameter
+    assert app.admit(at(b"care.example.com", b"/free")) is endpoint
+    answer = app.admit(at(b"other.example.com", b"/care/x"))
+    assert isinstance(answer, Response) and answer.body == b"|route_not_found"
+
+
+def test_two_surfaces_may_own_one_path_at_hosts_of_their_own_only() -> None:
+    other = Surface(b"", {b"/free": {b"GET": Route(endpoint)}}, ("other.example.com",))
+    app = Gateway((CARE, other), 100, lambda kind, status: None)
+    assert app.admit(at(b"care.example.com", b"/free")) is by_parameter
+    assert app.admit(at(b"other.example.com", b"/free")) is endpoint
+    with pytest.raises(ValueError, match="two surfaces own the path /free"):
+        Gateway((CARE, Surface(b"", {b"/free": {}}, ("care.example.com",))), 100, lambda kind, status: None)
+
+
+BESIDE = Surface(b"", {b"/v2/things/{id}": {b"GET": Route(endpoint)}}, owns=(b"/v2",))
+BESIDE.refuse = lambda request, failure: Response(400, (), b"beside")  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [
+        (b"/v2", b"beside"),
+        (b"/v2/x", b"beside"),
+        (b"/v2x", b"|route_not_found"),
+        (b"/x", b"|route_not_found"),
+    ],
+)
+def test_a_surface_beside_another_one_owns_paths_of_its_own(path: bytes, owner: bytes) -> None:
+    for surfaces in ((ROOT, BESIDE), (BESIDE, ROOT)):
+        answer = Gateway(surfaces, 100, lambda kind, status: None).admit(request(b"GET", path))
+        assert isinstance(answer, Response) and answer.body == owner
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "parameter"),
+    [
+        (b"/v2/things/a%2Fb", b"a/b"),
+        (b"/v2/things/%2F", b"/"),
+        (b"/v2/things/100%25%2F", b"100%/"),
+        (b"/v2/things/a%252Fb%2F", b"a%2Fb/"),
+    ],
+)
+def test_a_slash_that_is_encoded_is_part_of_its_segment(raw_path: bytes, parameter: bytes) -> None:
+    asked = request(b"GET", b"/v2/things/whatever")
+    asked.raw_path = raw_path
+    assert Gateway((ROOT, BESIDE), 100, lambda kind, status: None).admit(asked) is endpoint
+    assert asked.parameters == (parameter,)
+
+
+def test_an_encoded_slash_parts_no_path() -> None:
+    asked = request(b"GET", b"/free")
+    asked.raw_path = b"%2Ffree"
+    answer = gateway().admit(asked)
+    assert isinstance(answer, Response) and answer.body.endswith(b"route_not_found")

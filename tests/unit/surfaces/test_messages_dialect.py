@@ -8,8 +8,9 @@ from tests.devices.script import exchange
 from triptych.core.admission import Admission, Reservation
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import NO_USAGE
-from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.openai import ChatDialect
+from triptych.surfaces.messages import CountTokens, CreateMessage
 
 BODY = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
 ANSWER = b'{"id":"msg_1","type":"message","usage":{"input_tokens":5,"output_tokens":7}}'
@@ -100,6 +101,6 @@ def test_counting_is_no_money() -> None:
     body, usage = CreateMessage(100).read_answer(parsed, ANSWER, 10)
     assert body is ANSWER and usage.output_tokens == 7
     counted = b'{"input_tokens":12}'
-    assert CountTokens(100).read_answer(parsed, counted, 10) == (counted, NO_USAGE)
+    assert CountTokens(100, MessagesDialect()).read_answer(parsed, counted, 10) == (counted, NO_USAGE)
     with pytest.raises(Failure):
-        CountTokens(100).read_answer(parsed, b'{"input_tok', 10)
+        CountTokens(100, MessagesDialect()).read_answer(parsed, b'{"input_tok', 10)

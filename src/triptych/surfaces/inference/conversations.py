@@ -16,8 +16,8 @@ from triptych.storage.errors import StorageError
 from triptych.storage.responses import Forbidden, StoredResponses
 from triptych.surfaces.inference.failures import conversations_error
 from triptych.surfaces.inference.keeping import forbidden, turn_items, unreadable
-from triptych.surfaces.inference.query import Query
 from triptych.surfaces.inference.stored_responses import StoredDialect, text_of
+from triptych.surfaces.query import Query
 from triptych.wires.openai_responses.items import Item, listed, page
 
 DEFAULT_PAGE = 20

@@ -23,6 +23,7 @@ from triptych.storage.errors import StorageError
 from triptych.storage.kept import Keeping, Writes, storable_id
 from triptych.storage.responses import Content, Forbidden, StoredResponses, Turn
 from triptych.storage.sealing import OrgKeys
+from triptych.surfaces.placeholders import newest_first
 from triptych.wires.openai_responses.expansion import answered_items, asked_items, expanded, repeated
 from triptych.wires.openai_responses.recording import Recording
 from triptych.wires.openai_responses.request import ResponsesRequest
@@ -71,6 +72,7 @@ class Memory:
 
     def _recall(self, exchange: Exchange, asked: ResponsesRequest) -> tuple[ResponsesRequest, Keeping | None]:
         turns, conversation_id = self._before(exchange, asked)
+        exchange.placeholders = newest_first(turn.content.placeholders for turn in reversed(turns))
         items = (item for turn in turns for item in turn_items(turn))
         request = expanded(asked, repeated(items))
         if len(request.body) > self._max_body_bytes:
@@ -243,7 +245,8 @@ class Keeper:
         return response_id
 
     def _content(self, response: bytes) -> bytes:
-        return msgspec.json.encode(Content(msgspec.Raw(response), asked_items(self._asked)))
+        placeholders = self._exchange.placeholders
+        return msgspec.json.encode(Content(msgspec.Raw(response), asked_items(self._asked), placeholders))
 
     def _note(self, events: bytes) -> None:
         self._waiting.append(events)

@@ -1,27 +1,23 @@
-"""POST /v1/messages and /v1/messages/count_tokens: the Anthropic Messages wire."""
+"""How this surface speaks on the Anthropic Messages wire; the operations are in ``surfaces/messages.py``."""
 
 import time
-
-import msgspec
 
 from triptych.core.clock import rfc3339
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
-from triptych.core.response import Response, json_response
-from triptych.core.usage import NO_USAGE, Usage
-from triptych.pipeline import Carriage
-from triptych.surfaces.governed import Operation, identity, token_window
+from triptych.core.response import Response
+from triptych.surfaces.governed import identity, token_window
 from triptych.surfaces.inference.failures import (
     messages_error,
     messages_provider_error,
     messages_stream_error,
 )
-from triptych.wires import anthropic_messages as messages_wire
-from triptych.wires.token_estimate import estimate_input_tokens
 
 
 class MessagesDialect:
     """Refusals, stream errors and headers in Anthropic's form."""
+
+    verbatim = True
 
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
         response = messages_error(failure, exchange.request_id)
@@ -53,56 +49,3 @@ class MessagesDialect:
                 (b"anthropic-ratelimit-tokens-reset", reset.encode()),
             )
         return headers
-
-
-class CreateMessage(Operation):
-    """One message: plain or streamed."""
-
-    wire = "anthropic-messages"
-    path = "/v1/messages"
-    counting = False
-
-    def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
-        return messages_wire.parse_request(self.body(exchange), counting=self.counting)
-
-    def rewrite(self, parsed: messages_wire.MessagesRequest, upstream_model: str) -> bytes:
-        return messages_wire.rewrite_request(parsed, upstream_model)
-
-    def stream_meter(
-        self, parsed: messages_wire.MessagesRequest, request_bytes: int
-    ) -> messages_wire.MessagesStream:
-        return messages_wire.MessagesStream(request_bytes=request_bytes)
-
-    def read_answer(
-        self, parsed: messages_wire.MessagesRequest, body: bytes, request_bytes: int
-    ) -> tuple[bytes, Usage]:
-        return body, messages_wire.read_answer(body, request_bytes=request_bytes)
-
-
-class CountTokens(CreateMessage):
-    """The size of a message that is not sent: a request, but no money."""
-
-    path = "/v1/messages/count_tokens"
-    counting = True
-    billed = False
-
-    def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
-        """A count is never streamed, whatever the body says of ``stream``."""
-        parsed = super().parse(exchange)
-        return msgspec.structs.replace(parsed, stream=False) if parsed.stream else parsed
-
-    def carry(
-        self, exchange: Exchange, parsed: messages_wire.MessagesRequest, wires: frozenset[str]
-    ) -> Carriage | Response:
-        """Providers of other wires do not count: then the answer is an estimate of ours, and says so."""
-        if self.wire in wires:
-            return super().carry(exchange, parsed, wires)
-        tokens = estimate_input_tokens(messages_wire.decode_request(parsed.body))
-        headers = (*MessagesDialect().answer_headers(exchange), (b"x-triptych-estimate", b"input_tokens"))
-        return json_response(200, b'{"input_tokens":%d}' % tokens, headers)
-
-    def read_answer(
-        self, parsed: messages_wire.MessagesRequest, body: bytes, request_bytes: int
-    ) -> tuple[bytes, Usage]:
-        messages_wire.read_answer(body)
-        return body, NO_USAGE

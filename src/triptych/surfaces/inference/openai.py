@@ -1,5 +1,7 @@
 """POST /v1/chat/completions and /v1/responses: OpenAI's wires."""
 
+from typing import Any
+
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
 from triptych.core.response import Response
@@ -15,11 +17,12 @@ from triptych.surfaces.inference.failures import (
 from triptych.surfaces.inference.keeping import Memory
 from triptych.wires import openai_chat as chat_wire
 from triptych.wires import openai_responses as responses_wire
-from triptych.wires.translated_stream import TranslatedStream
 
 
 class ChatDialect:
     """Refusals, stream errors and headers in OpenAI's form."""
+
+    verbatim = True
 
     def refusal(self, exchange: Exchange, failure: Failure) -> Response:
         response = openai_error(failure, exchange.request_id)
@@ -55,8 +58,9 @@ class ResponsesDialect(ChatDialect):
     """A broken stream also ends the response it told of."""
 
     def stream_error(self, exchange: Exchange, failure: Failure) -> bytes:
-        assert isinstance(exchange.meter, responses_wire.ResponsesStream | TranslatedStream)
-        return exchange.meter.failed_frames(interruption(failure), STREAM_ERROR)
+        meter: Any = exchange.meter
+        frames: bytes = meter.failed_frames(interruption(failure), STREAM_ERROR)
+        return frames
 
 
 class CreateChatCompletion(Operation):
@@ -67,6 +71,11 @@ class CreateChatCompletion(Operation):
 
     def parse(self, exchange: Exchange) -> chat_wire.ChatRequest:
         return chat_wire.parse_request(self.body(exchange))
+
+    reading = parse, chat_wire.parse_request
+
+    def with_body(self, parsed: chat_wire.ChatRequest, body: bytes) -> chat_wire.ChatRequest:
+        return chat_wire.with_body(parsed, body)
 
     def rewrite(self, parsed: chat_wire.ChatRequest, upstream_model: str) -> bytes:
         return chat_wire.rewrite_request(parsed, upstream_model)
@@ -93,6 +102,11 @@ class CreateResponse(Operation):
 
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
         return responses_wire.parse_request(self.body(exchange))
+
+    reading = parse, responses_wire.parse_request
+
+    def recalls(self, parsed: responses_wire.ResponsesRequest) -> bool:
+        return not parsed.stateless
 
     async def _recall(
         self, exchange: Exchange, parsed: responses_wire.ResponsesRequest

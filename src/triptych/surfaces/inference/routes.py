@@ -4,16 +4,15 @@ import msgspec
 
 from triptych.core.call import header
 from triptych.core.failure import Failure
-from triptych.core.response import Response, json_response
+from triptych.core.response import Response
 from triptych.edge.app import Route, Routes
 from triptych.edge.message import Request, identity_headers
-from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
 from triptych.surfaces.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
 from triptych.surfaces.inference.failures import conversations_error, messages_error, openai_error
 from triptych.surfaces.inference.keeping import Memory
-from triptych.surfaces.inference.messages import CountTokens, CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.models import Models
 from triptych.surfaces.inference.models import dialect_of as dialect_of_models
 from triptych.surfaces.inference.openai import (
@@ -25,6 +24,8 @@ from triptych.surfaces.inference.openai import (
 from triptych.surfaces.inference.runs import SURFACE, Runs, serve_kept
 from triptych.surfaces.inference.stored_responses import StoredDialect, StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
+from triptych.surfaces.messages import CountTokens, CreateMessage
+from triptych.surfaces.operations import greet
 
 
 class State(msgspec.Struct, frozen=True):
@@ -48,12 +49,15 @@ class InferenceSurface:
         state: State,
         authenticate: Authenticator,
         max_body_bytes: int,
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self.prefix = prefix.encode()
+        self.owns = (self.prefix,)
+        self.hosts = hosts
         check = guard(authenticate)
         messages, chat = MessagesDialect(), ChatDialect()
         create = serve(CreateMessage(max_body_bytes), SURFACE, "messages", messages, pipeline)
-        count = serve(CountTokens(max_body_bytes), SURFACE, "count_tokens", messages, pipeline)
+        count = serve(CountTokens(max_body_bytes, messages), SURFACE, "count_tokens", messages, pipeline)
         complete = serve(CreateChatCompletion(max_body_bytes), SURFACE, "chat_completions", chat, pipeline)
         create_response = CreateResponse(max_body_bytes, state.memory)
         respond = serve_kept(create_response, "responses", ResponsesDialect(), pipeline, state.runs)
@@ -97,9 +101,3 @@ class InferenceSurface:
             response = openai_error(failure, request_id)
         response.headers = (*identity_headers(request), *response.headers)
         return response
-
-
-async def greet(request: Request, reply: Reply) -> None:
-    """``HEAD /`` and ``GET /``: Claude Code probes the base URL before it uses it."""
-    body = b'{"name":"triptych","status":"ok"}'
-    reply.respond(json_response(200, body, identity_headers(request)))

@@ -20,8 +20,8 @@ from triptych.storage.responses import EVENTS_KEPT_US, Forbidden, StoredResponse
 from triptych.surfaces.inference.failures import STREAM_ERROR, chat_stream_error
 from triptych.surfaces.inference.keeping import forbidden, unreadable
 from triptych.surfaces.inference.openai import ChatDialect
-from triptych.surfaces.inference.query import Query
 from triptych.surfaces.inference.runs import Runs
+from triptych.surfaces.query import Query
 from triptych.wires.openai_responses.failed import as_failed, failed_frames
 from triptych.wires.openai_responses.recording import Replay
 

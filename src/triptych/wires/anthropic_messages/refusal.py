@@ -19,13 +19,14 @@ def refusal(body: bytes, *, counting: bool) -> Failure:
     return (
         faults.model(fields["model"])
         or faults.stream(fields.get("stream"))
-        or _messages(fields["messages"])
+        or messages_fault(fields["messages"])
         or faults.tokens("max_tokens", fields.get("max_tokens"))
         or Failure(FailureKind.INVALID_BODY)
     )
 
 
-def _messages(raw: msgspec.Raw) -> Failure | None:
+def messages_fault(raw: msgspec.Raw) -> Failure | None:
+    """The first fault of ``messages``."""
     items = faults.array(raw)
     if not items:
         return wrong("messages", "must be a non-empty array")

@@ -5,7 +5,7 @@ from triptych.wires.openai_chat.answer_codec import decode_answer, encode_answer
 from triptych.wires.openai_chat.event_decoder import EventDecoder
 from triptych.wires.openai_chat.event_encoder import EventEncoder
 from triptych.wires.openai_chat.fields import EXPRESSES, FIELDS, LEAVES_OUT
-from triptych.wires.openai_chat.request import ChatRequest, parse_request, rewrite_request
+from triptych.wires.openai_chat.request import ChatRequest, parse_request, rewrite_request, with_body
 from triptych.wires.openai_chat.request_decoder import decode_request
 from triptych.wires.openai_chat.request_encoder import encode_request
 from triptych.wires.openai_chat.slots import answer_slots, text_deltas, text_slots
@@ -31,4 +31,5 @@ __all__ = [
     "rewrite_request",
     "text_deltas",
     "text_slots",
+    "with_body",
 ]

@@ -99,6 +99,13 @@ def parse_request(body: bytes) -> ChatRequest:
     )
 
 
+def with_body(request: ChatRequest, body: bytes) -> ChatRequest:
+    """The request with another body, in which only strings of its content differ."""
+    found = members(body)
+    asking = None if request.asking is None else _asking(body, found)
+    return msgspec.structs.replace(request, body=body, members=found, asking=asking)
+
+
 def _greater(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else max(one, other)
 

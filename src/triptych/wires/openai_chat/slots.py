@@ -50,8 +50,11 @@ TABLE: Table = {
             "audio": "audio",
             "annotation": "annotations",
             "reasoning_detail": "reasoning_details",
+            "thinking_block": "thinking_blocks",
         },
     ),
+    # LiteLLM's extension: the blocks of Anthropic's wire, to be given back unchanged.
+    "thinking_block": Members(reasoning="thinking", opaque="signature data", tag="type"),
     "part": Members(
         text="text refusal",
         tag="type",

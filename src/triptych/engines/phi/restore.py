@@ -1,0 +1,107 @@
+"""Put the values back where an answer names their placeholders. Sans-IO; nothing else is changed.
+
+``[PERSON_1]`` is restored in any case of letters. Brackets that a model dropped, a number it made up
+(``[PERSON_9]``), a placeholder spelled in any other way stay as they are: a guess could put one
+person's data where another's belongs.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from triptych.wires.json_strings import escaped
+
+Replaced = tuple[int, int, int]
+"""Position in the text with placeholders (code points), length there, length of the value."""
+
+
+class Restorer:
+    """The values of one request by placeholder."""
+
+    __slots__ = ("_named", "_starts", "longest", "values")
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = {placeholder.upper(): value for placeholder, value in values.items()}
+        self.longest = max(map(len, self.values), default=0)
+        shortest = min(map(len, self.values), default=2)
+        self._named = re.compile(rf"\[[A-Za-z0-9_]{{{max(shortest - 2, 0)},{max(self.longest - 2, 0)}}}\]")
+        self._starts = frozenset(
+            placeholder[:length] for placeholder in self.values for length in range(1, len(placeholder))
+        )
+
+    def restored(
+        self, text: str, *, json: bool = False, at: int = 0, replaced: list[Replaced] | None = None
+    ) -> str:
+        """The text with its values; ``json``: it is (a part of) a JSON text, so that a value is
+        written as a part of a JSON string. ``replaced`` hears of each, ``at`` code points further."""
+        values = self.values
+
+        def value_of(match: re.Match[str]) -> str:
+            value = values.get(match[0].upper())
+            if value is None:
+                return match[0]
+            written = escaped(value).decode() if json else value
+            if replaced is not None:
+                replaced.append((at + match.start(), len(match[0]), len(written)))
+            return written
+
+        return self._named.sub(value_of, text)
+
+    def held(self, text: str) -> int:
+        """How many code points at the end may be the beginning of a placeholder: fewer than the
+        longest has."""
+        at = text.rfind("[", max(0, len(text) - self.longest + 1))
+        if at < 0:
+            return 0
+        start = text[at:]
+        return len(start) if start.isascii() and start.upper() in self._starts else 0
+
+
+class Shifts:
+    """From a position in a text to the same place once some of it was replaced."""
+
+    __slots__ = ("_moved", "_replaced", "_starts")
+
+    def __init__(self, replaced: Sequence[Replaced]) -> None:
+        """Ascending, without overlaps."""
+        self._replaced = replaced
+        self._starts = [start for start, _, _ in replaced]
+        self._moved = [0]
+        for _, before, after in replaced:
+            self._moved.append(self._moved[-1] + after - before)
+
+    def start(self, position: int) -> int:
+        """Of the first code point of a span; inside what was replaced it is its beginning."""
+        at = bisect_right(self._starts, position) - 1
+        if at < 0:
+            return position
+        start, before, _ = self._replaced[at]
+        if position < start + before:
+            return start + self._moved[at]
+        return position + self._moved[at + 1]
+
+    def end(self, position: int) -> int:
+        """Behind the last code point of a span; inside what was replaced it is its end."""
+        at = bisect_right(self._starts, position) - 1
+        if at < 0:
+            return position
+        start, before, after = self._replaced[at]
+        if position == start:
+            return start + self._moved[at]
+        if position < start + before:
+            return start + self._moved[at] + after
+        return position + self._moved[at + 1]
+
+
+class Redacted(msgspec.Struct, frozen=True):
+    """What restoring an answer takes: of one request, for one answer."""
+
+    wire: str
+    """The caller's."""
+    values: dict[str, str]
+    """By placeholder."""
+    documents: dict[int, list[Replaced]] = {}
+    """Of documents that are cited by code points: from the text as it was sent to the caller's own, by
+    the document's number."""
