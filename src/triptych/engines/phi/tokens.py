@@ -1,6 +1,8 @@
 """Tokens of a plain text, and what the tagger is told of each: word, affixes, shape, lists it stands on."""
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from threading import Lock
 from zlib import crc32
@@ -40,6 +42,7 @@ class Lexicon:
         self, keys: NDArray[np.uint32], numbers: NDArray[np.uint16], bits: NDArray[np.uint16]
     ) -> None:
         self._keys, self._numbers, self._bits = keys, numbers, bits
+        self._one_key = array("I", keys.tobytes())  # quicker than numpy where one word is asked for
 
     def find_all(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Numbers and bits of lower-case words; 0 where one is unknown."""
@@ -54,8 +57,11 @@ class Lexicon:
 
     def find(self, word: str) -> tuple[int, int]:
         """Number and bits of a lower-case word; (0, 0) where it is unknown."""
-        numbers, bits = self.find_all([word])
-        return int(numbers[0]), int(bits[0])
+        key = crc32(word.encode())
+        place = bisect_left(self._one_key, key)
+        if place == len(self._one_key) or self._one_key[place] != key:
+            return 0, 0
+        return int(self._numbers[place]), int(self._bits[place])
 
     @staticmethod
     def mask(*names: str) -> int:
