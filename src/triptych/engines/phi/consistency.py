@@ -13,6 +13,8 @@ RECOGNISER = "consistency"
 _SCORE = 0.6
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[A-Za-z]")
 _VALUES_PER_PATTERN = 200
+_LONGEST = 100
+"""Longer ones are noise, and an automaton for them is costly."""
 _MOST_IN_PATTERNS = 1_000
 """Of more, whole words are looked up one by one: time stays linear in the text."""
 _WHOLE_WORD = re2.compile(rb"[A-Za-z0-9]+(?:[/-][A-Za-z0-9]+)*")
@@ -40,14 +42,14 @@ class Known:
             if found.type == "PERSON":
                 for word in _WORD.findall(value):
                     lower = word.lower()
-                    if len(word) < 3 or lower in _TITLES:
+                    if not 3 <= len(word) <= _LONGEST or lower in _TITLES:
                         continue
                     if self._words.alone(lower):
-                        self._values.setdefault(word, "PERSON")
-                        self._values.setdefault(word.capitalize(), "PERSON")
+                        for form in (word, lower, word.capitalize(), word.upper()):
+                            self._values.setdefault(form, "PERSON")
                     elif word[0].isupper() and self._words.capitalised(lower):
                         self._values.setdefault(word, "PERSON")
-            elif found.type in _VALUE_TYPES and len(value) >= 5 and any(map(str.isdigit, value)):
+            elif found.type in _VALUE_TYPES and 5 <= len(value) <= _LONGEST and any(map(str.isdigit, value)):
                 self._values.setdefault(value, found.type)
 
     def patterns(self) -> list[Any]:

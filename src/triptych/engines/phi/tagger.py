@@ -27,7 +27,7 @@ _TYPES = {"ID": "UNIQUE_ID"}
 class Tagger:
     """Safe to share between threads."""
 
-    def __init__(self, lexicon: Lexicon, session: Any, threshold: float = 0.5) -> None:
+    def __init__(self, lexicon: Lexicon, session: Any, threshold: float = 0.3) -> None:
         self.lexicon = lexicon
         self._features, self._session, self._threshold = Features(lexicon), session, threshold
 
