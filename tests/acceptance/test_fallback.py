@@ -75,6 +75,19 @@ def cut_early(wire: Wire, stream: bool) -> Behaviour:
     return play
 
 
+def malformed(wire: Wire, stream: bool) -> Behaviour:
+    """Events and a body that say nothing a client of the wire could read."""
+
+    async def play(exchange: Exchange) -> None:
+        if exchange.stream:
+            broken = [event.replace(b'{"', b'{"' * 2, 1) for event in wire.opening + wire.content]
+            await whole_stream(exchange, broken)
+        else:
+            await answer(exchange, 200, JSON, b"[1, 2" + wire.answer)
+
+    return play
+
+
 FAULTS: dict[str, Fault] = {
     "refused": lambda wire, stream: "never asked",
     "hang before headers": lambda wire, stream: "hang_before_head",
@@ -93,6 +106,7 @@ FAULTS: dict[str, Fault] = {
     "redirect": lambda wire, stream: "redirect",
     "error event before content": error_event,
     "cut before content": cut_early,
+    "malformed": malformed,
 }
 # Each case has a model of its own: what a target did in one does not concern another.
 CASES = [

@@ -131,6 +131,7 @@ class Gateway:
                         return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
+        self.kill()
         raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 60.0) -> int:

@@ -75,7 +75,6 @@ OTHER_LIMITED = "acme-key-with-one-a-minute-000"
 NO_ACCESS = "shut-key-without-api-access-00"
 NARROW = "narrow-key-of-one-model-0000000"
 UNSIGNED = "clinic-key-without-agreement-00"
-GUARDED = "guard-key-that-needs-a-guard-00"
 CAPPED = "capped-key-that-needs-a-cap-000"
 
 WORLD = (
@@ -145,7 +144,6 @@ provider = "box"
     + _org("shut", NO_ACCESS, group='models = ["*"]\n  api_key_access = false')
     + _org("narrow", NARROW, group='models = ["mapped-model"]\n  api_key_access = true')
     + _org("clinic", UNSIGNED, org='compliance = "hipaa"')
-    + _org("guard", GUARDED, org='compliance = "hipaa"\nbaa = "active"')
     + _org("capped", CAPPED, org="spend_cap_usd = 0")
 )
 
