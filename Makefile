@@ -42,7 +42,7 @@ fix: $(INSTALLED_DEV) ## reformat, and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED_DEV) ## measure beside the peers (15 minutes; ARGS=--quick: 2, without them), write docs/benchmarks.md
+bench: $(INSTALLED_DEV) ## measure beside the peers (18 minutes; ARGS=--quick: 2, without them), write docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
 
 bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
