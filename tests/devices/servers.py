@@ -16,7 +16,7 @@ import pytest
 
 from tests.devices.gateway import free_port
 
-START_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 
 
 class Server:
