@@ -13,10 +13,10 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help run demo test test-all check fix bench docs clean
+.PHONY: help run demo test test-all check fix bench bench-emotion train-emotion docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## install, then serve on http://127.0.0.1:8080 (ARGS="--port 9000" adds options)
 	@$(BIN)/triptych serve $(ARGS)
@@ -42,8 +42,16 @@ fix: $(INSTALLED_DEV) ## reformat, and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED_DEV) ## measure beside the peers, write bench/results and docs/benchmarks.md
+bench: $(INSTALLED_DEV) ## measure beside the peers (15 minutes; ARGS=--quick: 2, without them), write docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
+	$(BIN)/python -m bench.emotion $(ARGS)
+
+train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in DATA (its README says which)
+	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m training.emotion.train $(DATA) $(ARGS)
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py

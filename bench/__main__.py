@@ -27,8 +27,8 @@ from bench.report import (
     summarise,
 )
 from bench.runs import Bench, say
-from bench.session import PROCESS_DURABILITY, Plan, Session
-from bench.targets import REPOSITORY, Direct, Target, Triptych
+from bench.session import Plan, Session
+from bench.targets import REPOSITORY, Direct, Target, variants
 from bench.workloads import SCENARIO_NAMES
 
 RESULTS_DIR = Path(__file__).resolve().parent / "results"
@@ -40,8 +40,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short windows, two rounds, no peers (90 s)")
     parser.add_argument("--only", action="append", choices=SCENARIO_NAMES, help="may be given several times")
-    parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; quick: 2)")
-    parser.add_argument("--window-s", type=int, help="length of one measuring window (4; quick: 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of each scenario (3; quick: 2)")
+    parser.add_argument("--window-s", type=int, help="length of one measuring window (3; quick: 1)")
     parser.add_argument("--peers", help="comma-separated names, `all` or `none` (all; quick: none)")
     parser.add_argument("--without-triptych", action="store_true", help="measure the mock and the peers only")
     parser.add_argument("--soak-minutes", type=float, default=0.0, help="also load Triptych for so long")
@@ -61,8 +61,7 @@ def choose_targets(options: argparse.Namespace) -> tuple[list[Target], dict[str,
         sys.exit(f"--peers: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(names))}")
     candidates: list[Target] = [Direct()]
     if not options.without_triptych:
-        candidates.append(Triptych())
-        candidates.append(Triptych("process", PROCESS_DURABILITY, 'Triptych, durability = "process"'))
+        candidates += variants()
     candidates += [peer for peer in peers if peer.name in chosen]
     found, absent = [], {}
     for target in candidates:
@@ -82,12 +81,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if shutil.which("wrk") is None:
         say("!! wrk IS ABSENT: bench/load.py loads everything (install it with: apt-get install wrk)")
     targets, absent = choose_targets(options)
-    rounds = options.rounds or (2 if options.quick else 5)
+    rounds = options.rounds or (2 if options.quick else 3)
     started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="triptych-bench-") as directory:
         work_dir = Path(directory)
         mock = Direct().start(work_dir / "mock", free_port())
-        window_s = options.window_s or (1 if options.quick else 4)
+        window_s = options.window_s or (1 if options.quick else 3)
         bench = Bench(mock, work_dir, window_s, 0.3 if options.quick else 1.0, random.Random(options.seed))
         plan = Plan(tuple(options.only or SCENARIO_NAMES), rounds, options.quick, options.soak_minutes)
         session = Session(plan, bench, targets)

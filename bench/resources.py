@@ -9,9 +9,9 @@ import time
 from bench.canned import PATHS, build_request
 from bench.load import LoadResult, run_load
 from bench.process import Running, wait_for
-from bench.runs import Bench, Numbers, load_numbers, run_async, start_live
+from bench.runs import Bench, Numbers, load_numbers, run_async, say, start_live
 from bench.targets import Target
-from bench.workloads import JSON_1K, MEMORY, OPEN_STREAMS, SOAK_STREAM
+from bench.workloads import OPEN_STREAMS, SOAK_WORKLOADS, Workload
 
 MEMORY_SETTLE_S = 2.0
 SAMPLE_S = 0.1
@@ -19,12 +19,12 @@ SOAK_STEP_S = 5.0
 SOAK_CONCURRENCY = 8
 
 
-def run_memory(bench: Bench, target: Target) -> Numbers:
+def run_memory(bench: Bench, target: Target, workload: Workload) -> Numbers:
     """Resident memory of a new process: idle after one request, with 1,000 open streams, after them."""
-    live = start_live(bench, target, bench.work_dir / f"memory-{target.name}")
+    live = start_live(bench, target, bench.work_dir / f"{workload.name}-{target.name}")
     try:
-        check = MEMORY.check(target)
-        requests = MEMORY.requests(target, live.keys)
+        check = workload.check(target)
+        requests = workload.requests(target, live.keys)
         port = live.running.port
         run_async(run_load(port, requests, check, concurrency=1, count=1))
         time.sleep(1)
@@ -88,7 +88,7 @@ def run_startup(bench: Bench, target: Target, number: int) -> Numbers:
 
 
 def run_soak(bench: Bench, target: Target, minutes: float) -> Numbers:
-    """Growth of resident memory under a load of plain requests and streams that lasts `minutes`.
+    """Growth of resident memory under a mixed load that lasts `minutes`.
 
     The slope is that of a straight line through the second half of the samples, in bytes a minute: caches and
     pools have filled by then.
@@ -100,7 +100,7 @@ def run_soak(bench: Bench, target: Target, minutes: float) -> Numbers:
         bench.pace("burst")
         started = time.perf_counter()
         while (passed_s := time.perf_counter() - started) < minutes * 60:
-            for workload in (JSON_1K, SOAK_STREAM):
+            for workload in SOAK_WORKLOADS:
                 result = run_async(
                     run_load(
                         live.running.port,
@@ -114,6 +114,9 @@ def run_soak(bench: Bench, target: Target, minutes: float) -> Numbers:
                 total.errors += result.errors
                 total.faults += result.faults[:1]
             samples.append((passed_s / 60, live.running.resident_bytes()))
+            say(
+                f"soak: minute {samples[-1][0]:.1f}, {samples[-1][1] / 1e6:.1f} MB, {total.requests} requests"
+            )
     finally:
         live.running.stop()
     settled = samples[len(samples) // 2 :]
@@ -127,4 +130,5 @@ def run_soak(bench: Bench, target: Target, minutes: float) -> Numbers:
         "first_bytes": samples[0][1],
         "last_bytes": samples[-1][1],
         "growth_bytes_per_minute": round(slope, 1),
+        "minute_and_bytes": [(round(minute, 2), size) for minute, size in samples],
     }

@@ -17,21 +17,20 @@ from bench.runs import (
     start_live,
     warm_up,
 )
-from bench.targets import Direct, Target
+from bench.targets import Direct, Target, Triptych
 from bench.workloads import (
     CPU_WORKLOADS,
     JSON_1K,
     LATENCY_WORKLOADS,
     MEMORY,
+    MEMORY_TRANSLATED,
     SCENARIO_NAMES,
     SOAK,
     STARTUP,
     Workload,
 )
 
-PROCESS_DURABILITY = "triptych-process"
 FIRST_WARM_UP_S = 4.0
-BOTH_DURABILITIES = {"json-1k", *LATENCY_WORKLOADS}
 WITH_DIRECT = {"json-1k", "stream", "stream-burst", *LATENCY_WORKLOADS}
 SAID = (
     "cpu_us_per_request",
@@ -53,9 +52,14 @@ class Plan:
     """How much is measured: the scenarios by name, how often, and whether runs are short."""
 
     scenarios: tuple[str, ...] = SCENARIO_NAMES
-    rounds: int = 5
+    rounds: int = 3
     quick: bool = False
     soak_minutes: float = 0.0
+
+
+def left_out(target: Target, workload: str) -> bool:
+    """Whether a variant of Triptych has nothing new to say about a workload."""
+    return isinstance(target, Triptych) and target.refusal(workload) is not None
 
 
 class Session:
@@ -88,9 +92,7 @@ class Session:
         found = self.scenarios.setdefault(name, {"title": workload.title, "runs": [], "skipped": {}})
         lives = []
         for target in self.targets:
-            if target.name == PROCESS_DURABILITY and name not in BOTH_DURABILITIES:
-                continue
-            if target.name == "direct" and name not in WITH_DIRECT:
+            if left_out(target, name) or (target.name == "direct" and name not in WITH_DIRECT):
                 continue
             why = workload.refusal(target)
             if why is None:
@@ -122,7 +124,7 @@ class Session:
     def run_latency(self, workload: Workload) -> None:
         """All rounds of one latency workload."""
         lives = self.usable(workload)
-        blocks, block_requests = (4, 100) if self.plan.quick else (10, 150)
+        blocks, block_requests = (4, 100) if self.plan.quick else (6, 150)
         block_requests *= 1 if workload.concurrency == 1 else 8
         for number in range(self.plan.rounds):
             measured = run_latency_round(self.bench, lives, workload, blocks, block_requests)
@@ -132,14 +134,18 @@ class Session:
     def run_fresh(self, workload: Workload, rounds: int) -> None:
         """Memory and start-up: every run starts a process of its own."""
         found = self.scenarios.setdefault(workload.name, {"title": workload.title, "runs": [], "skipped": {}})
-        gateways = [target for target in self.targets if target.name not in ("direct", PROCESS_DURABILITY)]
-        if workload is SOAK:
+        gateways = [
+            target
+            for target in self.targets
+            if not isinstance(target, Direct) and not left_out(target, workload.name)
+        ]
+        if workload in (SOAK, MEMORY_TRANSLATED):
             gateways = [target for target in gateways if target.name == "triptych"]
         for number in range(rounds):
             for target in self.bench.order.sample(gateways, len(gateways)):
                 try:
-                    if workload is MEMORY:
-                        numbers = run_memory(self.bench, target)
+                    if workload in (MEMORY, MEMORY_TRANSLATED):
+                        numbers = run_memory(self.bench, target, workload)
                     elif workload is SOAK:
                         numbers = run_soak(self.bench, target, self.plan.soak_minutes)
                     else:
@@ -161,8 +167,9 @@ class Session:
             if workload.name in only:
                 self.run_latency(workload)
         self.stop()
-        if MEMORY.name in only:
-            self.run_fresh(MEMORY, 1 if self.plan.quick else min(3, self.plan.rounds))
+        for workload in (MEMORY, MEMORY_TRANSLATED):
+            if workload.name in only:
+                self.run_fresh(workload, 1)
         if STARTUP.name in only:
             self.run_fresh(STARTUP, self.plan.rounds)
         if self.plan.soak_minutes:

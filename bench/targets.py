@@ -109,6 +109,10 @@ class Triptych:
     """This gateway, everything on: keys, policy, limits, outcome ledger on SQLite, metrics."""
 
     durability: str = "strict"
+    org: str = ""
+    """Further lines of the org's table."""
+    workloads: frozenset[str] | None = None
+    """Names of those it runs; None: all."""
     name: str = "triptych"
     title: str = "Triptych"
     notes: str = "keys, policy, limits, two ledger rows a request, metrics, log line"
@@ -130,6 +134,10 @@ class Triptych:
         """The installed console script, from the environment that runs the benchmark."""
         return Path(sys.executable).parent / "triptych"
 
+    def refusal(self, workload: str) -> str | None:
+        """Why it does not run a workload; None when it does."""
+        return None if self.workloads is None or workload in self.workloads else "not for this one"
+
     def absent(self) -> str | None:
         """Absent until `pip install -e .` has put the command beside the interpreter."""
         return None if self.command.exists() else f"{self.command} does not exist: install the package"
@@ -144,7 +152,7 @@ class Triptych:
         work_dir.mkdir(parents=True, exist_ok=True)
         port = free_port()
         config = work_dir / "triptych.toml"
-        config.write_text(triptych_config(port, mock_port, work_dir / "bench.db", self.durability))
+        config.write_text(triptych_config(port, mock_port, work_dir / "bench.db", self.durability, self.org))
         return start([self.command, "serve", "--config", config], port, work_dir, {})
 
     def prepare(self, running: Running) -> list[str]:
@@ -158,7 +166,36 @@ def key_secrets() -> list[str]:
     return [f"trp_bench_{number:02d}_5f1c0a7be2d94c38a6b1" for number in range(KEY_COUNT)]
 
 
-def triptych_config(port: int, mock_port: int, database: Path, durability: str) -> str:
+def variants() -> list[Triptych]:
+    """Triptych as it comes, and with what not every org has."""
+    budgets = f"spend_cap_usd = 1000000\ncredits = 1000000000000\ntpm = {2**40}\nconcurrency = 100000"
+    plain = Triptych()
+    return [
+        plain,
+        Triptych(
+            "process",
+            workloads=frozenset({"json-1k", "latency-c1", "latency-c32"}),
+            name="triptych-process",
+            title='Triptych, durability = "process"',
+        ),
+        Triptych(
+            org=budgets,
+            workloads=frozenset({"json-1k", "json-100k", "stream"}),
+            name="triptych-budgets",
+            title="Triptych, with budgets",
+            notes=f"{plain.notes}; tokens, credits and money of the org are held before and settled after",
+        ),
+        Triptych(
+            org='phi_mode = "redact"',
+            workloads=frozenset({"json-1k", "json-10k", "stream", "memory", "startup"}),
+            name="triptych-guard",
+            title="Triptych, with the guard",
+            notes=f"{plain.notes}; every text is scanned for protected information, answers are restored",
+        ),
+    ]
+
+
+def triptych_config(port: int, mock_port: int, database: Path, durability: str, org: str = "") -> str:
     """A configuration with one org, one user and ten keys; limits are on and never reached."""
     limits = f"rpm = {UNLIMITED}\nrpd = {UNLIMITED}"
     keys = "\n".join(
@@ -203,6 +240,7 @@ price = {{ input = 1.0, output = 5.0 }}
 slug = "bench"
 plan = "enterprise"
 {limits}
+{org}
 
 [[orgs.groups]]
 name = "everyone"

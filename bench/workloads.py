@@ -110,13 +110,27 @@ OPEN_STREAMS = 1_000
 MEMORY = Workload(
     "memory", f"memory: idle, with {OPEN_STREAMS} open streams, after", stream=True, concurrency=OPEN_STREAMS
 )
+MEMORY_TRANSLATED = Workload(
+    "memory-translated",
+    f"memory: {OPEN_STREAMS} open translated streams",
+    stream=True,
+    translated=True,
+    concurrency=OPEN_STREAMS,
+)
 SOAK = Workload("soak", "soak: growth of memory under load", concurrency=8)
-SOAK_STREAM = Workload("soak-stream", "soak: streams", stream=True, concurrency=8)
+SOAK_WORKLOADS = (
+    JSON_1K,
+    Workload("soak-stream", "soak: streams", stream=True),
+    Workload("soak-translated", "soak: translated", translated=True),
+    Workload("soak-translated-stream", "soak: translated streams", stream=True, translated=True),
+    Workload("soak-refused", "soak: unknown keys", bad_key=True),
+)
 STARTUP = Workload("startup", "start-up: spawn to first answer", concurrency=1)
 # A soak takes as long as it is told to (`--soak-minutes`), so it is not among the scenarios of every run.
 SCENARIO_NAMES = (
     *(workload.name for workload in CPU_WORKLOADS),
     *LATENCY_WORKLOADS,
     MEMORY.name,
+    MEMORY_TRANSLATED.name,
     STARTUP.name,
 )

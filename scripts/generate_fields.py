@@ -83,7 +83,8 @@ def _tags(type_: typing.Any) -> tuple[str, ...]:
     hint = te.get_type_hints(type_, include_extras=True).get("type")
     if hint is None:
         return ("",)
-    required = te.get_origin(hint) in (typing.Required, te.Required)
+    origin: object = te.get_origin(hint)
+    required = origin in (typing.Required, te.Required)
     return (*_words(hint), *(() if required else ("",)))
 
 

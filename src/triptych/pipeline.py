@@ -21,7 +21,7 @@ from triptych.stages.resolve import Resolve
 from triptych.stages.route import Detours, Leg, RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
-from triptych.stages.throttle import Throttle
+from triptych.stages.throttle import Throttle, Throttled
 from triptych.wires.features import Use
 
 
@@ -72,6 +72,15 @@ class Endpoint(Protocol[Parsed]):
     """Whether its answers cost tokens and money; a count of tokens costs a request only."""
     recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None
     """Puts in what the request refers to and the gateway stores. Raises Failure."""
+
+    def recalls(self, parsed: Parsed) -> bool:
+        """Whether ``recall`` has to look anything up."""
+        ...
+
+    conclude: Callable[[Exchange, Parsed, Settlement], Awaitable[None]] | None
+    """Adds what the gateway itself says to a good answer, before its last bytes go out. Raises Failure."""
+    plain_timeout_s: float | None
+    """How long a call that is not streamed may take, where that is less than the gateway's own limit."""
 
     def features(self, parsed: Parsed) -> Iterable[Use]:
         """What the request uses beyond text, found only as far as it is looked at."""
@@ -124,11 +133,15 @@ class Pipeline:
         self._route = route
         self._screen = screen
         self._relay = relay
-        self._upstreams = upstreams
+        self._upstreams = self._newest = upstreams
         self._ledger = ledger
         self._report = report
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
+
+    def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Those of a new configuration. What runs may still need one that it left out."""
+        self._upstreams, self._newest = {**self._newest, **upstreams}, upstreams
 
     async def govern(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], dialect: Dialect, reply: Reply
@@ -138,27 +151,42 @@ class Pipeline:
             exchange, self._ledger, dialect, reply, self._report, self._index
         ) as settlement:
             principal = exchange.principal
-            admission = self._throttle(exchange)
-            if admission is not None:
-                await admission
-            authorize_call(principal, "ai:chat")
-            parsed = endpoint.parse(exchange)
-            if exchange.once is not None:
-                settlement.answer = await exchange.once.take(parsed.stream)
-                if settlement.answer is not None:
-                    exchange.status = settlement.answer.status
-                    return
-            asked_us = now_us()
-            model, target = exchange.model, exchange.target = self._resolve(principal, parsed.model, asked_us)
-            authorize_model(principal, model)
-            if endpoint.recall is not None:
-                parsed = await endpoint.recall(exchange, parsed)
-            permit_features(exchange, endpoint.features(parsed))
-            legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
-            if endpoint.billed:
-                reservation = self._reserve(exchange, legs, parsed)
-                if reservation is not None:
-                    await reservation
+            throttled = self._throttle(exchange)
+            if throttled is not None and not self._joins(throttled, exchange, endpoint):
+                await throttled
+                throttled = None
+            try:
+                authorize_call(principal, "ai:chat")
+                parsed = endpoint.parse(exchange)
+                if exchange.once is not None:
+                    settlement.answer = await exchange.once.take(parsed.stream)
+                    if settlement.answer is not None:
+                        exchange.status = settlement.answer.status
+                        return
+                asked_us = now_us()
+                model, target = exchange.model, exchange.target = self._resolve(
+                    principal, parsed.model, asked_us
+                )
+                exchange.asked = model
+                authorize_model(principal, model)
+                if endpoint.recall is not None:
+                    if throttled is not None and endpoint.recalls(parsed):
+                        due, throttled = throttled, None
+                        await due
+                    parsed = await endpoint.recall(exchange, parsed)
+                permit_features(exchange, endpoint.features(parsed))
+                legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
+                reservation: Awaitable[None] | None = throttled
+                if endpoint.billed:
+                    reservation = self._reserve(exchange, legs, parsed, throttled)
+                throttled = None
+            except Failure:
+                # A refused request is told so, whatever else is wrong with it.
+                if throttled is not None:
+                    await throttled
+                raise
+            if reservation is not None:
+                await reservation
             if principal.policy.guarded or model.phi_mode is not None or len(legs) > 1:
                 parsed = await self._screen(exchange, endpoint, parsed, legs)
             detours: Elsewhere | None = None
@@ -168,7 +196,7 @@ class Pipeline:
                 departure = self._depart(exchange, endpoint, parsed, leg)
             else:
                 depart = partial(self._detour, exchange, endpoint, parsed)
-                detours = Detours(legs, depart, exchange.received_s + self._request_timeout_s)
+                detours = Detours(legs, depart, self._deadline_s(exchange, endpoint, parsed))
                 departure = detours.begin(monotonic())
             if isinstance(departure, Response):
                 settlement.answer, exchange.status = departure, departure.status
@@ -180,6 +208,26 @@ class Pipeline:
             if announcer is not None:
                 announcer.begin()
             await self._relay(exchange, departure, parsed, dialect, reply, settlement, detours)
+            if endpoint.conclude is not None and exchange.failure_kind is None:
+                await endpoint.conclude(exchange, parsed, settlement)
+
+    @staticmethod
+    def _joins(throttled: Throttled, exchange: Exchange, endpoint: Endpoint[Parsed]) -> bool:
+        """Whether the decision on the request can wait for the one on its costs: then both are one
+        round trip. A replay needs no second decision, so the first cannot wait for it."""
+        return (
+            endpoint.billed
+            and exchange.once is None
+            and exchange.principal.reserves
+            and throttled.joinable is not None
+        )
+
+    def _deadline_s(self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed) -> float:
+        """Monotonic time at which the exchange is out of time."""
+        limit_s = self._request_timeout_s
+        if endpoint.plain_timeout_s is not None and not parsed.stream:
+            limit_s = min(limit_s, endpoint.plain_timeout_s)
+        return exchange.received_s + limit_s
 
     def _depart(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
@@ -206,7 +254,8 @@ class Pipeline:
             body=carriage.body,
             model=leg.target.upstream_model,
             stream=parsed.stream,
-            deadline_s=exchange.received_s + self._request_timeout_s,
+            deadline_s=self._deadline_s(exchange, endpoint, parsed),
+            may_resend=partial(self._relay.may_resend, exchange),
         )
         reader = carriage.reader
         if exchange.restore is not None and not carriage.restores:

@@ -80,6 +80,8 @@ def _org_spec(org: OrgSettings) -> OrgSpec:
         dlp_filters=org.dlp_filters,
         alert_thresholds=org.alert_thresholds,
         demo=org.demo,
+        context_ttl_s=org.context_ttl_s,
+        store_text=org.store_text,
         groups=tuple(
             GroupSpec(
                 name=group.name,

@@ -6,29 +6,27 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from triptych.core.breaker import BreakerRule
-from triptych.core.call import Upstream
-from triptych.core.target import Model, Target
-from triptych.core.usage import FREE, Ratio
+from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upstreams
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
+from triptych.emotion_engines import emotion_engines
 from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
+from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
-from triptych.settings.tree import ModelSettings
 from triptych.stages.ask import RetryRule
-from triptych.stages.authenticate import Authenticate
+from triptych.stages.authenticate import Authenticate, presented_api_key
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
-from triptych.stages.resolve import SANDBOX, Resolve
+from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
 from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
@@ -43,6 +41,7 @@ from triptych.storage.limits.seeded import SeededMemoryIndex
 from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
 from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
+from triptych.storage.retirements import known_retirements
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
@@ -55,6 +54,10 @@ from triptych.surfaces.clinical.provider_status import ProviderStatus
 from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.clinical.usage import Usage
+from triptych.surfaces.emotion.body import check_size
+from triptych.surfaces.emotion.described import EMOTION
+from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
 from triptych.surfaces.inference.keeping import Memory
@@ -66,12 +69,7 @@ from triptych.surfaces.lookup import Lookup
 from triptych.surfaces.openapi import INFERENCE, Described, describe
 from triptych.surfaces.operations import Check, OperationsSurface, greet
 from triptych.telemetry import Telemetry
-from triptych.upstreams.anthropic import AnthropicUpstream
-from triptych.upstreams.azure_openai import AzureOpenAIUpstream
-from triptych.upstreams.bedrock import BedrockUpstream
-from triptych.upstreams.gemini import GeminiUpstream
-from triptych.upstreams.openai import OPENAI_WIRES, OpenAIUpstream
-from triptych.upstreams.sandbox import SandboxUpstream, sandbox_model_ids
+from triptych.upstreams.sandbox import sandbox_model_ids
 from triptych.upstreams.transport import HttpTransport
 from triptych.vault import Vault, org_specs
 
@@ -89,13 +87,18 @@ class Running(msgspec.Struct, frozen=True):
     server: Server
     gateway: Gateway
     runs: Runs
+    renewal: Renewal
     port: int
     metrics_port: int | None
 
 
 @asynccontextmanager
-async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
-    """Serve until the block ends. Raises StorageError, OSError (address), SettingsError."""
+async def running(
+    settings: Settings, vault: Vault, source: ConfigurationFile | None = None
+) -> AsyncIterator[Running]:
+    """Serve until the block ends. ``source`` is what the settings were read from.
+
+    Raises StorageError, OSError (address), SettingsError."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         database = vault.database
@@ -120,9 +123,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
             metered=partial(_in_loop, loop, index.keep),
             orphaned=partial(_in_loop, loop, give_back),
+            changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
         )
-        keys.start()
-        stack.callback(keys.close)
         telemetry = Telemetry(loop)
         stack.callback(telemetry.flush)
         ledger = Ledger(database, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
@@ -133,7 +135,8 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
 
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
-        models = catalogue(settings)
+        retirements = known_retirements(database, stated_retirements(settings))
+        models = catalogue(settings, retirements)
         resolve = Resolve(
             models,
             frozenset(sandbox_model_ids()),
@@ -153,12 +156,17 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
                 RetryRule(settings.retries.attempts, settings.retries.max_wait_s),
                 render_errors=server_settings.upstream_errors == "render",
             ),
-            upstreams=_upstreams(settings, transport),
+            upstreams=upstreams(settings, transport),
             ledger=ledger,
             report=telemetry.report,
             user_hasher=vault.user_hasher,
             request_timeout_s=server_settings.request_timeout_s,
         )
+        renewal = Renewal(settings, source, database, models, resolve, route, pipeline, transport)
+        renewal.start()
+        stack.push_async_callback(renewal.close)
+        keys.start()
+        stack.callback(keys.close)
         authenticate = Authenticate(keys, vault.key_hasher)
         org_keys = OrgKeys(database, vault.data_key_wrapper)
         stored = StoredResponses(database, org_keys, retention_days=settings.retention.responses_days)
@@ -215,7 +223,6 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             control_routes(control, clinical_lookup, idempotency, authenticate),
         )
         own_metrics_port = server_settings.metrics_port != 0
-        mounted: list[tuple[Surface, Described]] = [(inference, INFERENCE), (clinical, CLINICAL_WHOLE)]
         checks: dict[str, Check] = {
             "database": lambda: None if keys.fresh else "the database does not answer",
             "ledger": lambda: None if ledger.healthy else "the ledger cannot write",
@@ -223,6 +230,26 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             "guard": lambda: _unguarded(guard),
             "gateway": lambda: "draining" if gateway.draining else None,
         }
+
+        emotion = EmotionSurface(
+            settings.surfaces.emotion.prefix,
+            settings.surfaces.emotion.hosts,
+            pipeline,
+            Lookup("emotion", throttle, ledger, telemetry.report, index, check_size),
+            emotion_guard(
+                Authenticate(keys, vault.key_hasher, presented_api_key),
+                frozenset(server_settings.environments),
+            ),
+            emotion_engines(settings, database, org_keys, stack),
+            idempotency,
+            resolve,
+            checks,
+        )
+        mounted: list[tuple[Surface, Described]] = [
+            (inference, INFERENCE),
+            (clinical, CLINICAL_WHOLE),
+            (emotion, EMOTION),
+        ]
 
         def description() -> bytes:
             return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
@@ -252,8 +279,15 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
         )
         telemetry.targets(route.circuits)
+        if not isinstance(index, SeededMemoryIndex):
+            _gauge_index(telemetry, index)
         telemetry.gauge("triptych_ledger_queue", "Rows not yet durable.", lambda: float(ledger.pending))
-        port = await server.listen(server_settings.host, server_settings.port, _tls(settings))
+        port = await server.listen(
+            server_settings.host,
+            server_settings.port,
+            _tls(settings),
+            shared=server_settings.workers > 1,
+        )
         stack.push_async_callback(server.close)
         if keys.guarded or any(model.phi_mode is not None for model in settings.models):
             # Loaded beside the first requests: those that need it are told to come again.
@@ -264,17 +298,29 @@ async def running(settings: Settings, vault: Vault) -> AsyncIterator[Running]:
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)
-        yield Running(server, gateway, runs, port, metrics_port)
+        yield Running(server, gateway, runs, renewal, port, metrics_port)
 
 
-async def serve_until_signal(settings: Settings, vault: Vault, announce: Callable[[Running], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: new requests get 503, running ones finish within
-    ``drain_timeout_s``, the ledger is flushed."""
+async def serve_until_signal(
+    settings: Settings,
+    vault: Vault,
+    announce: Callable[[Running], None],
+    source: ConfigurationFile | None = None,
+    alive_fd: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until ``alive_fd`` ends, then drain: new requests get 503,
+    running ones finish within ``drain_timeout_s``, the ledger is flushed. SIGHUP reads the
+    configuration again."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    if alive_fd is not None:
+        loop.add_reader(alive_fd, _ended, loop, alive_fd, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, vault) as node:
+    # Nothing to renew yet; but the system's answer to this signal would be to end the process.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with running(settings, vault, source) as node:
+        loop.add_signal_handler(signal.SIGHUP, partial(node.renewal.ask, forced=True))
         announce(node)
         # What lives as long as the process need not be looked at by every collection.
         gc.collect()
@@ -287,6 +333,11 @@ async def serve_until_signal(settings: Settings, vault: Vault, announce: Callabl
         cut += await node.runs.drain(limit_s - loop.time())
         if cut:
             logger.warning("%d exchanges were cut off at the drain limit", cut)
+
+
+def _ended(loop: asyncio.AbstractEventLoop, fd: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(fd)
+    stop.set()
 
 
 def _leave(database: Database, node: Node) -> None:
@@ -331,6 +382,16 @@ def _unguarded(guard: Guard) -> str | None:
     return "the PHI/DLP guard is not ready" if guard.started and not guard.ready else None
 
 
+def _gauge_index(telemetry: Telemetry, index: "RedisIndex") -> None:
+    telemetry.gauge(
+        "triptych_limits_round_trips", "To Redis, since the start.", lambda: float(index.round_trips)
+    )
+    telemetry.gauge(
+        "triptych_limits_undelivered", "Settlements that wait for Redis.", lambda: float(index.undelivered)
+    )
+    telemetry.gauge("triptych_limits_available", "1: Redis answers.", lambda: float(index.healthy))
+
+
 def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool:
     """Whether requests can be admitted."""
     return isinstance(index, SeededMemoryIndex) or index.healthy or settings.limits.on_unavailable == "local"
@@ -338,73 +399,6 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
     index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
-
-
-def catalogue(settings: Settings) -> Mapping[str, Model]:
-    """The configured models by id."""
-    sandboxes = {provider.name for provider in settings.providers if provider.kind == "sandbox"}
-    covered = sandboxes | {provider.name for provider in settings.providers if provider.baa}
-
-    def from_sandbox(model: ModelSettings) -> bool:
-        return all(target.provider in sandboxes for target in model.targets)
-
-    return {
-        model.id: Model(
-            id=model.id,
-            targets=tuple(
-                Target(
-                    SANDBOX if target.provider in sandboxes else target.provider,
-                    target.upstream_id,
-                    weight=target.weight,
-                    priority=target.priority,
-                    covered=target.provider in covered,
-                )
-                for target in model.targets
-            ),
-            tier=model.tier,
-            price=FREE if model.price is None and from_sandbox(model) else model.price,
-            later_prices=tuple((dated.from_us, dated.price) for dated in model.prices),
-            credit_ratio=Ratio(*model.credit_ratio.as_integer_ratio()),
-            groups=model.groups,
-            retires_at_us=model.retires_at_us,
-            replacement=model.replacement,
-            max_output_tokens=model.max_output_tokens,
-            context_window=model.context_window,
-            fallback=model.fallback,
-            phi_mode=model.phi_mode,
-        )
-        for model in settings.models
-    }
-
-
-def breaker_rule(settings: Settings) -> BreakerRule:
-    breaker = settings.breaker
-    return BreakerRule(breaker.window_s, breaker.min_calls, breaker.failure_ratio, breaker.open_s)
-
-
-def _upstreams(settings: Settings, transport: HttpTransport) -> Mapping[str, Upstream]:
-    upstreams: dict[str, Upstream] = {
-        SANDBOX: SandboxUpstream(idle_timeout_s=settings.server.idle_stream_timeout_s)
-    }
-    for provider in settings.providers:
-        if not provider.built or provider.base_url is None:
-            continue
-        name, kind, base_url = provider.name, provider.kind, provider.base_url
-        api_key = provider.api_key.reveal() if provider.api_key else ""
-        wires = OPENAI_WIRES if provider.wire == "auto" else frozenset({f"openai-{provider.wire}"})
-        if kind == "anthropic":
-            upstreams[name] = AnthropicUpstream(transport, base_url=base_url, api_key=api_key)
-        elif kind == "openai":
-            upstreams[name] = OpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
-        elif kind == "azure-openai":
-            upstreams[name] = AzureOpenAIUpstream(transport, base_url=base_url, api_key=api_key, wires=wires)
-        elif kind == "gemini":
-            upstreams[name] = GeminiUpstream(transport, base_url=base_url, api_key=api_key)
-        elif kind == "bedrock":
-            upstreams[name] = BedrockUpstream(
-                transport, base_url=base_url, api_key=api_key, region=provider.region
-            )
-    return upstreams
 
 
 def _transport(settings: Settings) -> HttpTransport:

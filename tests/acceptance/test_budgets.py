@@ -86,7 +86,7 @@ PATHS = {
 }
 
 
-async def storm(gateway: Gateway, count: int) -> Counter[tuple[str, int]]:
+async def storm(gateway: Gateway, count: int, key: str = LIVE_KEY) -> Counter[tuple[str, int]]:
     """So many requests at once, each on a connection that stands already; (path, status) by number."""
 
     async def one(place: int) -> tuple[str, int]:
@@ -94,9 +94,7 @@ async def storm(gateway: Gateway, count: int) -> Counter[tuple[str, int]]:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         ready.append(place)
         await go.wait()
-        start = (
-            f"POST {path} HTTP/1.1\r\nhost: g\r\nx-api-key: {LIVE_KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+        start = f"POST {path} HTTP/1.1\r\nhost: g\r\nx-api-key: {key}\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(start.encode() + body)
         status = int((await reader.readline()).split()[1])
         writer.close()

@@ -28,7 +28,7 @@ def play(
 ) -> tuple[Answer, list[SeenRequest], float]:
     """The answer when the provider does these things in turn, what it saw, and the seconds it took.
 
-    On fresh connections: one that was used before and closes is replaced at once, which is no retry.
+    On fresh connections: one that was used before and closes is replaced at once, without a pause.
     """
     upstream.drop_connections()
     assert upstream.wait_until(lambda: not upstream.live)
@@ -110,6 +110,15 @@ def test_the_last_error_may_be_that_nobody_answers(gateway: Gateway, upstream: F
     got, seen, _ = play(gateway, upstream, "reset", "close", "reset", "ok")
     assert (got.status, len(seen)) == (502, 3)
     assert got.json["error"] == {"type": "api_error", "message": "upstream could not be reached"}
+    check_row(gateway, got, "failed", 2)
+
+
+def test_what_the_provider_said_last_is_seen_also_when_it_is_gone_after_it(
+    gateway: Gateway, upstream: FaultyUpstream
+) -> None:
+    got, seen, _ = play(gateway, upstream, "reset", "error:529", "reset", "ok")
+    assert (got.status, len(seen)) == (529, 3)
+    assert got.body == wire.error("overloaded_error", "Overloaded.")
     check_row(gateway, got, "failed", 2)
 
 

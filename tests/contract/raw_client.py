@@ -74,7 +74,7 @@ class RawClient:
             answer.headers.append((name.lower(), value.strip()))
         if answer.status == 100:
             return answer
-        if method == "HEAD":
+        if method == "HEAD" or answer.status == 204:
             return answer
         if answer.header("transfer-encoding") == "chunked":
             answer.body = self._chunks()

@@ -20,12 +20,7 @@ from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
 from triptych.storage.nodes import Node, Orphan, register_node, settle_orphans
 from triptych.storage.rows import Batch
-from triptych.storage.tables import (
-    balances,
-    events,
-    exchanges,
-    request_days,
-)
+from triptych.storage.tables import balances, events, exchanges, request_days
 
 __all__ = ["named_sessions"]
 

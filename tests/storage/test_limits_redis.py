@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.storage.indexes import CYCLE, Clock, budget, command, key, needed_redis_url, org, own_prefix
-from triptych.core.admission import DayCount, OpenHold, Seed, Spent
+from triptych.core.admission import DayCount, OpenHold, RequestLimits, RequestScope, Seed, Spent
 from triptych.core.clock import now_us
 from triptych.core.cycle import day_of
 from triptych.core.failure import Failure, FailureKind
@@ -428,5 +428,69 @@ def test_what_comes_up_together_goes_together() -> None:
             before = index.round_trips
             assert await hold(index, "one", 1)
             assert index.round_trips - before == 1
+
+    run(story())
+
+
+def test_a_request_and_what_it_sets_aside_are_one_round_trip() -> None:
+    scopes = (
+        RequestScope("K", RequestLimits(rpm=3, concurrency=3)),
+        RequestScope("U", RequestLimits()),
+        RequestScope("O", RequestLimits(tpm=100)),
+    )
+
+    async def story() -> None:
+        async with node(own_prefix()) as index:
+            assert (await index.admit_request("warm", scopes)).admitted
+            index.settle("warm", 0, 0, 0)
+            await delivered(index)
+
+            async def both(name: str, nusd: int, tokens: int = 10) -> Any:
+                before = index.round_trips
+                asked = index.admit_request(name, scopes)
+                answers = await asked.reserve(name, tokens, CAP, nusd, 0)
+                assert index.round_trips == before + 1
+                return answers
+
+            admission, reservation = await both("a", 600)
+            assert (admission.admitted, admission.remaining) == (True, 1)
+            assert (reservation.admitted, reservation.tokens_remaining) == (True, 90)
+            # Refused for money: a request all the same, and its slot comes back with its end.
+            admission, reservation = await both("b", 600)
+            assert (admission.admitted, admission.remaining, reservation.admitted) == (True, 0, False)
+            assert (reservation.refused_by, reservation.held) == ("spend_cap", 600)
+            # Refused as a request: nothing is held, not even for a moment.
+            admission, reservation = await both("c", 1)
+            assert (admission.admitted, admission.window, reservation) == (False, "minute", None)
+            index.settle("b", 0, 0, 0)
+            index.settle("c", 0, 0, 0)
+            index.settle("a", 10, 100, 0)
+            await delivered(index)
+            assert not index._running
+            assert await hold(index, "d", 900)
+            assert not await hold(index, "e", 1)
+
+    run(story())
+
+
+def test_without_redis_both_are_decided_alone_or_refused() -> None:
+    async def story() -> None:
+        relay = Relay(needed_redis_url())
+        await relay.open()
+        prefix = own_prefix()
+        async with (
+            node(prefix, url=relay.url, local=True) as alone,
+            node(prefix, url=relay.url) as strict,
+        ):
+            await relay.cut()
+            await until(lambda: not alone.healthy and not strict.healthy)
+            await refused(strict.admit_request(None, key(rpm=5)).reserve("s", 0, CAP, 1, 0))
+            answers = [
+                await alone.admit_request(None, key(rpm=2)).reserve(name, 0, CAP, 400, 0)
+                for name in ("a", "b", "c")
+            ]
+            told = [(one.admitted, two is not None and two.admitted) for one, two in answers]
+            assert told == [(True, True), (True, True), (False, False)]
+        await relay.cut()
 
     run(story())

@@ -22,12 +22,7 @@ from triptych.storage.ledger import Ledger
 from triptych.storage.nodes import Node, register_node, settle_orphans
 from triptych.storage.responses import EVENTS_KEPT_US, Forbidden, StoredResponses
 from triptych.storage.sealing import OrgKeys
-from triptych.storage.tables import (
-    org_data_keys,
-    stored_conversations,
-    stored_events,
-    stored_responses,
-)
+from triptych.storage.tables import org_data_keys, stored_conversations, stored_events, stored_responses
 
 WRAPPING = b"w" * 32
 SECRET = "the patient is called Rumpelstiltskin"

@@ -2,44 +2,113 @@
 
 import asyncio
 import contextlib
+import gc
+import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from triptych.cli.directory_changes import left_over
 from triptych.cli.terminal import program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.vault import Vault, open_vault
 
+if TYPE_CHECKING:
+    from triptych.wiring import Running
+
 
 def serve(
     config: Path | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
-    import uvloop
-
-    from triptych.telemetry import configure_logging
-    from triptych.wiring import Running, serve_until_signal
-
     path = config_path(config, os.environ)
-    settings = with_server(load_settings(path, os.environ), host, port, workers)
-    configure_logging()
+
+    def read() -> Settings:
+        return with_server(load_settings(path, os.environ), host, port, workers)
+
+    settings = read()
     for remark in remarks(settings):
         warn(remark)
-    vault = open_vault(settings, serving=True)
+    several = settings.server.workers > 1
+    vault = open_vault(settings, serving=not several)
     for sentence in left_over(vault.database, {org.slug for org in settings.orgs}):
         warn(sentence)
+    if several:
+        # What they would all find or make at once is there when the first of them starts.
+        vault.database.close()
+        _supervise(settings, path, read)
+        return
 
-    def announce(node: Running) -> None:
-        address = f"{'https' if settings.server.tls_cert else 'http'}://{_shown_host(settings)}:{node.port}"
-        print(f"triptych: serving on {address}", flush=True)
+    def announce(node: "Running") -> None:
+        print(f"triptych: serving on {_address(settings, node.port)}", flush=True)
         if node.metrics_port is not None:
             metrics = f"http://{_shown_host(settings)}:{node.metrics_port}/metrics"
             print(f"triptych: metrics on {metrics}", flush=True)
         if path is None:
-            _show_demo(settings, vault, address)
+            _show_demo(settings, vault, _address(settings, node.port))
 
+    _run(settings, vault, announce, path, read)
+
+
+def _supervise(settings: Settings, path: Path | None, read: Callable[[], Settings]) -> None:
+    from triptych.cli.workers import Supervisor, Worker
+
+    # What all of them need is read once, and stays one copy in memory.
+    for module in ("triptych.wiring", "triptych.storage.limits.redis_index"):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    count = settings.server.workers
+
+    def serving(port: int) -> None:
+        print(f"triptych: {count} workers serving on {_address(settings, port)}", flush=True)
+        if settings.server.metrics_port:
+            first = settings.server.metrics_port
+            print(
+                f"triptych: metrics on ports {first} to {first + count - 1} of {_shown_host(settings)}",
+                flush=True,
+            )
+
+    def serve_one(worker: Worker) -> None:
+        server = worker.settings.server
+
+        def read_as_worker() -> Settings:
+            fresh = read()
+            same = fresh.server == settings.server
+            return msgspec.structs.replace(fresh, server=server) if same else fresh
+
+        vault = open_vault(worker.settings, serving=True)
+        _run(worker.settings, vault, lambda _: worker.ready(), path, read_as_worker, worker.alive_fd)
+
+    Supervisor(settings, serve_one, serving).run()
+
+
+def _run(
+    settings: Settings,
+    vault: Vault,
+    announce: "Callable[[Running], None]",
+    path: Path | None,
+    read: Callable[[], Settings],
+    alive_fd: int | None = None,
+) -> None:
+    """Serve in this process. ``alive_fd``: of a worker, see ``workers.Worker``."""
+    import uvloop
+
+    from triptych.renewal import ConfigurationFile
+    from triptych.telemetry import configure_logging
+    from triptych.wiring import serve_until_signal
+
+    configure_logging()
+    source = None if path is None else ConfigurationFile(path, read)
     with contextlib.closing(vault.database), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_signal(settings, vault, announce))
+        runner.run(serve_until_signal(settings, vault, announce, source, alive_fd))
+
+
+def _address(settings: Settings, port: int) -> str:
+    return f"{'https' if settings.server.tls_cert else 'http'}://{_shown_host(settings)}:{port}"
 
 
 def _shown_host(settings: Settings) -> str:

@@ -117,6 +117,22 @@ class Settled(msgspec.Struct, frozen=True):
     """Whether more money or credits were used than held: charged in full."""
 
 
+class JoinableAdmission(Awaitable[Admission], Protocol):
+    """A decision on a request that is not asked for before it is awaited: what is set aside for the
+    same exchange can be asked for along with it."""
+
+    def reserve(
+        self,
+        exchange_id: str,
+        tokens: int,
+        budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
+    ) -> Awaitable[tuple[Admission, Reservation | None]]:
+        """Both decisions in one step; nothing is held when the request is refused (None)."""
+        ...
+
+
 class AdmissionIndex(Protocol):
     """One interface, two temperaments: in memory the methods return their values, with Redis
     awaitables of them. ``type(answer) is Admission`` tells the two apart without a coroutine.

@@ -1,13 +1,18 @@
 """The seam between the pipeline and whatever answers: one call, one answer. Values and protocols
 only; the transports and the sandbox implement them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in order of arrival, names in lower case."""
+
+
+def always() -> bool:
+    """No bound on how often a call may be sent again."""
+    return True
 
 
 class UpstreamCall(msgspec.Struct, frozen=True):
@@ -27,6 +32,8 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     stream: bool
     deadline_s: float
     """Monotonic time (``loop.time()``, ``time.monotonic()``) at which the whole exchange is out of time."""
+    may_resend: Callable[[], bool] = always
+    """Asked before it is sent once more because a connection kept from before was dead."""
 
 
 class UpstreamAnswer(Protocol):

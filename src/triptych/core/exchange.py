@@ -83,6 +83,7 @@ class Exchange:
     __slots__ = (
         "admission",
         "announcer",
+        "asked",
         "body",
         "budgets",
         "bytes_in",
@@ -159,6 +160,8 @@ class Exchange:
         """Whether the admission index may hold anything for it, which its end must give back."""
         self.reservation: Reservation | None = None
         """The decision on the hold, once there is one."""
+        self.asked: Model | None = None
+        """The model the caller named, once it is found; ``model`` is the one that answers."""
         self.model: Model | None = None
         self.target: Target | None = None
         self.stream = False
@@ -177,7 +180,7 @@ class Exchange:
         """The wire's reading of the stream, once there is one; how a broken one ends may depend on it."""
         self.first_byte_s: float | None = None
         self.retries = 0
-        """How often a target was asked again."""
+        """How often a target was asked again, by a rule or because a kept connection was dead."""
         self.fallbacks = 0
         """How often the next target was asked instead."""
         self.announcer: Announcer | None = None

@@ -45,6 +45,10 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether a spend cap or credits are set at any level."""
     premium_enabled: bool = False
     features: frozenset[str] = frozenset()
+    context_ttl_s: int | None = None
+    """How long an emotion context lives after its last message; None: as the gateway is configured."""
+    store_text: bool | None = None
+    """Whether the texts of emotion contexts are kept, encrypted; None: as the gateway is configured."""
     guarded: bool = False
     """Whether no text may leave the process unscanned; made from the others."""
 

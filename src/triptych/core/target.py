@@ -28,6 +28,8 @@ class Model(msgspec.Struct, frozen=True):
     groups: frozenset[str] | None = None
     """Groups that may use it; None means all."""
     retires_at_us: int | None = None
+    announced_us: int | None = None
+    """Since when its retirement is known to callers."""
     replacement: str | None = None
     max_output_tokens: int | None = None
     context_window: int | None = None

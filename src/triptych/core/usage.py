@@ -16,6 +16,8 @@ class UsageSource:
 
     PROVIDER = "provider"
     ESTIMATE = "estimate"
+    COUNTED = "counted"
+    """By the gateway's own tokenizer, of texts that it analysed itself."""
     NONE = "none"
 
 

@@ -1,8 +1,8 @@
 """From a request's head to its endpoint: routes, hard size, key - before any body is awaited.
 
-The longest matching surface prefix owns a path and decides how its failures look, also for paths it
-does not serve. A surface that names hosts answers there only, and there it goes before those that name
-none. Unknown paths are answered before the key check.
+The longest matching path that a surface owns decides how failures look, also where nothing is served.
+A surface that names hosts answers there only, and there it goes before those that name none. Unknown paths
+are answered before the key check.
 
 A route's path may hold parameters, spelled as in a URI template (RFC 6570): ``{name}`` is one
 segment of a path, ``{+name}`` is all the rest, slashes included. A path without any goes first.
@@ -11,6 +11,7 @@ segment of a path, ``{+name}`` is all the rest, slashes included. A path without
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -52,6 +53,12 @@ class Surface(Protocol):
         ...
 
     @property
+    def owns(self) -> tuple[bytes, ...]:
+        """Paths, prefix included, at and under which failures are told in its form: of two surfaces at
+        one prefix, each has paths of its own."""
+        ...
+
+    @property
     def routes(self) -> Routes: ...
     def refuse(self, request: Request, failure: Failure) -> Response: ...
 
@@ -65,43 +72,45 @@ class _Site:
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         """``surfaces``: where two have the same path, the one that names hosts goes first."""
-        self._surfaces = sorted(surfaces, key=lambda surface: len(surface.prefix), reverse=True)
+        owners = [(path, surface) for surface in surfaces for path in surface.owns]
+        self._owners = sorted(owners, key=lambda owner: len(owner[0]), reverse=True)
         self._routes: dict[bytes, Methods] = {}
         self._patterns: list[tuple[re.Pattern[bytes], Methods]] = []
-        owners: dict[bytes, Surface] = {}
+        served: dict[bytes, Surface] = {}
         for surface in surfaces:
             for path, methods in surface.routes.items():
                 full = surface.prefix + path
                 # Whatever they are called: parameters at the same places are the same path.
                 form = _PARAMETER.sub(rb"{\1}", full)
-                owner = owners.get(form)
+                owner = served.get(form)
                 if owner is not None:
                     if bool(owner.hosts) == bool(surface.hosts):
                         raise ValueError(f"two surfaces own the path {full.decode()}")
                     continue
-                owners[form] = surface
+                served[form] = surface
                 if _PARAMETER.search(path):
                     self._patterns.append((_pattern(surface.prefix, path), methods))
                 else:
                     self._routes[full] = methods
 
     def find(self, request: Request) -> Methods | None:
-        methods = self._routes.get(request.path)
-        if methods is not None:
+        raw_path = request.raw_path
+        if not raw_path and (methods := self._routes.get(request.path)) is not None:
             return methods
+        # A path is taken apart before it is decoded (RFC 3986, 2.4): "%2F" is part of a segment.
         for pattern, methods in self._patterns:
-            match = pattern.fullmatch(request.path)
+            match = pattern.fullmatch(raw_path or request.path)
             if match is not None:
-                request.parameters = match.groups()
+                values = match.groups()
+                request.parameters = tuple(map(unquote_to_bytes, values)) if raw_path else values
                 return methods
         return None
 
     def owner(self, path: bytes) -> Surface:
-        for surface in self._surfaces:
-            prefix = surface.prefix
-            if not prefix or path == prefix or path.startswith(prefix + b"/"):
+        for owned, surface in self._owners:
+            if not owned or path == owned or path.startswith(owned + b"/"):
                 return surface
-        return self._surfaces[-1]
+        return self._owners[-1][1]
 
 
 class Gateway:

@@ -47,6 +47,7 @@ class Request:
         "peer",
         "principal",
         "query",
+        "raw_path",
         "received_s",
         "version_10",
     )
@@ -57,6 +58,8 @@ class Request:
         self.method = b""
         self.path = b""
         """Percent-decoded path."""
+        self.raw_path = b""
+        """Set where a slash is part of a segment: the path with those slashes, and percent signs, encoded."""
         self.parameters: tuple[bytes, ...] = ()
         """Values of the parameters in the route's path, percent-decoded, in its order."""
         self.query = b""

@@ -410,7 +410,12 @@ def _read_head(request: Request, url: bytes) -> Failure | None:
         except httptools.HttpParserInvalidURLError:
             pass
     path, _, request.query = url.partition(b"?")
-    request.path = urllib.parse.unquote_to_bytes(path) if b"%" in path else path
+    if b"%" in path:
+        request.path = urllib.parse.unquote_to_bytes(path)
+        if b"%2F" in path or b"%2f" in path:
+            request.raw_path = _told_apart(path)
+    else:
+        request.path = path
     hosts = 0
     chunked = False
     for name, value in request.headers:
@@ -437,3 +442,10 @@ def _read_head(request: Request, url: bytes) -> Failure | None:
     if not chunked and request.content_length is None:
         request.content_length = 0
     return None
+
+
+def _told_apart(path: bytes) -> bytes:
+    """A path decoded segment by segment (RFC 3986, 2.4): what is a slash, or a percent sign, inside of
+    one stays encoded."""
+    segments = (urllib.parse.unquote_to_bytes(segment) for segment in path.split(b"/"))
+    return b"/".join(segment.replace(b"%", b"%25").replace(b"/", b"%2F") for segment in segments)

@@ -88,7 +88,9 @@ class Reply:
     def respond(self, response: Response) -> None:
         """Send a whole answer; a HEAD request gets the head only (RFC 9110, 9.3.2)."""
         body = response.body
-        framing = b"content-length: %d\r\n%b" % (len(body), self._closing_line())
+        # What has no content by its status has no length either (RFC 9110, 8.6).
+        length = b"" if response.status == 204 else b"content-length: %d\r\n" % len(body)
+        framing = length + self._closing_line()
         head = encode_head(response.status, response.headers, framing)
         if self._request.method == b"HEAD":
             body = b""

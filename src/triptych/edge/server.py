@@ -21,14 +21,16 @@ class Server:
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-        """Bind and accept; returns the port. Raises OSError when the address cannot be had."""
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, *, shared: bool = False) -> int:
+        """Bind and accept; returns the port. ``shared``: with other processes, among which the kernel
+        chooses. Raises OSError when the address cannot be had."""
         self._server = await self._loop.create_server(
             lambda: ServerProtocol(self._application, self._limits, self._connections, self._loop),
             host,
             port,
             ssl=tls,
             backlog=2048,
+            reuse_port=shared or None,
         )
         self._sweep = self._loop.call_later(SWEEP_S, self._sweep_deadlines)
         sockets = self._server.sockets

@@ -33,6 +33,12 @@ def _server(settings: Settings) -> Iterator[Problem]:
             f'found {workers} with limits.url = "memory://", which counts requests in one process only; '
             'expected 1, or limits.url = "redis://..."',
         )
+    elif workers > 1 and settings.storage.sqlite_path is not None:
+        yield Problem(
+            "server.workers",
+            f"found {workers} with a SQLite database, which one process serves; expected 1, or "
+            'storage.url = "postgresql://..."',
+        )
     for key, path in (("tls_cert", settings.server.tls_cert), ("tls_key", settings.server.tls_key)):
         if path is not None and not os.path.isfile(path):
             yield Problem(f"server.{key}", f"found {found(path)}, which is no file; expected a PEM file")

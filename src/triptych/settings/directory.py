@@ -7,7 +7,7 @@ from triptych.core.plans import PLANS
 from triptych.core.principal import SCOPES
 from triptych.settings.catalogue import NAME, NAME_EXPECTED
 from triptych.settings.secret import Secret
-from triptych.settings.table import Table
+from triptych.settings.table import LONGEST_S, Table
 from triptych.settings.tree import (
     FEATURES,
     PHI_MODES,
@@ -40,6 +40,8 @@ def read_org(table: Table) -> OrgSettings:
         dlp_filters=_filters(table),
         alert_thresholds=_thresholds(table),
         demo=table.boolean("demo", False),
+        context_ttl_s=table.integer("context_ttl_s", None, 1, LONGEST_S),
+        store_text=table.boolean("store_text", False) if table.has("store_text") else None,
         groups=tuple(_group(inner) for inner in table.tables("groups")),
         users=tuple(_user(inner) for inner in table.tables("users")),
         keys=tuple(_key(inner) for inner in table.tables("keys")),

@@ -55,14 +55,9 @@ def _temporary(provider: ProviderSettings) -> bool:
 
 def _not_yet(settings: Settings) -> Iterator[str]:
     """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    if settings.server.workers > 1:
-        yield f"[server] workers = {settings.server.workers}: one process serves in this version"
     defaults = Settings(source="")
-    if settings.server.environments != defaults.server.environments:
-        yield "[server] environments is not built yet: live and test keys are accepted"
-    for name in ("retention", "emotion"):
-        if getattr(settings, name) != getattr(defaults, name):
-            yield f"[{name}] is not built yet and has no effect"
+    if settings.retention != defaults.retention:
+        yield "[retention] is not built yet and has no effect"
 
 
 def _answered_by_sandbox(settings: Settings, id: str) -> bool:

@@ -19,7 +19,7 @@ BUILT_KINDS: Final = frozenset(KNOWN_KINDS)
 """Kinds that answer; models of the others are accepted and answer 503."""
 WIRE_KINDS: Final = frozenset({"openai", "azure-openai"})
 """Kinds that speak two wires, of which ``wire`` can choose one."""
-BUILT_SURFACES: Final = frozenset({"inference", "clinical"})
+BUILT_SURFACES: Final = frozenset({"inference", "clinical", "emotion"})
 """Surfaces that have routes; the others are accepted and have none."""
 
 BASE_URLS: Final[Mapping[str, str]] = {
@@ -138,9 +138,11 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class EmotionSettings(msgspec.Struct, frozen=True, kw_only=True):
     context_ttl_s: float = 86_400.0
+    """How long a context lives after its last message; orgs may set their own."""
     store_text: bool = False
+    """Whether the texts of contexts are kept, encrypted; orgs may set their own."""
     monthly_quota: int = 0
-    """0: none."""
+    """Tokens an org may have analysed in a calendar month (UTC); 0: none."""
 
 
 class ComplianceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +263,10 @@ class OrgSettings(Allowances, frozen=True, kw_only=True):
     """Percents of a spend cap at which an event is written, ascending."""
     demo: bool = False
     """Whether its live keys may name the sandbox's own model ids, as test keys may."""
+    context_ttl_s: int | None = None
+    """Of its emotion contexts; None: ``[emotion] context_ttl_s``."""
+    store_text: bool | None = None
+    """Whether texts of its emotion contexts are kept; None: ``[emotion] store_text``."""
     groups: tuple[GroupSettings, ...] = ()
     users: tuple[UserSettings, ...] = ()
     keys: tuple[KeySettings, ...] = ()

@@ -9,7 +9,7 @@ from time import monotonic
 
 import msgspec
 
-from triptych.core.call import UpstreamAnswer, header
+from triptych.core.call import Headers, UpstreamAnswer, header
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.stages.departure import Departure, Elsewhere
@@ -33,6 +33,22 @@ class RetryRule(msgspec.Struct, frozen=True):
     max_wait_s: float = 2.0
 
 
+class Told:
+    """An error the provider told before the next try, read to its end; implements ``UpstreamAnswer``."""
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self._body = body
+
+    async def read(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class Ask:
     """The calls of one process; ``running`` is how many exchanges are under way."""
 
@@ -40,6 +56,14 @@ class Ask:
         self._rule = rule
         self._retrying = 0
         self.running = 0
+
+    def may_resend(self, exchange: Exchange) -> bool:
+        """Whether a call that met a dead connection may be sent once more, which counts as a retry.
+        A provider that closes idle connections is no reason to fail, even where nothing is retried."""
+        if exchange.retries >= max(1, self._rule.attempts):
+            return False
+        exchange.retries += 1
+        return True
 
     async def call(
         self, exchange: Exchange, departure: Departure, detours: Elsewhere | None
@@ -70,6 +94,7 @@ class Ask:
         """Try the same target again while that may help."""
         waited_s = 0.0 if detours is None else detours.waited_s
         slots = 0
+        told: Told | None = None
         try:
             while True:
                 asked_s = self._count(departure, outcome)
@@ -79,14 +104,19 @@ class Ask:
                     or waited_s + wait_s > self._rule.max_wait_s
                     or not (slots or self._retrying < max(FEWEST_RETRIES, RETRY_SHARE * self.running))
                 ):
-                    if isinstance(outcome, Failure):
-                        raise outcome
-                    return outcome
+                    if not isinstance(outcome, Failure):
+                        return outcome
+                    # The provider's last error is what the client sees, also where the try after it
+                    # reached nobody.
+                    if told is not None and outcome.kind is FailureKind.UPSTREAM_UNREACHABLE:
+                        return told
+                    raise outcome
                 self._retrying += 1 - slots
                 slots = 1
                 exchange.retries += 1
                 if not isinstance(outcome, Failure):
-                    await discard(outcome)
+                    body = await discard(outcome)
+                    told = Told(outcome.status, outcome.headers, body) if body.strip() else None
                 waited_s += wait_s
                 if detours is not None:
                     detours.waited_s = waited_s
@@ -186,13 +216,14 @@ async def read_all(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-async def discard(answer: UpstreamAnswer) -> None:
-    """Read a small answer to its end, so that its connection can serve the next try."""
+async def discard(answer: UpstreamAnswer) -> bytes:
+    """Read a small answer to its end, so that its connection can serve the next try. The body, or
+    nothing when it was not to be had."""
     try:
         async with asyncio.timeout(DISCARD_S):
-            await read_all(answer, 65536)
+            return await read_all(answer, 65536)
     except (TimeoutError, Failure):
-        pass
+        return b""
     finally:
         answer.close()
 

@@ -2,6 +2,7 @@
 and never reaches the database."""
 
 import hmac
+from collections.abc import Callable
 from typing import Protocol
 
 from triptych.core.call import Headers
@@ -49,15 +50,19 @@ class Authenticate:
     """Headers to principal. Missing, malformed, unknown, revoked and expired keys take the same
     steps and fail alike."""
 
-    def __init__(self, keys: KeyRing, hasher: Hasher) -> None:
+    def __init__(
+        self, keys: KeyRing, hasher: Hasher, presented: Callable[[Headers], bytes] | None = None
+    ) -> None:
+        """``presented``: which credential counts where both are shown; ``presented_key`` by default."""
         self._keys = keys
         self._hasher = hasher
+        self._presented = presented_key if presented is None else presented
         self._nobody = hasher.hash(b"")
 
     def __call__(self, headers: Headers, now_us: int) -> Principal:
         """Raises Failure: DUPLICATE_CREDENTIALS, INVALID_API_KEY, KEY_REVOKED (a surface that does
         not tell renders it like INVALID_API_KEY), SERVICE_UNAVAILABLE when the keys are stale."""
-        secret = presented_key(headers)
+        secret = self._presented(headers)
         key_hash = self._hasher.hash(secret)
         if not self._keys.fresh:
             raise Failure(
@@ -79,6 +84,20 @@ class Authenticate:
 
 def presented_key(headers: Headers) -> bytes:
     """The credential the request shows, or ``b""``. ``Authorization`` alone decides when present."""
+    authorization, api_key = _credentials(headers)
+    secret = (api_key or b"") if authorization is None else _bearer(authorization)
+    return secret if len(secret) <= MAX_KEY_BYTES else b""
+
+
+def presented_api_key(headers: Headers) -> bytes:
+    """The same where ``x-api-key`` alone decides when present."""
+    authorization, api_key = _credentials(headers)
+    secret = _bearer(authorization or b"") if api_key is None else api_key
+    return secret if len(secret) <= MAX_KEY_BYTES else b""
+
+
+def _credentials(headers: Headers) -> tuple[bytes | None, bytes | None]:
+    """``Authorization`` and ``x-api-key``. Raises Failure DUPLICATE_CREDENTIALS."""
     authorization: bytes | None = None
     api_key: bytes | None = None
     for name, value in headers:
@@ -90,11 +109,9 @@ def presented_key(headers: Headers) -> bytes:
             if authorization is not None:
                 raise Failure(FailureKind.DUPLICATE_CREDENTIALS, "Authorization was sent more than once.")
             authorization = value
-    if authorization is None:
-        secret = api_key or b""
-    else:
-        scheme, _, secret = authorization.partition(b" ")
-        secret = secret.strip(b" ")
-        if scheme.lower() != b"bearer":
-            secret = b""
-    return secret if len(secret) <= MAX_KEY_BYTES else b""
+    return authorization, api_key
+
+
+def _bearer(authorization: bytes) -> bytes:
+    scheme, _, secret = authorization.partition(b" ")
+    return secret.strip(b" ") if scheme.lower() == b"bearer" else b""

@@ -70,6 +70,7 @@ class Relay:
 
     def __init__(self, rule: RetryRule, *, render_errors: bool = False) -> None:
         self._ask = Ask(rule)
+        self.may_resend = self._ask.may_resend
         self._render_errors = render_errors
 
     async def __call__(

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from triptych.core.admission import CREDITS, TPM, BudgetScope, RequestScope, Reservation
+from triptych.core.admission import CREDITS, TPM, Admission, BudgetScope, RequestScope, Reservation
 from triptych.core.clock import rfc3339
 from triptych.core.cycle import cycle_of, start_us
 from triptych.core.exchange import Exchange
@@ -13,6 +13,7 @@ from triptych.core.hold import Hold, held_output_tokens, hold
 from triptych.core.target import Model
 from triptych.core.usage import NANO_USD_PER_USD
 from triptych.stages.route import Leg
+from triptych.stages.throttle import Throttled, decide
 from triptych.wires.request_size import estimate_request_tokens
 
 _WHOSE = {"key": "the API key", "user": "the user", "group": "the group", "org": "the org"}
@@ -47,10 +48,16 @@ class Reserve:
         self._refuse_unpriced = refuse_unpriced
 
     def __call__(
-        self, exchange: Exchange, legs: Sequence[Leg], request: BilledRequest
+        self,
+        exchange: Exchange,
+        legs: Sequence[Leg],
+        request: BilledRequest,
+        throttled: Throttled | None = None,
     ) -> Awaitable[None] | None:
         """None: set aside, or nobody asked for it. An index that must be asked over the network gives
         something to await. ``legs``: all that may answer; the dearest model is reckoned with.
+        ``throttled``: the decision on the request, where it waits for this one; what is returned
+        then has both.
 
         Raises Failure BUDGET_EXCEEDED, CREDITS_EXHAUSTED, RATE_LIMITED (tokens a minute),
         MODEL_ACCESS_DENIED (a model without a price, where those are refused), and
@@ -61,7 +68,7 @@ class Reserve:
         if self._refuse_unpriced and live:
             _refuse_unpriced(exchange, legs)
         if not principal.reserves:
-            return None
+            return throttled
         # What a test key does costs nothing.
         budgets = principal.budgets_at(exchange.started_us) if live else ()
         input_tokens = estimate_request_tokens(request.body)
@@ -71,6 +78,10 @@ class Reserve:
             held = one if held is None else _dearer(held, one)
         assert held is not None
         exchange.budgets, exchange.hold, exchange.occupies = budgets, held, True
+        joinable = None if throttled is None else throttled.joinable
+        if joinable is not None:
+            both = joinable.reserve(exchange.id, held.tokens, budgets, held.nusd, held.credits)
+            return _decided_with_request(exchange, both)
         decision = self._index.reserve(
             exchange.id, principal.request_scopes, held.tokens, budgets, held.nusd, held.credits
         )
@@ -80,6 +91,17 @@ class Reserve:
         if not decision.admitted:
             raise _refusal(exchange, decision)
         return None
+
+
+async def _decided_with_request(
+    exchange: Exchange, asked: Awaitable[tuple[Admission, Reservation | None]]
+) -> None:
+    admission, reservation = await asked
+    decide(exchange, admission)
+    assert reservation is not None
+    exchange.reservation = reservation
+    if not reservation.admitted:
+        raise _refusal(exchange, reservation)
 
 
 async def _decided(exchange: Exchange, asked: Awaitable[Reservation]) -> None:

@@ -29,6 +29,10 @@ class Resolve:
             for model_id in sandbox_model_ids
         }
 
+    def replace(self, models: Mapping[str, Model]) -> None:
+        """The catalogue of a new configuration."""
+        self._models = models
+
     def __call__(self, principal: Principal, model_id: str, now_us: int) -> tuple[Model, Target]:
         """Raises Failure MODEL_NOT_FOUND, MODEL_RETIRED."""
         model = self._models.get(model_id)

@@ -51,7 +51,21 @@ class RouteCall:
         self._models = models
         self._clock = clock
         self._chance = chance
-        self._legs = {model.id: _legs_of(model, rule) for model in models.values()}
+        self._rule = rule
+        self._legs = {model.id: _legs_of(model, rule, {}) for model in models.values()}
+
+    def replace(self, models: Mapping[str, Model], rule: BreakerRule, changed: frozenset[str]) -> None:
+        """The catalogue of a new configuration. What is known of a target stays known, unless its
+        provider is among the ``changed``; what is under way goes on as it began."""
+        known: dict[tuple[str, str, str], Circuit] = {}
+        if rule == self._rule:
+            known = {
+                (leg.model.id, leg.target.provider, leg.target.upstream_model): leg.circuit
+                for leg in self.circuits()
+                if leg.circuit is not None and leg.target.provider not in changed
+            }
+        self._models, self._rule = models, rule
+        self._legs = {model.id: _legs_of(model, rule, known) for model in models.values()}
 
     def circuits(self) -> Iterator[Leg]:
         """Every target that has a circuit."""
@@ -206,11 +220,21 @@ class Detours(Generic[DepartureT]):
         return prepared
 
 
-def _legs_of(model: Model, rule: BreakerRule) -> tuple[Leg, ...]:
+def _legs_of(
+    model: Model, rule: BreakerRule, known: Mapping[tuple[str, str, str], Circuit]
+) -> tuple[Leg, ...]:
+    """With the circuits that are ``known`` by model, provider and upstream model."""
     sole = len(model.targets) == 1
     if sole and model.targets[0].provider == SANDBOX:
         return (Leg(model, model.targets[0], None),)
-    return tuple(Leg(model, target, Circuit(rule, sole=sole)) for target in model.targets)
+    legs = []
+    for target in model.targets:
+        circuit = known.get((model.id, target.provider, target.upstream_model))
+        if circuit is None:
+            circuit = Circuit(rule, sole=sole)
+        circuit.sole = sole
+        legs.append(Leg(model, target, circuit))
+    return tuple(legs)
 
 
 def _covered(target: Target) -> bool:

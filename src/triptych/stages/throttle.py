@@ -1,9 +1,9 @@
 """May this key, this user and this org make one more request now? One decision over all three."""
 
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Generator
+from typing import Any, Protocol
 
-from triptych.core.admission import Admission, RequestScope
+from triptych.core.admission import Admission, JoinableAdmission, RequestScope
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 
@@ -23,7 +23,7 @@ class Throttle:
         self._index = index
         self._slots = slots
 
-    def __call__(self, exchange: Exchange) -> Awaitable[None] | None:
+    def __call__(self, exchange: Exchange) -> "Throttled | None":
         """None: admitted. An index that must be asked over the network gives something to await.
 
         Raises Failure RATE_LIMITED or CONCURRENCY_EXCEEDED (a refusal consumes nothing), and
@@ -34,15 +34,33 @@ class Throttle:
         occupies = exchange.occupies = self._slots and scopes[0].limits.concurrency is not None
         admission = self._index.admit_request(exchange.id if occupies else None, scopes)
         if type(admission) is not Admission:
-            return _decided(exchange, admission)  # type: ignore[arg-type]  # no other is left
-        exchange.admission = admission
-        if not admission.admitted:
-            raise _refusal(admission)
+            return Throttled(exchange, admission)  # type: ignore[arg-type]  # no other is left
+        decide(exchange, admission)
         return None
 
 
-async def _decided(exchange: Exchange, asked: Awaitable[Admission]) -> None:
-    exchange.admission = admission = await asked
+class Throttled:
+    """A decision that is still to come: ``await`` it. Raises Failure as :class:`Throttle` does."""
+
+    __slots__ = ("_asked", "_exchange")
+
+    def __init__(self, exchange: Exchange, asked: Awaitable[Admission]) -> None:
+        self._exchange = exchange
+        self._asked = asked
+
+    @property
+    def joinable(self) -> JoinableAdmission | None:
+        """Set where the decision may wait until the exchange also knows what it sets aside."""
+        asked = self._asked
+        return asked if hasattr(asked, "reserve") else None  # type: ignore[return-value]
+
+    def __await__(self) -> Generator[Any, None, None]:
+        decide(self._exchange, (yield from self._asked.__await__()))
+
+
+def decide(exchange: Exchange, admission: Admission) -> None:
+    """Raises Failure when it is a no."""
+    exchange.admission = admission
     if not admission.admitted:
         raise _refusal(admission)
 

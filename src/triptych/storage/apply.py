@@ -94,6 +94,8 @@ class _OrgSection:
             "dlp_filters": _json(spec.dlp_filters),
             "alert_thresholds": _json(spec.alert_thresholds),
             "demo": spec.demo,
+            "context_ttl_s": spec.context_ttl_s,
+            "store_text": spec.store_text,
             "removed_us": None,
             **allowances(spec),
         }

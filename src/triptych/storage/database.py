@@ -18,7 +18,7 @@ from triptych.storage.errors import StorageError
 STRICT, PROCESS, RELAXED = "strict", "process", "relaxed"
 DURABILITIES = (STRICT, PROCESS, RELAXED)
 
-_BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000
 _POOL_SIZE = 5
 _POOL_TIMEOUT_S = 5
 _WRITE = "triptych_write"
@@ -207,10 +207,11 @@ def _open_sqlite(url: URL, durability: str) -> Database:
         cursor = raw.cursor()
         try:
             for pragma in (
-                f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+                f"busy_timeout = {BUSY_TIMEOUT_MS}",
                 "journal_mode = WAL",
                 f"synchronous = {synchronous}",
                 "foreign_keys = ON",
+                "secure_delete = ON",  # what is deleted is overwritten
             ):
                 cursor.execute(f"PRAGMA {pragma}")
         finally:

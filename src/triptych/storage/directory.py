@@ -153,6 +153,8 @@ def _principal(
         metered=any(_budgeted(row) for row in levels),
         premium_enabled=org["opus_enabled"],
         features=facts.features,
+        context_ttl_s=org["context_ttl_s"],
+        store_text=org["store_text"],
     )
     policy = msgspec.structs.replace(policy, phi_mode=guard_mode(policy, org["plan"]))
     return Principal(

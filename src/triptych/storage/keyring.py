@@ -35,15 +35,18 @@ class KeyRing:
         baa_url: str | None = None,
         metered: Callable[[frozenset[str]], object] = lambda orgs: None,
         orphaned: Callable[[Orphan], object] = lambda orphan: None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         """``exclusive``: no other process can serve on this database (SQLite's lock is held).
         ``baa_url``: what callers without an agreement are told.
         ``metered`` hears which orgs have caps or credits, whenever the directory has changed, and
-        ``orphaned`` of every exchange settled for a dead node; both in the thread."""
+        ``orphaned`` of every exchange settled for a dead node; ``changed`` that the version moved; all
+        in the thread."""
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
         self._metered = metered
         self._orphaned = orphaned
+        self._changed = changed
         self._database = database
         self._node = node
         self._exclusive = exclusive
@@ -75,6 +78,7 @@ class KeyRing:
             if read_version(self._database) != self._snapshot.version:
                 self._snapshot = load_snapshot(self._database, self._baa_url)
                 self._attempt("forget balances", self._forget_books)
+                self._changed()
             self._confirmed_s = asked_s
 
     def _forget_books(self) -> None:

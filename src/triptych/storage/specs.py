@@ -51,6 +51,8 @@ class OrgSpec(Allowances, frozen=True, kw_only=True):
     """Anything msgspec can write as JSON."""
     alert_thresholds: tuple[int, ...] = ()
     demo: bool = False
+    context_ttl_s: int | None = None
+    store_text: bool | None = None
     groups: tuple[GroupSpec, ...] = ()
     users: tuple[UserSpec, ...] = ()
     keys: tuple[KeySpec, ...] = ()

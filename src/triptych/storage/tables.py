@@ -6,7 +6,6 @@ surfaces. The migrations say the same thing again, by hand; a test holds the two
 """
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    event,
     text,
 )
 
@@ -74,6 +72,9 @@ orgs = Table(
     Column("filed", Text),
     # When ``baa`` was stated; an agreement that was signed later is the newer word.
     Column("baa_stated_us", BigInteger, nullable=False, server_default=text("0")),
+    # Of the emotion surface's contexts; null: as the gateway's configuration says.
+    Column("context_ttl_s", BigInteger),
+    Column("store_text", Boolean),
     UniqueConstraint("slug"),
 )
 
@@ -248,6 +249,19 @@ events = Table(
 )
 Index("ix_events_org_id_created_us", events.c.org_id, events.c.created_us)
 
+model_retirements = Table(
+    "model_retirements",
+    metadata,
+    # When a model goes, and since when that is known. Of the file's dates, which stand there, this
+    # keeps the moment at which they were first read.
+    Column("model_id", Text, nullable=False),
+    Column("retires_us", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("replacement", Text),
+    Column("announced_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model_id", "retires_us", "origin"),
+)
+
 org_data_keys = Table(
     "org_data_keys",
     metadata,
@@ -306,88 +320,6 @@ stored_events = Table(
 )
 Index("ix_stored_events_created_us", stored_events.c.created_us)
 
-baa_templates = Table(
-    "baa_templates",
-    metadata,
-    # A version of the agreement's text never changes.
-    Column("version", Text, primary_key=True),
-    Column("sha256", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-    # From then on it is the one to sign, and acceptances of older ones are superseded.
-    Column("effective_us", BigInteger, nullable=False),
-)
-
-baa_acceptances = Table(
-    "baa_acceptances",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("org_id", Text, ForeignKey("orgs.id"), nullable=False),
-    Column("template_version", Text, ForeignKey("baa_templates.version"), nullable=False),
-    # As signed: the proof does not hang on the template's row.
-    Column("template_sha256", Text, nullable=False),
-    Column("signer_name", Text, nullable=False),
-    Column("signer_title", Text, nullable=False),
-    Column("signer_email", Text, nullable=False),
-    # Null: signed on the gateway's own machine.
-    Column("ip_address", Text),
-    Column("accepted_us", BigInteger, nullable=False),
-    Column("expires_us", BigInteger),
-    # Ended by an administrator before it expired.
-    Column("ended_us", BigInteger),
-)
-Index("ix_baa_acceptances_org_id_id", baa_acceptances.c.org_id, baa_acceptances.c.id)
-
-admin_actions = Table(
-    "admin_actions",
-    metadata,
-    # Who changed what, in the transaction of the change. Rows are never changed or deleted: see
-    # ``append_only``. No foreign keys: they outlive what they name.
-    Column("id", Text, primary_key=True),
-    # Null: of the whole installation.
-    Column("org_id", Text),
-    Column("action", Text, nullable=False),
-    Column("entity_type", Text, nullable=False),
-    Column("entity_id", Text, nullable=False),
-    Column("user_id", Text),
-    Column("key_id", Text),
-    Column("ip_address", Text),
-    # ``api``, ``cli`` or ``file``.
-    Column("via", Text, nullable=False),
-    # JSON object, without any content of requests.
-    Column("metadata", Text, nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-)
-Index("ix_admin_actions_org_id_id", admin_actions.c.org_id, admin_actions.c.id)
-
-
-def append_only(table: str) -> dict[str, tuple[str, ...]]:
-    """By engine, the statements after which rows of the table can be added and read, nothing else."""
-    told = f"rows of {table} are never changed"
-    sqlite = (
-        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
-        for verb in ("UPDATE", "DELETE")
-    )
-    function = (
-        f"CREATE OR REPLACE FUNCTION {table}_unchanged() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$"
-    )
-    trigger = (
-        f"CREATE TRIGGER {table}_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_unchanged()"
-    )
-    return {"sqlite": tuple(sqlite), "postgresql": (function, trigger)}
-
-
-for _engine, _statements in append_only(admin_actions.name).items():
-    for _statement in _statements:
-        event.listen(
-            admin_actions,
-            "after_create",
-            DDL(_statement).execute_if(dialect=_engine),  # type: ignore[no-untyped-call]
-        )
-
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -407,6 +339,49 @@ idempotency_keys = Table(
     Column("answered_us", BigInteger),
 )
 Index("ix_idempotency_keys_claimed_us", idempotency_keys.c.claimed_us)
+
+emotion_contexts = Table(
+    "emotion_contexts",
+    metadata,
+    # A conversation whose emotion is followed. Its own id is the client's, in bytes: it may hold
+    # what a text column cannot.
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("context_id", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("message_count", BigInteger, nullable=False),
+    # Scores of the average; null while no user has said anything.
+    Column("state", LargeBinary),
+    UniqueConstraint("org_id", "environment", "context_id"),
+)
+Index("ix_emotion_contexts_expires_us", emotion_contexts.c.expires_us)
+
+emotion_messages = Table(
+    "emotion_messages",
+    metadata,
+    Column("context", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("external_id", LargeBinary),
+    Column("role", Text, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+    # Encrypted; null where texts are not kept.
+    Column("text", LargeBinary),
+    PrimaryKeyConstraint("context", "seq"),
+    UniqueConstraint("context", "external_id"),
+)
+
+analyse_tokens = Table(
+    "analyse_tokens",
+    metadata,
+    # What an org had analysed in a calendar month (UTC), counted from year 0.
+    Column("org_id", Text, nullable=False),
+    Column("month", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org_id", "month"),
+)
+
 chat_turns = Table(
     "chat_turns",
     metadata,

@@ -104,6 +104,58 @@ def usage_sums(
     return sorted(told, key=lambda one: (-one.cost_nusd, -one.requests))
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """One key that called a model."""
+
+    model: str
+    org: str | None
+    user: str | None
+    key: str
+    """``name (key_<id>)``."""
+    requests: int
+    cost_nusd: int
+    last_us: int
+
+
+def callers_of(database: Database, models: Sequence[str], *, since_us: int) -> list[Caller]:
+    """Who called which of the models, the most requests first. Raises StorageError."""
+    requests = func.sum(exchanges.c.repeats)
+    query = (
+        select(
+            exchanges.c.model,
+            orgs.c.slug.label("org"),
+            users.c.name.label("user"),
+            api_keys.c.name.label("key"),
+            exchanges.c.key_id,
+            requests.label("requests"),
+            func.sum(exchanges.c.cost_nusd).label("cost_nusd"),
+            func.max(exchanges.c.started_us).label("last_us"),
+        )
+        .select_from(
+            exchanges.outerjoin(orgs, orgs.c.id == exchanges.c.org_id)
+            .outerjoin(users, users.c.id == exchanges.c.user_id)
+            .outerjoin(api_keys, api_keys.c.id == exchanges.c.key_id)
+        )
+        .where(exchanges.c.model.in_(models), exchanges.c.started_us >= since_us)
+        .group_by(exchanges.c.model, orgs.c.slug, users.c.name, api_keys.c.name, exchanges.c.key_id)
+        .order_by(exchanges.c.model, requests.desc(), exchanges.c.key_id)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).mappings().all()
+    return [
+        Caller(
+            row["model"],
+            row["org"],
+            row["user"],
+            _name("key", row) or "",
+            int(row["requests"]),
+            int(row["cost_nusd"] or 0),
+            int(row["last_us"]),
+        )
+        for row in rows
+    ]
+
+
 def _name(grouping: str, row: Any) -> str | None:
     value = row[grouping]
     if grouping == "day":

@@ -1,24 +1,25 @@
 """What the surfaces have in common: the key check, the body, one governed exchange."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import msgspec
 
 from triptych.core.call import Headers
-from triptych.core.clock import now_us
+from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
 from triptych.core.principal import Principal
 from triptych.core.response import Response
+from triptych.core.target import Model
 from triptych.core.usage import Usage
 from triptych.edge.app import Guard, body_too_large
 from triptych.edge.decoding import inflate
 from triptych.edge.message import Request
-from triptych.edge.reply import Reply
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
-from triptych.stages.settle import Dialect
+from triptych.stages.settle import Dialect, Reply, Settlement
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses
@@ -52,6 +53,10 @@ class Operation:
     """See ``Endpoint.billed``."""
     recall: Callable[[Exchange, Any], Awaitable[Any]] | None = None
     """See ``Endpoint.recall``."""
+    conclude: Callable[[Exchange, Any, Settlement], Awaitable[None]] | None = None
+    """See ``Endpoint.conclude``."""
+    plain_timeout_s: float | None = None
+    """See ``Endpoint.plain_timeout_s``."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
@@ -91,6 +96,10 @@ class Operation:
     def forwarded(self, headers: Headers) -> Headers:
         return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
 
+    def recalls(self, parsed: Any) -> bool:
+        """See ``Endpoint.recalls``."""
+        return self.recall is not None
+
     def body(self, exchange: Exchange) -> bytes:
         """The body as it was meant: inflated, when it came compressed."""
         # Several fields are one list (RFC 9110, 5.3), and nested encodings are not accepted.
@@ -111,9 +120,24 @@ def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     headers = [(b"request-id", request_id), (b"x-request-id", request_id)]
     if exchange.principal.environment == "test":
         headers.append((b"x-triptych-environment", b"test"))
+    asked = exchange.asked
+    if asked is not None and asked.retires_at_us is not None:
+        headers += retirement(asked)
     if exchange.left_out:
         headers.append((b"x-triptych-left-out", ", ".join(exchange.left_out).encode()))
     return headers
+
+
+def retirement(model: Model) -> Iterator[tuple[bytes, bytes]]:
+    """That the model goes: since when that is known (RFC 9745), when it will be gone (RFC 8594), and
+    what to ask instead."""
+    if model.announced_us is not None:
+        yield b"deprecation", b"@%d" % (model.announced_us // MICROSECONDS_PER_S)
+    if model.retires_at_us is not None:
+        sunset = formatdate(model.retires_at_us // MICROSECONDS_PER_S, usegmt=True)
+        yield b"sunset", sunset.encode()
+    if model.replacement is not None:
+        yield b"x-triptych-replacement", model.replacement.encode()
 
 
 class TokenWindow(NamedTuple):

@@ -30,9 +30,18 @@ class Lookup:
     """The governed path of everything that needs no provider."""
 
     def __init__(
-        self, surface: str, throttle: Throttle, ledger: Ledger, report: Reporter, index: HoldIndex
+        self,
+        surface: str,
+        throttle: Throttle,
+        ledger: Ledger,
+        report: Reporter,
+        index: HoldIndex,
+        check_size: Callable[[int], None] | None = None,
     ) -> None:
+        """``check_size``: a limit of the surface's own on the body's bytes, looked at once the request
+        is counted; raises Failure."""
         self._surface = surface
+        self._check_size = check_size
         self._throttle = throttle
         self._index = index
         self._ledger = ledger
@@ -70,6 +79,8 @@ class Lookup:
                 admission = self._throttle(exchange)
                 if admission is not None:
                     await admission
+                if self._check_size is not None:
+                    self._check_size(exchange.bytes_in)
                 if scope is not None:
                     authorize_call(exchange.principal, scope)
                 answer = await look_up(exchange, request.parameters, dialect)

@@ -21,6 +21,7 @@ class OperationsSurface:
     """Mounted beside the API surfaces; it owns no prefix and renders no failure of its own."""
 
     prefix = b""
+    owns = (b"",)
     hosts = None
 
     def __init__(

@@ -9,8 +9,10 @@ kept, and a proxy is never taken from the environment.
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from itertools import chain, zip_longest
 
+from triptych.core.call import always
 from triptych.core.failure import Failure, FailureKind
 from triptych.upstreams.http1_connection import Connection, HttpAnswer
 from triptych.upstreams.http1_head import Origin
@@ -111,7 +113,9 @@ class OriginPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: dict[Connection, None] = {}
 
-    async def exchange(self, head: bytes, body: bytes, deadline_s: float) -> HttpAnswer:
+    async def exchange(
+        self, head: bytes, body: bytes, deadline_s: float, may_resend: Callable[[], bool] = always
+    ) -> HttpAnswer:
         """Send a request and wait for the answer's head.
 
         ``head`` is the request line and field lines, each with its CRLF, without content-length
@@ -122,7 +126,7 @@ class OriginPool:
         closes before a single byte of an answer, the request is sent once more on a fresh
         connection (RFC 9112 section 9.3.1 leaves that to the client). A provider that took the
         request and died without a word has then been asked twice, the same as in a retry of
-        ``UPSTREAM_UNREACHABLE`` by the caller.
+        ``UPSTREAM_UNREACHABLE`` by the caller; ``may_resend`` is asked first, and may count it as one.
         """
         transport = self._transport
         loop = self._loop
@@ -149,7 +153,7 @@ class OriginPool:
                 return answer
             if transport.closed:
                 raise Failure(FailureKind.SERVICE_UNAVAILABLE)
-            if not reused or kind is not FailureKind.UPSTREAM_UNREACHABLE:
+            if not reused or kind is not FailureKind.UPSTREAM_UNREACHABLE or not may_resend():
                 raise answer.failure()
             connection = None
 

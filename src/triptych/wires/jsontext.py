@@ -12,15 +12,9 @@ from functools import lru_cache
 import msgspec
 
 from triptych.core.failure import Failure, FailureKind
-from triptych.wires.jsonshape import LARGE_BYTES, check_shape, too_deep
-
-MAX_DEPTH = 128
-"""Arrays and objects inside each other; a scalar at top level has depth 0."""
+from triptych.wires.jsonshape import MAX_DEPTH, check_depth, check_shape, is_dense, too_deep
 
 _UTF8_BOM = b"\xef\xbb\xbf"
-MAX_VALUES = 1_000_000
-"""Values in one text of a megabyte or more: 50 MB of ``{},`` would be a gigabyte of objects."""
-
 MAX_MEMBERS = 10_000
 """Members of the top-level object."""
 
@@ -61,7 +55,7 @@ def check(body: bytes) -> None:
 
     Raises Failure INVALID_BODY: empty, BOM, invalid UTF-8, NaN and Infinity, lone surrogate
     escapes, trailing bytes, deeper than MAX_DEPTH, more than MAX_VALUES values in a large text,
-    malformed in any other way.
+    malformed in any other way. The bounds are those of :mod:`triptych.wires.jsonshape`.
     """
     _check_utf8(body)
     try:
@@ -77,8 +71,9 @@ def members(body: bytes) -> tuple[Member, ...]:
     Raises Failure INVALID_BODY as :func:`check`, and when the text is not an object or a
     top-level key occurs twice, or there are more than MAX_MEMBERS.
     """
-    large = len(body) > LARGE_BYTES
-    if large:
+    # Before a single object is made of it: 50 MB of members would be a gigabyte.
+    dense = is_dense(body)
+    if dense:
         check(body)
     else:
         _check_utf8(body)
@@ -88,13 +83,15 @@ def members(body: bytes) -> tuple[Member, ...]:
         # The grammar was read only up to a wrong type: malformed text is to be called malformed.
         check(body)
         raise Failure(FailureKind.INVALID_BODY, "The request body must be a JSON object.") from None
-    if not large:
-        check_shape(body)
     if len(values) > MAX_MEMBERS:
         raise Failure(
             FailureKind.INVALID_BODY, f"The request body has more than {MAX_MEMBERS} members at top level."
         )
-    return _walk(body, values)
+    found = _walk(body, values)
+    if not dense and len(body) > 2 * MAX_DEPTH:
+        for member in found:
+            check_depth(body, member.value_start, member.value_end, 1)
+    return found
 
 
 def _walk(body: bytes, values: dict[str, msgspec.Raw]) -> tuple[Member, ...]:

@@ -364,7 +364,6 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[limits]\nurl = "redis://h/0"\n[server]\nworkers = 2\n', "one process serves in this version"),
         ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
         ('[server]\nenvironments = ["live"]\n', "live and test keys are accepted"),
         ("[emotion]\nstore_text = true\n", "[emotion] is not built yet"),

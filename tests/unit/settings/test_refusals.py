@@ -75,6 +75,10 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
             'limits.url: found "memcached://h", expected a URL: "memory://"',
         ),
         ("[server]\nworkers = 2\n", "server.workers: found 2 with limits.url"),
+        (
+            '[limits]\nurl = "redis://h/0"\n[server]\nworkers = 2\n',
+            "server.workers: found 2 with a SQLite database, which one process serves",
+        ),
         ('[surfaces]\nclinical = ""\n', '"clinical" at "" and "inference" at "" would both own /v1'),
         ('[surfaces]\ninference = "/clinical"\n', '"clinical" at "/clinical" and "inference" at "/clinical"'),
         ('[surfaces]\nclinical = "/v1"\n', "would both own /v1/v1"),

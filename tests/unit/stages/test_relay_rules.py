@@ -76,6 +76,27 @@ def test_only_what_never_reached_the_provider_is_sent_again(kind: FailureKind, c
     assert (len(upstream.calls), reply.status) == (calls, code)
 
 
+def test_an_error_the_provider_told_is_seen_also_when_the_next_try_reaches_nobody() -> None:
+    gone = Failure(FailureKind.UPSTREAM_UNREACHABLE)
+    asked = (b"retry-after", b"0")
+    upstream, reply, _ = run(status(500), status(529, asked, (b"request-id", b"req_p")), gone)
+    assert (len(upstream.calls), reply.status, reply.body) == (3, 529, b'{"type":"error","n":529}')
+    assert asked in reply.headers and (b"x-upstream-request-id", b"req_p") in reply.headers
+    assert all(answer.closed for answer in upstream.given)
+
+    upstream, reply, _ = run(status(500), gone, gone)
+    assert (len(upstream.calls), reply.status, reply.body) == (3, 500, b'{"type":"error","n":500}')
+
+
+def test_an_error_without_a_word_is_none_and_a_later_failure_of_another_kind_stands() -> None:
+    gone = Failure(FailureKind.UPSTREAM_UNREACHABLE)
+    silent = ScriptedAnswer(503, [JSON_TYPE], [b" \n"])
+    _, reply, _ = run(status(500), lambda: silent, gone)
+    assert (reply.status, b"could not be reached" in reply.body) == (502, True)
+    _, reply, _ = run(status(500), Failure(FailureKind.UPSTREAM_TIMEOUT))
+    assert reply.status == 504
+
+
 def test_retry_after_is_waited_for_when_there_is_time_and_answered_when_not() -> None:
     upstream, reply, took_s = run(status(429, (b"retry-after", b"0.2")), status(200))
     assert (len(upstream.calls), reply.status) == (2, 200) and took_s >= 0.2

@@ -91,6 +91,42 @@ def test_depth_is_counted_exactly_where_many_branches_are_deep() -> None:
     assert refusal(comb(MAX_DEPTH - 1)) == "The request body nests arrays and objects deeper than 128 levels."
 
 
+@pytest.mark.parametrize("comma", [",", ", ", " ,", "\r\n\t,\n "])
+@pytest.mark.parametrize("around", ["[%s]", "[ %s ]", "[[%s]]", "[[[[%s]]]]", '[{"a":[%s]}]'])
+@pytest.mark.parametrize("place", [0, 7, 16, 39])
+def test_the_one_deep_element_of_many_is_found(comma: str, around: str, place: int) -> None:
+    levels = around.count("[") + around.count("{")
+
+    def body(depth: int) -> bytes:
+        shallow = '{"role":"user","content":[{"text":"[[[{{{ \\"[[ ]"},[],{},[[1]]]}'
+        elements = [shallow] * 40
+        elements[place] = "[" * depth + "1" + "]" * depth
+        return ('{"z":"[","a" : ' + around % comma.join(elements) + "}").encode()
+
+    most = MAX_DEPTH - 1 - levels
+    assert [member.key for member in members(body(most))] == ["z", "a"]
+    check(body(most))
+    assert refusal(body(most + 1)) == "The request body nests arrays and objects deeper than 128 levels."
+
+
+def test_values_hidden_by_a_key_that_follows_are_measured_too() -> None:
+    deep = "[" * 130 + "]" * 130
+    hidden = '{"a":[{"b":' + deep + ',"b":1}' + ',{"c":1}' * 200 + "]}"
+    assert refusal(hidden.encode()) == "The request body nests arrays and objects deeper than 128 levels."
+
+
+@pytest.mark.parametrize("cut", range(-4, 5))
+@pytest.mark.parametrize("end", ["\\\\", '\\"', '\\\\\\"', "\\u005b", "x"])
+def test_strings_are_told_from_structure_wherever_the_text_is_cut_for_reading(cut: int, end: str) -> None:
+    slice_bytes = 1 << 20
+    before = '{"a":["'
+    string = "[" * (slice_bytes - len(before) - len(end) + cut) + end
+    deep = "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2)
+    members(f'{before}{string}",{deep}]}}'.encode())
+    sentence = refusal(f'{before}{string}",[{deep}]]}}'.encode())
+    assert sentence == "The request body nests arrays and objects deeper than 128 levels."
+
+
 def test_brackets_in_the_strings_of_a_large_dense_body_do_not_count_as_depth() -> None:
     assert len(members(b'{"a":[' + b'["[["],' * 400_000 + b"1]}")) == 1
 

@@ -363,6 +363,13 @@ operate.reserve = function(operation)
   return {1, least_tokens(scopes)}
 end
 
+-- {'both', admit, reserve}: the second only where the first says yes -> {its answer, false or that one's}
+operate.both = function(operation)
+  local admitted = operate.admit(operation[2])
+  if admitted[1] == 0 then return {admitted, false} end
+  return {admitted, operate.reserve(operation[3])}
+end
+
 -- {'settle', id, tokens, nano-USD, credits} -> {found, exceeded}
 operate.settle = function(operation)
   local id, amount, nusd, credits = operation[2], operation[3], operation[4], operation[5]

@@ -11,8 +11,8 @@ limit, or what was left of it, divided by the nodes known. Settlements wait unti
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any, Final
 
 from triptych.core.admission import (
     CREDITS,
@@ -53,6 +53,35 @@ class _Running:
         self.credits = 0
         # Of the book that is known to hold it; None: not known yet.
         self.token: str | None = None
+
+
+class Asked:
+    """A request that waits to be decided on: nothing is sent before it is awaited."""
+
+    __slots__ = ("_exchange_id", "_index", "_scopes")
+
+    def __init__(
+        self, index: "RedisIndex", exchange_id: str | None, scopes: tuple[RequestScope, ...]
+    ) -> None:
+        self._index = index
+        self._exchange_id = exchange_id
+        self._scopes = scopes
+
+    def __await__(self) -> Generator[Any, None, Admission]:
+        return self._index.admit(self._exchange_id, self._scopes).__await__()
+
+    def reserve(
+        self,
+        exchange_id: str,
+        tokens: int,
+        budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
+    ) -> Awaitable[tuple[Admission, Reservation | None]]:
+        """See ``JoinableAdmission``."""
+        return self._index.admit_and_reserve(
+            self._exchange_id, exchange_id, self._scopes, tokens, budgets, hold_nusd, hold_credits
+        )
 
 
 class RedisIndex:
@@ -132,23 +161,110 @@ class RedisIndex:
 
     # -- the index -----------------------------------------------------------------------------
 
-    async def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
-        """See ``AdmissionIndex``. Raises Failure SERVICE_UNAVAILABLE."""
-        org_id = scopes[-1].id
-        slots = [] if exchange_id is None else [s.id for s in scopes if s.limits.concurrency is not None]
-        running = None
-        if slots and exchange_id is not None:
-            running = self._running[exchange_id] = _Running(org_id, self._loop.time())
-            running.slots = slots
+    def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> "Asked":
+        """See ``AdmissionIndex`` and ``JoinableAdmission``. Raises Failure SERVICE_UNAVAILABLE."""
+        return Asked(self, exchange_id, scopes)
+
+    async def admit(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
+        """What awaiting ``admit_request`` does."""
+        running = self._begin(exchange_id, scopes)
         if not self._calls.up and self._local_allowed:
             return await self._admit_alone(running, exchange_id, scopes)
         operation = ("admit", exchange_id or "", _packed_scopes(scopes))
         try:
-            token, told = await self._calls.ask(org_id, operation)
+            token, told = await self._calls.ask(scopes[-1].id, operation)
         except Failure:
             if not self._local_allowed or self._calls.up:
                 raise
             return await self._admit_alone(running, exchange_id, scopes)
+        return self._admitted(running, exchange_id, token, told)
+
+    async def reserve(
+        self,
+        exchange_id: str,
+        scopes: tuple[RequestScope, ...],
+        tokens: int,
+        budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
+    ) -> Reservation:
+        """See ``AdmissionIndex``. Raises Failure SERVICE_UNAVAILABLE."""
+        running = self._holding(exchange_id, scopes, budgets, hold_nusd, hold_credits)
+        asked = (exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
+        if not self._calls.up and self._local_allowed:
+            return await self._reserve_alone(running, *asked)
+        try:
+            token, told = await self._calls.ask(scopes[-1].id, _reserve_operation(*asked))
+        except Failure:
+            if not self._local_allowed or self._calls.up:
+                raise
+            return await self._reserve_alone(running, *asked)
+        return self._reserved(running, exchange_id, scopes, budgets, token, told)
+
+    async def admit_and_reserve(
+        self,
+        slot_id: str | None,
+        exchange_id: str,
+        scopes: tuple[RequestScope, ...],
+        tokens: int,
+        budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
+    ) -> tuple[Admission, Reservation | None]:
+        """Both in one round trip; ``slot_id`` is ``admit_request``'s exchange."""
+        occupying = self._begin(slot_id, scopes)
+        running = self._holding(exchange_id, scopes, budgets, hold_nusd, hold_credits)
+        asked = (exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
+        if self._calls.up or not self._local_allowed:
+            operation = (
+                "both",
+                ("admit", slot_id or "", _packed_scopes(scopes)),
+                _reserve_operation(*asked),
+            )
+            try:
+                token, (first, second) = await self._calls.ask(scopes[-1].id, operation)
+            except Failure:
+                if not self._local_allowed or self._calls.up:
+                    raise
+            else:
+                admission = self._admitted(occupying, slot_id, token, first)
+                if not admission.admitted:
+                    self._running.pop(exchange_id, None)
+                    return admission, None
+                return admission, self._reserved(running, exchange_id, scopes, budgets, token, second)
+        admission = await self._admit_alone(occupying, slot_id, scopes)
+        if not admission.admitted:
+            self._running.pop(exchange_id, None)
+            return admission, None
+        return admission, await self._reserve_alone(running, *asked)
+
+    def _begin(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> _Running | None:
+        """Of an exchange that takes slots."""
+        slots = [] if exchange_id is None else [s.id for s in scopes if s.limits.concurrency is not None]
+        if not slots or exchange_id is None:
+            return None
+        running = self._running[exchange_id] = _Running(scopes[-1].id, self._loop.time())
+        running.slots = slots
+        return running
+
+    def _holding(
+        self,
+        exchange_id: str,
+        scopes: tuple[RequestScope, ...],
+        budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
+    ) -> _Running:
+        running = self._running.get(exchange_id)
+        if running is None:
+            running = self._running[exchange_id] = _Running(scopes[-1].id, self._loop.time())
+        running.places = [(budget.id, budget.cycle) for budget in budgets]
+        running.nusd, running.credits = hold_nusd, hold_credits
+        return running
+
+    def _admitted(
+        self, running: _Running | None, exchange_id: str | None, token: str, told: Sequence[Any]
+    ) -> Admission:
         admitted, limit, remaining, reset_ms, wait_ms, position, window, tokens, left, tokens_reset = told
         if running is not None and exchange_id is not None:
             running.token = token
@@ -167,41 +283,15 @@ class RedisIndex:
             int(tokens_reset),
         )
 
-    async def reserve(
+    def _reserved(
         self,
+        running: _Running,
         exchange_id: str,
         scopes: tuple[RequestScope, ...],
-        tokens: int,
         budgets: tuple[BudgetScope, ...],
-        hold_nusd: int,
-        hold_credits: int,
+        token: str,
+        told: Sequence[Any],
     ) -> Reservation:
-        """See ``AdmissionIndex``. Raises Failure SERVICE_UNAVAILABLE."""
-        org_id = scopes[-1].id
-        running = self._running.get(exchange_id)
-        if running is None:
-            running = self._running[exchange_id] = _Running(org_id, self._loop.time())
-        running.places = [(budget.id, budget.cycle) for budget in budgets]
-        running.nusd, running.credits = hold_nusd, hold_credits
-        asked = (exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
-        if not self._calls.up and self._local_allowed:
-            return await self._reserve_alone(running, *asked)
-        packed = _packed_budgets(budgets)
-        operation = (
-            "reserve",
-            exchange_id,
-            _packed_scopes(scopes),
-            tokens,
-            packed,
-            hold_nusd,
-            hold_credits,
-        )
-        try:
-            token, told = await self._calls.ask(org_id, operation)
-        except Failure:
-            if not self._local_allowed or self._calls.up:
-                raise
-            return await self._reserve_alone(running, *asked)
         running.token = token
         if told[0]:
             _, limit, left, reset_ms = told
@@ -322,6 +412,18 @@ class RedisIndex:
             for org_id, ids in by_org.items():
                 for start in range(0, len(ids), MOST_CALLS):
                     self._calls.put(Waiting(org_id, ("renew", ids[start : start + MOST_CALLS]), None))
+
+
+def _reserve_operation(
+    exchange_id: str,
+    scopes: tuple[RequestScope, ...],
+    tokens: int,
+    budgets: tuple[BudgetScope, ...],
+    hold_nusd: int,
+    hold_credits: int,
+) -> tuple[Any, ...]:
+    packed = _packed_scopes(scopes), tokens, _packed_budgets(budgets)
+    return "reserve", exchange_id, *packed, hold_nusd, hold_credits
 
 
 def _packed_scopes(scopes: tuple[RequestScope, ...]) -> list[tuple[int, str, int, int, int, int]]:

@@ -25,6 +25,7 @@ class ClinicalSurface:
     def __init__(self, prefix: str, hosts: tuple[str, ...], *tables: Routes) -> None:
         """``tables``: the routes of each part of the surface; no path may be in two of them."""
         self.prefix = prefix.encode()
+        self.owns = (self.prefix,)
         self.hosts = hosts
         routes: dict[bytes, dict[bytes, Route]] = {b"/": {b"GET": Route(greet, always=True)}}
         for table in tables:

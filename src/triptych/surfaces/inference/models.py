@@ -60,6 +60,7 @@ class Models:
         model_id = parameters[0].decode("utf-8", "replace")
         model, _ = self._resolve(exchange.principal, model_id, now_us())
         authorize_model(exchange.principal, model)
+        exchange.asked = model
         found = anthropic_model(model) if dialect is _messages else openai_model(model)
         return json_response(200, msgspec.json.encode(found), dialect.answer_headers(exchange))
 
@@ -84,7 +85,7 @@ def anthropic_model(model: Model) -> dict[str, Any]:
         "display_name": model.id,
         "created_at": _EPOCH,
         "lifecycle": _lifecycle(model),
-        "deprecated_at": None,
+        "deprecated_at": None if model.announced_us is None else _moment(model.announced_us),
         "retires_at": None if retires is None else _moment(retires),
         "capabilities": None,
         "line": None,

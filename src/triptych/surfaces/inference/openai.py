@@ -101,6 +101,9 @@ class CreateResponse(Operation):
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
         return responses_wire.parse_request(self.body(exchange))
 
+    def recalls(self, parsed: responses_wire.ResponsesRequest) -> bool:
+        return not parsed.stateless
+
     async def _recall(
         self, exchange: Exchange, parsed: responses_wire.ResponsesRequest
     ) -> responses_wire.ResponsesRequest:

@@ -52,6 +52,7 @@ class InferenceSurface:
         hosts: tuple[str, ...] = (),
     ) -> None:
         self.prefix = prefix.encode()
+        self.owns = (self.prefix,)
         self.hosts = hosts
         check = guard(authenticate)
         messages, chat = MessagesDialect(), ChatDialect()

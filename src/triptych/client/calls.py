@@ -1,0 +1,197 @@
+"""Each operation as a value: what is sent, and what its answer is read as. Sends nothing itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+
+from triptych.client.types import (
+    Analysis,
+    ApiKey,
+    BatchAnalysis,
+    BothSides,
+    Chat,
+    ContextMessage,
+    ContextState,
+    ConversationMode,
+    EmotionCompletion,
+    EmotionModel,
+    Page,
+)
+
+T = TypeVar("T")
+
+EMOTION_MODEL = "emotion-v2"
+Text = str | Mapping[str, Any]
+"""A text of the user's, or a message as the surface takes it."""
+
+
+class Call(msgspec.Struct, Generic[T]):
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    body: bytes | None = None
+    query: Mapping[str, str | int] = {}
+    idempotency_key: str | None = None
+    """On every POST, the same on every try: what was done once is not done twice."""
+
+
+def request_headers(call: Call[Any], api_key: str, stream: bool) -> dict[str, str]:
+    headers = {"x-api-key": api_key, "accept": "text/event-stream" if stream else "application/json"}
+    if call.body is not None:
+        headers["content-type"] = "application/json"
+    if call.idempotency_key is not None:
+        headers["idempotency-key"] = call.idempotency_key
+    return headers
+
+
+def _reader(type_: type[T]) -> Callable[[bytes], T]:
+    return msgspec.json.Decoder(type_).decode
+
+
+def _data(type_: Any) -> Callable[[bytes], Any]:
+    """What stands in ``data``."""
+
+    def read(body: bytes) -> Any:
+        return msgspec.convert(msgspec.json.decode(body)["data"], type_)
+
+    return read
+
+
+def _nothing(body: bytes) -> None:
+    return None
+
+
+def _post(path: str, body: Mapping[str, Any], read: Callable[[bytes], T], key: str | None = None) -> Call[T]:
+    given = {name: value for name, value in body.items() if value is not None}
+    return Call("POST", path, read, msgspec.json.encode(given), idempotency_key=key or str(uuid4()))
+
+
+# -- emotion -----------------------------------------------------------------------------------
+
+
+def analyse(
+    texts: Sequence[Text], context_id: str | None, model: str, key: str | None = None
+) -> Call[Analysis]:
+    place = "" if context_id is None else f"/{_segment(context_id)}"
+    body = {"model": model, "messages": _messages(texts)}
+    return _post(f"/v2/emotions{place}/analysis", body, _reader(Analysis), key)
+
+
+def analyse_batch(texts: Sequence[Text], model: str, key: str | None = None) -> Call[BatchAnalysis]:
+    body = {"model": model, "messages": _messages(texts)}
+    return _post("/v2/emotions/batch-analysis", body, _reader(BatchAnalysis), key)
+
+
+def context(context_id: str) -> Call[ContextState]:
+    return Call("GET", f"/v2/emotions/{_segment(context_id)}", _reader(ContextState))
+
+
+def context_message(context_id: str, external_id: str) -> Call[ContextMessage]:
+    path = f"/v2/emotions/{_segment(context_id)}/message/{_segment(external_id)}"
+    return Call("GET", path, _reader(ContextMessage))
+
+
+def forget(context_id: str) -> Call[None]:
+    return Call("DELETE", f"/v2/emotions/{_segment(context_id)}", _nothing)
+
+
+def emotion_chat(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: bool,
+    context_id: str | None = None,
+    model_params: Mapping[str, Any] | None = None,
+    emotion_model: str | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    key: str | None = None,
+) -> Call[EmotionCompletion]:
+    body = {
+        "model": model,
+        "emotion_model": emotion_model,
+        "messages": messages,
+        "context_id": context_id,
+        "model_params": model_params,
+        "tools": tools,
+        "stream": stream or None,
+    }
+    return _post("/v2/chat/completions", body, _read_completion, key)
+
+
+def emotion_models() -> Call[list[EmotionModel]]:
+    return Call("GET", "/v2/models", _data(list[EmotionModel]))
+
+
+def emotion_status() -> Call[dict[str, Any]]:
+    return Call("GET", "/v2/status", _reader(dict[str, Any]))
+
+
+def _read_completion(body: bytes) -> EmotionCompletion:
+    told = msgspec.json.decode(body)
+    return EmotionCompletion(
+        emotions=msgspec.convert(told["emotions"], BothSides),
+        mode=msgspec.convert(told["conversationMode"], ConversationMode),
+        usage=told.get("usage") or {},
+        choices=told.get("choices") or [],
+        model=told.get("model") or "",
+        id=told.get("id") or "",
+        trajectory=told.get("trajectory") or {},
+    )
+
+
+def _messages(texts: Sequence[Text]) -> list[Mapping[str, Any]]:
+    return [{"content": {"text": text}} if isinstance(text, str) else text for text in texts]
+
+
+# -- clinical ----------------------------------------------------------------------------------
+
+
+def chat(
+    message: str | Sequence[Mapping[str, Any]], *, stream: bool, key: str | None, **options: Any
+) -> Call[Chat]:
+    """``message``: a text, or all messages."""
+    told = {"message": message} if isinstance(message, str) else {"messages": message}
+    return _post("/v1/ai/chat", {**told, "stream": stream, **options}, _reader(Chat), key)
+
+
+def record(message_id: str) -> Call[dict[str, Any]]:
+    return Call("GET", f"/v1/ai/messages/{_segment(message_id)}", _data(dict[str, Any]))
+
+
+def clinical_models() -> Call[list[dict[str, Any]]]:
+    return Call("GET", "/v1/ai/models", _data(list[dict[str, Any]]))
+
+
+def api_keys(cursor: str | None, limit: int | None) -> Call[Page]:
+    query = {name: value for name, value in (("cursor", cursor), ("limit", limit)) if value is not None}
+    return Call("GET", "/v1/api_keys", _reader(Page), query=query)
+
+
+def create_api_key(name: str, scopes: Sequence[str], environment: str, key: str | None) -> Call[ApiKey]:
+    body = {"name": name, "scopes": scopes, "environment": environment}
+    return _post("/v1/api_keys", body, _data(ApiKey), key)
+
+
+def revoke_api_key(key_id: str) -> Call[dict[str, Any]]:
+    return Call("DELETE", f"/v1/api_keys/{_segment(key_id)}", _data(dict[str, Any]))
+
+
+def read(path: str) -> Call[dict[str, Any]]:
+    """Usage, budget, agreement: facts of the org."""
+    return Call("GET", path, _data(dict[str, Any]))
+
+
+def set_budget(changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    return Call("PUT", "/v1/usage/budget", _data(dict[str, Any]), msgspec.json.encode(changes))
+
+
+def provider_status() -> Call[Any]:
+    return Call("GET", "/v1/provider-status", _data(Any))
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever stands in it."""
+    return quote(text, safe="")

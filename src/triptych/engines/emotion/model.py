@@ -1,0 +1,76 @@
+"""The weights as they lie in the package, and one run of the network over windows of tokens."""
+
+import io
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from triptych.engines.emotion.tokens import MARKS, Lexicon
+from triptych.engines.emotion.vocabulary import PAD, Vocabulary
+
+
+class Model:
+    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any) -> None:
+        """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score."""
+        import numpy as np
+
+        self.vocabulary = vocabulary
+        self.lexicon = lexicon
+        self._session = session
+        self._calibration = calibration
+        self._vectors = threading.Lock()
+        self._bits = np.array([[m >> b & 1 for b in range(MARKS)] for m in range(1 << MARKS)], np.float32)
+
+    @classmethod
+    def read(cls, data: bytes) -> "Model":
+        import numpy as np
+        import onnxruntime
+
+        with np.load(io.BytesIO(data), allow_pickle=False) as weights:
+
+            def words(name: str) -> list[str]:
+                return bytes(weights[name]).decode().split("\n")
+
+            vocabulary = Vocabulary(
+                words("words"),
+                weights["table"],
+                weights["table_scale"],
+                weights["grams"] * weights["grams_scale"],
+            )
+            lexicon = Lexicon(vocabulary.index, frozenset(words("names")), frozenset(words("maybe")))
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.log_severity_level = 3
+            session = onnxruntime.InferenceSession(
+                bytes(weights["network"]), options, providers=["CPUExecutionProvider"]
+            )
+            return cls(vocabulary, lexicon, session, weights["calibration"])
+
+    def run(self, windows: Sequence[tuple[list[str], list[int]]]) -> list[list[float]]:
+        """Per window: six scores, neutral, wonder (calibrated, 0..1), valence, arousal (as the heads say)."""
+        import numpy as np
+
+        lengths = [max(1, len(keys)) for keys, _ in windows]
+        longest = max(lengths)
+        keys: list[str] = []
+        marks: list[int] = []
+        for of_window, marked in windows:
+            missing = longest - len(of_window)
+            keys += of_window
+            marks += marked
+            if missing:
+                keys += [PAD] * missing
+                marks += [0] * missing
+        width = self.vocabulary.width
+        x = np.empty((len(keys), width + MARKS), np.float32)
+        with self._vectors:  # rows of unseen words come and go
+            self.vocabulary.forget_unseen()
+            x[:, :width] = self.vocabulary.vectors(self.vocabulary.rows(keys))
+        x[:, width:] = self._bits.take(marks, axis=0)
+        x.shape = (len(windows), longest, width + MARKS)
+        (y,) = self._session.run(None, {"x": x, "lengths": np.array(lengths, np.int32)})
+        scale, offset, neutral = self._calibration.T
+        z = y[:, :8] * scale + y[:, 6:7] * neutral + offset
+        y[:, :8] = 1 / (1 + np.exp(-z))
+        found: list[list[float]] = y.tolist()
+        return found

@@ -1,0 +1,119 @@
+"""The network, in torch for training and as an ONNX graph of the same arithmetic for use."""
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from triptych.engines.emotion.tokens import MARKS
+
+SCORES = 8  # six emotions, neutral, wonder
+
+
+class Network(nn.Module):
+    """Word vectors and marks -> convolution -> bidirectional GRU -> attention, maximum and mean -> heads."""
+
+    def __init__(self, width: int, fine_labels: int, channels: int = 64, hidden: int = 48) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(width + MARKS, channels, 3, padding=1)
+        self.gru = nn.GRU(channels, hidden, batch_first=True, bidirectional=True)
+        self.attention = nn.Linear(2 * hidden, 1)
+        self.dense = nn.Linear(6 * hidden, 96)
+        self.scores = nn.Linear(96, SCORES)
+        self.dimensions = nn.Linear(96, 2)
+        self.fine = nn.Linear(96, fine_labels)  # only to train: finer labels shape the features
+        self.before, self.after = nn.Dropout(0.25), nn.Dropout(0.4)
+
+    def forward(
+        self, x: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
+        x = self.before(x) * mask  # what pads is nothing, to the convolution too
+        c = self.before(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
+        packed = pack_padded_sequence(c, lengths, batch_first=True, enforce_sorted=False)
+        h, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])
+        weights = torch.softmax(self.attention(h).masked_fill(~mask, -1e9), 1)
+        attended = (h * weights).sum(1)
+        largest = h.masked_fill(~mask, -1e9).amax(1)
+        mean = h.sum(1) / lengths[:, None]
+        d = torch.relu(self.dense(self.after(torch.cat([attended, largest, mean], 1))))
+        d = self.after(d)
+        return self.scores(d), self.dimensions(d), self.fine(d)
+
+
+def _gates(weight: np.ndarray) -> np.ndarray:
+    """Torch orders the gates r, z, n; ONNX z, r, h."""
+    r, z, n = np.split(weight, 3)
+    return np.concatenate([z, r, n])
+
+
+def to_onnx(network: Network) -> bytes:
+    """Inputs ``x`` float32 [batch, tokens, width + marks], ``lengths`` int32 [batch]; output float32 [batch, 10]."""
+    state = {k: v.detach().numpy().astype(np.float32) for k, v in network.state_dict().items()}
+    hidden = network.gru.hidden_size
+    constants: list[object] = []
+
+    def constant(name: str, value: object, dtype: object = np.float32) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        return name
+
+    both = ("", "_reverse")
+    w = np.stack([_gates(state[f"gru.weight_ih_l0{d}"]) for d in both])
+    r = np.stack([_gates(state[f"gru.weight_hh_l0{d}"]) for d in both])
+    b = np.stack(
+        [
+            np.concatenate([_gates(state[f"gru.bias_ih_l0{d}"]), _gates(state[f"gru.bias_hh_l0{d}"])])
+            for d in both
+        ]
+    )
+    heads_w = np.concatenate([state["scores.weight"], state["dimensions.weight"]])
+    heads_b = np.concatenate([state["scores.bias"], state["dimensions.bias"]])
+    n = helper.make_node
+    nodes = [
+        n("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        n("Conv", ["xt", constant("cw", state["convolution.weight"]), constant("cb", state["convolution.bias"])],
+          ["c0"], kernel_shape=[3], pads=[1, 1]),
+        n("Relu", ["c0"], ["c1"]),
+        n("Transpose", ["c1"], ["g1"], perm=[2, 0, 1]),
+        n("GRU", ["g1", constant("w", w), constant("r", r), constant("b", b), "lengths"], ["h0"],
+          hidden_size=hidden, direction="bidirectional", linear_before_reset=1),
+        n("Transpose", ["h0"], ["h1"], perm=[2, 0, 1, 3]),
+        n("Reshape", ["h1", constant("shape", [0, 0, 2 * hidden], np.int64)], ["h"]),
+        # mask [batch, tokens, 1]: 1 where there is a token
+        n("Shape", ["x"], ["shape_x"]),
+        n("Gather", ["shape_x", constant("one", 1, np.int64)], ["tokens"]),
+        n("Cast", ["tokens"], ["tokens32"], to=TensorProto.INT32),
+        n("Range", [constant("zero32", 0, np.int32), "tokens32", constant("one32", 1, np.int32)], ["steps"]),
+        n("Unsqueeze", ["lengths", constant("axis1", [1], np.int64)], ["lengths1"]),
+        n("Less", ["steps", "lengths1"], ["inside"]),
+        n("Unsqueeze", ["inside", constant("axis2", [2], np.int64)], ["mask"]),
+        n("MatMul", ["h", constant("aw", state["attention.weight"].T)], ["a0"]),
+        n("Where", ["mask", "a0", constant("low", -1e9)], ["a1"]),
+        n("Softmax", ["a1"], ["a2"], axis=1),
+        n("Mul", ["h", "a2"], ["a3"]),
+        n("ReduceSum", ["a3", "axis1"], ["attended"], keepdims=0),
+        n("Where", ["mask", "h", "low"], ["m0"]),
+        n("ReduceMax", ["m0"], ["largest"], axes=[1], keepdims=0),
+        n("ReduceSum", ["h", "axis1"], ["s0"], keepdims=0),
+        n("Cast", ["lengths1"], ["lengths_f"], to=TensorProto.FLOAT),
+        n("Div", ["s0", "lengths_f"], ["mean"]),
+        n("Concat", ["attended", "largest", "mean"], ["p"], axis=1),
+        n("Gemm", ["p", constant("dw", state["dense.weight"]), constant("db", state["dense.bias"])], ["d0"], transB=1),
+        n("Relu", ["d0"], ["d1"]),
+        n("Gemm", ["d1", constant("hw", heads_w), constant("hb", heads_b)], ["y"], transB=1),
+    ]  # fmt: skip
+    width = state["convolution.weight"].shape[1]
+    graph = helper.make_graph(
+        nodes,
+        "emotion",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", width]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", SCORES + 2])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="triptych")
+    model.ir_version = 9
+    return model.SerializeToString()

@@ -1,0 +1,246 @@
+"""Trains the emotion model: ``python -m training.emotion.train DATA`` (a folder with GoEmotions and EmoBank files).
+
+Reproducible: one seed decides names, order, dropout and initial weights; the hashes of the data go into the model card.
+"""
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.emotion import augment, corpora
+from training.emotion.lexicon import build_lexicon
+from training.emotion.network import Network, to_onnx
+from training.emotion.words import WordTable, glove
+from triptych.engines.emotion.tokens import MARKS, Lexicon, tokenise
+
+TOKENS = 64
+
+
+class Encoded:
+    def __init__(self, rows: list[corpora.Row], lexicon: Lexicon, table: WordTable, fine: int) -> None:
+        self.ids, self.marks = [], []
+        for row in rows:
+            keys, marks = tokenise(row.text, lexicon)
+            self.ids.append(torch.tensor([table.row(k) for k in keys[:TOKENS]] or [0]))
+            self.marks.append(torch.tensor(marks[:TOKENS] or [0]))
+        self.lengths = torch.tensor([len(i) for i in self.ids])
+        self.scores = torch.tensor([r.scores or [0.0] * 8 for r in rows])
+        self.scored = torch.tensor([float(r.scores is not None) * r.weight for r in rows])
+        self.fine = torch.zeros(len(rows), fine)
+        for i, row in enumerate(rows):
+            self.fine[i, row.fine] = 1.0
+        self.fined = torch.tensor([float(bool(r.fine)) for r in rows])
+        self.dimensions = torch.tensor([[r.valence or 0.0, r.arousal or 0.0] for r in rows])
+        self.dimensioned = torch.tensor([float(r.valence is not None) for r in rows])
+
+    def batch(self, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in chosen], batch_first=True)
+        marks = nn.utils.rnn.pad_sequence([self.marks[i] for i in chosen], batch_first=True)
+        return ids, marks, self.lengths[chosen]
+
+
+BITS = torch.tensor([1 << b for b in range(MARKS)])
+
+
+class Model(nn.Module):
+    def __init__(self, table: WordTable, fine: int, **sizes: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding.from_pretrained(torch.tensor(table.vectors), freeze=False, padding_idx=0)
+        self.grams = nn.EmbeddingBag.from_pretrained(torch.tensor(table.grams), freeze=False, mode="mean")
+        self.known = len(table.words)
+        self.table = table
+        self.network = Network(self.words.embedding_dim, fine, **sizes)
+
+    def forward(
+        self, ids: torch.Tensor, marks: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        unseen = ids >= self.known
+        if self.training:  # rare words are sometimes read by their letters
+            unseen = unseen | (torch.rand(ids.shape) < self.table.drop[ids])
+        x = self.words(torch.where(unseen, 0, ids))
+        if unseen.any():
+            keys, inverse = torch.unique(ids[unseen], return_inverse=True)
+            bags = [self.table.buckets(int(k)) for k in keys]
+            offsets = torch.tensor(np.cumsum([0] + [len(b) for b in bags[:-1]]))
+            vectors = self.grams(torch.tensor([g for b in bags for g in b]), offsets)
+            x = x.masked_scatter(unseen.unsqueeze(-1), vectors[inverse])
+        bits = (marks.unsqueeze(-1) & BITS).ne(0).float()
+        return self.network(torch.cat([x, bits], 2), lengths)
+
+
+def batches(lengths: torch.Tensor, size: int, generator: random.Random) -> list[list[int]]:
+    """Batches of like lengths in a random order."""
+    order = sorted(range(len(lengths)), key=lambda i: int(lengths[i]) + generator.random() * 4)
+    found = [order[i : i + size] for i in range(0, len(order), size)]
+    generator.shuffle(found)
+    return found
+
+
+def loss_of(
+    out: tuple[torch.Tensor, torch.Tensor, torch.Tensor], data: Encoded, chosen: list[int]
+) -> torch.Tensor:
+    scores, dimensions, fine = out
+    wanted, weight = data.scores[chosen], data.scored[chosen]
+    total = (
+        nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none").sum(1) * weight
+    ).mean()
+    six = wanted[:, :6]
+    emotional = (six.sum(1) > 0) * weight
+    share = six / six.sum(1, keepdim=True).clamp(min=1)
+    cross = -(share * torch.log_softmax(scores[:, :6], 1)).sum(1)
+    total = total + 0.5 * (cross * emotional).mean()
+    fined = data.fined[chosen]
+    finer = nn.functional.binary_cross_entropy_with_logits(fine, data.fine[chosen], reduction="none").sum(1)
+    total = total + 0.3 * (finer * fined).mean()
+    known = data.dimensioned[chosen].unsqueeze(1)
+    difference = torch.nn.functional.mse_loss(dimensions, data.dimensions[chosen], reduction="none")
+    return total + 8.0 * (difference * known * torch.tensor([1.0, 4.0])).mean()
+
+
+def infer(model: Model, data: Encoded) -> np.ndarray:
+    model.eval()
+    out = np.zeros((len(data.ids), 10), np.float32)
+    with torch.no_grad():
+        for chosen in batches(data.lengths, 256, random.Random(0)):
+            scores, dimensions, _ = model(*data.batch(chosen))
+            out[chosen] = torch.cat([scores, dimensions], 1).numpy()
+    model.train()
+    return out
+
+
+def report(
+    name: str, out: np.ndarray, rows: list[corpora.Row], bank: np.ndarray, bank_rows: list[corpora.Row]
+) -> str:
+    wanted = np.array([r.scores for r in rows])[:, :7]
+    single = (wanted.sum(1) == 1) & (wanted[:, 6] == 0)
+    truth, guess = wanted[single, :6].argmax(1), out[single, :6].argmax(1)
+    f1 = [
+        2 * ((truth == k) & (guess == k)).sum() / max(1, (truth == k).sum() + (guess == k).sum())
+        for k in range(6)
+    ]
+    v = np.corrcoef(bank[:, 8], [r.valence for r in bank_rows])[0, 1]
+    a = np.corrcoef(bank[:, 9], [r.arousal for r in bank_rows])[0, 1]
+    return f"{name}: accuracy {np.mean(truth == guess):.4f} macro-F1 {np.mean(f1):.4f} valence {v:.4f} arousal {a:.4f}"
+
+
+def train(folder: Path, seed: int, epochs: int, out: Path) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+    generator = random.Random(seed)
+    labels = corpora.fine_labels(folder)
+    everything = corpora.go_emotions(folder, "train")
+    random.Random(1).shuffle(everything)
+    held, rows = everything[:4000], everything[4000:]
+    bank = corpora.emobank(folder, "train")
+    random.Random(1).shuffle(bank)
+    bank_held, bank = bank[:600], bank[600:]
+    dev, bank_dev = corpora.go_emotions(folder, "dev"), corpora.emobank(folder, "dev")
+    for row in bank:
+        if abs(row.valence or 0) < 0.06 and (row.arousal or 0) < 0.5:  # plain prose: neutral, weakly
+            row.scores, row.weight = [0.05] * 6 + [0.85, 0.05], 0.25
+    vectors, index = glove()
+    lexicon, words = build_lexicon([r.text for r in rows + bank], index)
+    table = WordTable(words, vectors, index, [r.text for r in rows + bank], lexicon, seed)
+    pool = augment.name_pool(lexicon)
+    filled = [
+        corpora.Row(
+            corpora.fill_names(r.text, generator, pool), r.scores, r.fine, r.valence, r.arousal, r.weight
+        )
+        for r in rows + bank + augment.rows(generator)
+    ]
+    data = Encoded(filled, lexicon, table, len(labels))
+    tests = {n: Encoded(r, lexicon, table, len(labels)) for n, r in
+             (("held", held), ("bank_held", bank_held), ("dev", dev), ("bank_dev", bank_dev))}  # fmt: skip
+    model = Model(table, len(labels))
+    print(f"{len(words)} words, {len(filled)} rows", flush=True)
+    slow = [p for n, p in model.named_parameters() if n.startswith(("words", "grams"))]
+    fast = [p for n, p in model.named_parameters() if not n.startswith(("words", "grams"))]
+    optimiser = torch.optim.AdamW([{"params": slow, "lr": 1e-3, "weight_decay": 0.0}, {"params": fast, "lr": 2e-3}],
+                                  weight_decay=0.01)  # fmt: skip
+    steps = epochs * (len(filled) // 128 + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [1.5e-3, 2.5e-3], total_steps=steps + epochs, pct_start=0.2
+    )
+    for epoch in range(epochs):
+        started, total = time.time(), 0.0
+        for chosen in batches(data.lengths, 128, generator):
+            loss = loss_of(model(*data.batch(chosen)), data, chosen)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        print(
+            f"epoch {epoch}: {total / (len(filled) / 128):.4f} in {time.time() - started:.0f} s", flush=True
+        )
+        print(
+            report("held", infer(model, tests["held"]), held, infer(model, tests["bank_held"]), bank_held),
+            flush=True,
+        )
+        save(model, table, lexicon, infer(model, tests["held"]), held, out)
+    print(
+        report("dev", infer(model, tests["dev"]), dev, infer(model, tests["bank_dev"]), bank_dev), flush=True
+    )
+
+
+def calibrate(logits: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
+    """Per score (scale, offset, weight of the neutral logit): logistic regression on held-out rows.
+
+    The neutral logit may only damp the six emotions; it says nothing to neutral itself and to wonder.
+    """
+    z, y = torch.tensor(logits), torch.tensor(wanted, dtype=torch.float32)
+    return [_fit(z[:, label], z[:, 6] * float(label < 6), y[:, label]) for label in range(8)]
+
+
+def _fit(own: torch.Tensor, neutral: torch.Tensor, wanted: torch.Tensor) -> list[float]:
+    fitted = torch.tensor([1.0, 0.0, 0.5], requires_grad=True)
+    optimiser = torch.optim.LBFGS([fitted], max_iter=100)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        z = fitted[0] * own + fitted[1] - torch.relu(fitted[2]) * neutral
+        loss = nn.functional.binary_cross_entropy_with_logits(z, wanted)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    scale, offset, damping = fitted.tolist()
+    return [scale, offset, -max(0.0, damping)]
+
+
+def save(
+    model: Model, table: WordTable, lexicon: Lexicon, out: np.ndarray, held: list[corpora.Row], path: Path
+) -> None:
+    vectors = model.words.weight.detach().numpy()
+    scale = np.abs(vectors).max(1, keepdims=True) / 127
+    grams = model.grams.weight.detach().numpy()
+    gram_scale = np.abs(grams).max() / 127
+    np.savez_compressed(
+        path,
+        words=np.frombuffer("\n".join(table.words).encode(), np.uint8),
+        names=np.frombuffer("\n".join(sorted(lexicon.names)).encode(), np.uint8),
+        maybe=np.frombuffer("\n".join(sorted(lexicon.maybe_names)).encode(), np.uint8),
+        table=np.round(vectors / np.maximum(scale, 1e-9)).astype(np.int8),
+        table_scale=scale.astype(np.float32),
+        grams=np.round(grams / gram_scale).astype(np.int8),
+        grams_scale=np.float32(gram_scale),
+        network=np.frombuffer(to_onnx(model.network), np.uint8),
+        calibration=np.array(calibrate(out, np.array([r.scores for r in held])), np.float32),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("src/triptych/engines/emotion/model.npz"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    train(arguments.data, arguments.seed, arguments.epochs, arguments.out)
