@@ -187,7 +187,7 @@ class TwoSides:
         assert request_id is not None and request_id.startswith("req_")
         return self.row_of(request_id)
 
-    def row_of(self, request_id: str, limit_s: float = 3.0) -> dict[str, object] | None:
+    def row_of(self, request_id: str, limit_s: float = 30.0) -> dict[str, object] | None:
         found: list[dict[str, object]] = []
 
         def settled() -> bool:

@@ -36,7 +36,7 @@ class _Part:
         self.held = ""
         """The end of what came, while it may be the beginning of a placeholder."""
         self.block = b""
-        """The last event that brought a piece."""
+        """The last event that brought a piece; an empty string is none."""
         self.read = 0
         """Code points that came, without what is held."""
         self.replaced: list[Replaced] = []
@@ -194,7 +194,8 @@ class StreamRestorer:
             part = self._parts[path] = _Part()
         text = part.held + piece if part.held else piece
         kept = 0 if over else self._restorer.held(text)
-        part.block = block
+        if piece:
+            part.block = block
         if kept:
             part.held = text[len(text) - kept :]
             text = text[: len(text) - kept]
