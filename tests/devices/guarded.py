@@ -142,9 +142,7 @@ def said(wire: str, answer: Answer, *, stream: bool = False) -> str:
 
 
 @contextmanager
-def guarded(
-    *arguments: str, limit_s: float = 5.0, ready_limit_s: float = 3 * START_LIMIT_S
-) -> Iterator[Guarded]:
+def guarded(*arguments: str, limit_s: float = 5.0, ready_limit_s: float = 3 * START_LIMIT_S) -> Iterator[Guarded]:
     with EchoUpstream() as upstream:
         toml = providers_toml(upstream.url) + "".join(org_toml(*org) for org in ORGS.items())
         gateway = Gateway(toml, preload=preload(*arguments, limit_s=limit_s))

@@ -37,9 +37,7 @@ class Encoded:
             self.fine[i, row.fine] = 1.0
         self.fined = torch.tensor([float(bool(r.fine)) for r in rows])
         self.dimensions = torch.tensor([[r.valence or 0.0, r.arousal or 0.0] for r in rows])
-        self.dimensioned = torch.tensor(
-            [(1.0 if not r.scores or r.weight < 0.5 else 0.3) * (r.valence is not None) for r in rows]
-        )
+        self.dimensioned = torch.tensor([(1.0 if not r.scores or r.weight < 0.5 else 0.3) * (r.valence is not None) for r in rows])
 
     def batch(self, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in chosen], batch_first=True)

@@ -75,13 +75,7 @@ class Model:
         if len(windows) > 1:
             mask[np.arange(longest) >= ends[:, None]] = _NOT_THERE
         (y,) = self._session.run(
-            None,
-            {
-                "x": x,
-                "lengths": ends,
-                "mask": mask,
-                "shares": np.float32(1) / ends[:, None].astype(np.float32),
-            },
+            None, {"x": x, "lengths": ends, "mask": mask, "shares": np.float32(1) / ends[:, None].astype(np.float32)}
         )
         scale, offset, neutral = self._calibration.T
         z = y[:, :8] * scale + y[:, 6:7] * neutral + offset
