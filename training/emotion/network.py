@@ -1,6 +1,7 @@
 """The network, in torch for training and as an ONNX graph of the same arithmetic for use."""
 
 import numpy as np
+import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
@@ -27,9 +28,8 @@ class Network(nn.Module):
         self.drop_words, self.drop_channels = nn.Dropout(0.2), nn.Dropout(0.1)
         self.drop_pooled, self.drop_dense = nn.Dropout(0.3), nn.Dropout(0.2)
 
-    def forward(
-        self, x: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def pool(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """[texts, 6 hidden]: what the heads see of a text."""
         mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
         x = self.drop_words(x) * mask  # what pads is nothing, to the convolution too
         c = self.drop_channels(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
@@ -39,7 +39,10 @@ class Network(nn.Module):
         attended = (h * weights).sum(1)
         largest = h.masked_fill(~mask, -1e9).amax(1)
         mean = h.sum(1) / lengths[:, None]
-        pooled = self.drop_pooled(torch.cat([attended, largest, mean], 1))
+        return torch.cat([attended, largest, mean], 1)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        pooled = self.drop_pooled(self.pool(x, lengths))
         d = self.drop_dense(torch.relu(self.dense(pooled)))
         e = self.drop_dense(torch.relu(self.dense_dimensions(pooled)))
         return self.scores(d), self.dimensions(e), self.fine(d)
@@ -121,3 +124,41 @@ def to_onnx(network: Network) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="triptych")
     model.ir_version = 9
     return model.SerializeToString()
+
+
+def from_onnx(data: bytes, fine_labels: int) -> Network:
+    """The network of a graph that ``to_onnx`` made; the head of finer labels, which no graph has, begins anew."""
+    k = {i.name: numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer}
+    hidden, inner = k["r"].shape[2], k["dw"].shape[0]
+    network = Network(k["cw"].shape[1] - MARKS, fine_labels, k["cw"].shape[0], hidden)
+    state = {
+        "convolution.weight": k["cw"],
+        "convolution.bias": k["cb"],
+        "attention.weight": k["aw"].T,
+        "dense.weight": k["dw"][:96],
+        "dense.bias": k["db"][:96],
+        "scores.weight": k["hw"][:SCORES, :96],
+        "scores.bias": k["hb"][:SCORES],
+    }
+    if inner > 96:
+        state |= {
+            "dense_dimensions.weight": k["dw"][96:],
+            "dense_dimensions.bias": k["db"][96:],
+            "dimensions.weight": k["hw"][SCORES:, 96:],
+            "dimensions.bias": k["hb"][SCORES:],
+        }
+    for at, suffix in enumerate(("", "_reverse")):
+        bias_in, bias_hidden = np.split(k["b"][at], 2)
+        state |= {
+            f"gru.weight_ih_l0{suffix}": _torch_gates(k["w"][at]),
+            f"gru.weight_hh_l0{suffix}": _torch_gates(k["r"][at]),
+            f"gru.bias_ih_l0{suffix}": _torch_gates(bias_in),
+            f"gru.bias_hh_l0{suffix}": _torch_gates(bias_hidden),
+        }
+    network.load_state_dict({name: torch.tensor(np.array(value)) for name, value in state.items()}, strict=False)
+    return network
+
+
+def _torch_gates(weight: np.ndarray) -> np.ndarray:
+    z, r, n = np.split(weight, 3)
+    return np.concatenate([r, z, n])

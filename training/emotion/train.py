@@ -6,6 +6,7 @@ Reproducible: one seed decides names, order, dropout and initial weights; the ha
 import argparse
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from torch import nn
 
 from training.emotion import augment, corpora
 from training.emotion.lexicon import build_lexicon
-from training.emotion.network import Network, to_onnx
-from training.emotion.words import WordTable, glove
+from training.emotion.network import Network, from_onnx, to_onnx
+from training.emotion.words import WordTable, first_vectors, glove
 from triptych.engines.emotion.tokens import MARKS, Lexicon, tokenise
 
 TOKENS = 64
@@ -25,8 +26,10 @@ DIMENSION_WEIGHTS = torch.tensor([80.0, 300.0])  # valence varies by .17 among t
 class Encoded:
     def __init__(self, rows: list[corpora.Row], lexicon: Lexicon, table: WordTable, fine: int) -> None:
         self.ids, self.marks = [], []
+        self.counts: Counter[str] = Counter()
         for row in rows:
             keys, marks = tokenise(row.text, lexicon)
+            self.counts.update(keys)
             self.ids.append(torch.tensor([table.row(k) for k in keys[:TOKENS]] or [0]))
             self.marks.append(torch.tensor(marks[:TOKENS] or [0]))
         self.lengths = torch.tensor([len(i) for i in self.ids])
@@ -70,13 +73,13 @@ BITS = torch.tensor([1 << b for b in range(MARKS)])
 
 
 class Model(nn.Module):
-    def __init__(self, table: WordTable, fine: int, **sizes: int) -> None:
+    def __init__(self, table: WordTable, fine: int, network: Network | None = None) -> None:
         super().__init__()
         self.words = nn.Embedding.from_pretrained(torch.tensor(table.vectors), freeze=False, padding_idx=0)
         self.grams = nn.EmbeddingBag.from_pretrained(torch.tensor(table.grams), freeze=False, mode="mean")
         self.known = len(table.words)
         self.table = table
-        self.network = Network(self.words.embedding_dim, fine, **sizes)
+        self.network = network or Network(self.words.embedding_dim, fine)
 
     def forward(
         self, ids: torch.Tensor, marks: torch.Tensor, lengths: torch.Tensor
@@ -150,7 +153,26 @@ def report(
     return f"{name}: accuracy {np.mean(truth == guess):.4f} macro-F1 {np.mean(f1):.4f} valence {v:.4f} arousal {a:.4f}"
 
 
-def train(folder: Path, seed: int, epochs: int, out: Path) -> None:
+def prepare(
+    folder: Path, rows: list[corpora.Row], seed: int, start: Path | None
+) -> tuple[Lexicon, WordTable, Network | None]:
+    """Names, words and first vectors: from the data and the public vectors, or from weights that were saved."""
+    texts = [r.text for r in rows]
+    if start is None:
+        vectors, index = glove()
+        lexicon, words = build_lexicon(texts, index)
+        table = WordTable(words, first_vectors(words, vectors, index, seed), seed=seed)
+        network = None
+    else:
+        with np.load(start) as saved:
+            words, names, maybe = (bytes(saved[n]).decode().split("\n") for n in ("words", "names", "maybe"))
+            lexicon = Lexicon({w: i for i, w in enumerate(words)}, frozenset(names), frozenset(maybe))
+            table = WordTable(words, saved["table"] * saved["table_scale"], saved["grams"] * saved["grams_scale"])
+            network = from_onnx(bytes(saved["network"]), len(corpora.fine_labels(folder)))
+    return lexicon, table, network
+
+
+def train(folder: Path, seed: int, epochs: int, out: Path, start: Path | None, rate: float, share: float) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
     generator = random.Random(seed)
@@ -165,28 +187,28 @@ def train(folder: Path, seed: int, epochs: int, out: Path) -> None:
     for row in bank:
         if abs(row.valence or 0) < 0.06 and (row.arousal or 0) < 0.5:  # plain prose: neutral, weakly
             row.scores, row.weight = [0.05] * 6 + [0.85, 0.05], 0.25
-    vectors, index = glove()
-    lexicon, words = build_lexicon([r.text for r in rows + bank], index)
-    table = WordTable(words, vectors, index, [r.text for r in rows + bank], lexicon, seed)
+    lexicon, table, network = prepare(folder, rows + bank, seed, start)
     pool = augment.name_pool(lexicon)
+    made = augment.rows(generator) + augment.emphasised(rows, generator)
     filled = [
         corpora.Row(
             corpora.fill_names(r.text, generator, pool), r.scores, r.fine, r.valence, r.arousal, r.weight
         )
-        for r in rows + bank + augment.rows(generator)
+        for r in generator.sample(rows, int(share * len(rows))) + bank + made
     ]
     data = Encoded(filled, lexicon, table, len(labels))
     tests = {n: Encoded(r, lexicon, table, len(labels)) for n, r in
              (("held", held), ("bank_held", bank_held), ("dev", dev), ("bank_dev", bank_dev))}  # fmt: skip
-    model = Model(table, len(labels))
-    print(f"{len(words)} words, {len(filled)} rows", flush=True)
+    table.drop_rare(data.counts)
+    model = Model(table, len(labels), network)
+    print(f"{len(table.words)} words, {len(filled)} rows", flush=True)
     slow = [p for n, p in model.named_parameters() if n.startswith(("words", "grams"))]
     fast = [p for n, p in model.named_parameters() if not n.startswith(("words", "grams"))]
     optimiser = torch.optim.AdamW([{"params": slow, "lr": 1e-3, "weight_decay": 0.0}, {"params": fast, "lr": 2e-3}],
                                   weight_decay=0.01, fused=True)  # fmt: skip
     steps = epochs * (len(filled) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [1.5e-3, 2.5e-3], total_steps=steps + epochs, pct_start=0.2
+        optimiser, [0.6 * rate, rate], total_steps=steps + epochs, pct_start=0.2
     )
     average = Average(model)
     for epoch in range(epochs):
@@ -268,6 +290,17 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("src/triptych/engines/emotion/model.npz"))
+    parser.add_argument("--start", type=Path, help="go on from these weights instead of public vectors")
+    parser.add_argument("--rate", type=float, default=2.5e-3, help="the highest learning rate")
+    parser.add_argument("--share", type=float, default=1.0, help="of the comments of GoEmotions")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train(arguments.data, arguments.seed, arguments.epochs, arguments.out)
+    train(
+        arguments.data,
+        arguments.seed,
+        arguments.epochs,
+        arguments.out,
+        arguments.start,
+        arguments.rate,
+        arguments.share,
+    )
