@@ -103,7 +103,9 @@ def _row(text: str, scores: dict[int, float], valence: float, arousal: float) ->
 
 def emphasised(rows: list[Row], generator: random.Random, count: int = 3000) -> list[Row]:
     """Copies of short rows with one emotion, shouted, drawn out or with more signs: the same emotion, and surely."""
-    short = [r for r in rows if r.scores and r.scores[NEUTRAL] == 0 and sum(r.scores[:6]) == 1 and len(r.text) < 60]
+    short = [
+        r for r in rows if r.scores and r.scores[NEUTRAL] == 0 and sum(r.scores[:6]) == 1 and len(r.text) < 60
+    ]
     found = []
     for row in generator.sample(short, min(count, len(short))):
         assert row.scores
