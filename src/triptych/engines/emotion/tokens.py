@@ -58,7 +58,7 @@ _IRREGULAR = {"can't": "can", "won't": "will", "shan't": "shall", "ain't": "is"}
 _AFTER_A_NAME = frozenset(
     (
         "is was has had 's and said says told looks looked feels felt seems seemed got did does will "
-        "would can could loves loved hates hated just never always went came made makes thinks thought"
+        "would can could loves loved hates hated just never always went came made makes thinks thought sent died asked called gave took wrote left bought"
     ).split()
 )
 
