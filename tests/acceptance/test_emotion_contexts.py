@@ -13,6 +13,7 @@ from tests.acceptance.test_shared_budgets import schema
 from tests.contract.raw_client import Answer, RawClient, ask, request
 from tests.devices.gateway import LIVE_KEY, ORG, TEST_KEY, Gateway
 
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 KEY = f"x-api-key: {LIVE_KEY}"
 PLACE = "/v2/emotions/shared"
 

@@ -30,6 +30,7 @@ from tests.contract.emotion.world import (
 from tests.contract.inference.world import fault_model
 from tests.contract.raw_client import RawClient, request
 
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 INVALID = "invalid_request_error"
 FORBIDDEN = "forbidden_error"
 NOT_FOUND = "not_found_error"
