@@ -1,11 +1,21 @@
 """Write the pages that are generated from code; with --check, fail when one is out of date."""
 
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-from triptych.core.failure import FACTS, FailureKind
-from triptych.surfaces.inference.failures import ROWS
+import msgspec
+
+from triptych.core.failure import FACTS, Failure, FailureKind
+from triptych.core.failure_guide import GUIDE
+from triptych.core.response import Response
+from triptych.surfaces.clinical import failures as clinical
+from triptych.surfaces.inference import failures as inference
 from triptych.wires.edits import PERMITTED_EDITS
+from triptych.wires.features import CONTENT, FEATURES, FIELD, SOURCE, TABLE, TOOL, UNINSPECTABLE
 from triptych.wires.spoken import SPOKEN, SpokenWire
 from triptych.wires.translation import Feature, Field
 
@@ -26,33 +36,96 @@ def edits() -> str:
         f"# Permitted edits\n\n{NOTICE}\nWhere the caller's wire is the provider's, body and answer pass byte for "
         "byte: key order, unknown fields, white space and number spellings survive. These edits, and no others, "
         "are made. A row of anthropic-messages (bedrock) is made besides those of anthropic-messages, for a provider "
-        "of kind `bedrock`.\n\n| wire | direction | edit | when | why |\n|---|---|---|---|---|\n"
+        "of kind `bedrock`, a row of anthropic-messages (clinical) for callers of the clinical surface.\n\n| wire | direction | edit | when | why |\n|---|---|---|---|---|\n"
         + rows
         + "\n"
     )
 
 
-def errors() -> str:
-    rows = []
-    for kind in FailureKind:
-        row, facts = ROWS[kind], FACTS[kind]
-        if kind is FailureKind.PAYLOAD_TOO_LARGE:
-            flat = '413 `{"message":...}` (flat)'
-            rows.append(f"| `{kind.value}` | {flat} | {flat} | {facts.blame.value} | no | {facts.sentence} |")
-            continue
-        openai = f"{row.openai_status or row.status} `{row.openai_type}` / `{row.openai_code or 'null'}`"
-        rows.append(
-            f"| `{kind.value}` | {row.status} `{row.messages_type}` | {openai} | {facts.blame.value} | "
-            f"{'yes' if facts.retryable else 'no'} | {facts.sentence} |"
+class Rendering(NamedTuple):
+    """How one surface answers on one of its wires."""
+
+    surface: str
+    envelope: str
+    render: Callable[[Failure, str], Response]
+
+
+def renderings() -> list[Rendering]:
+    """Of every surface that is built."""
+    found = [
+        Rendering("inference", "Messages wire", inference.messages_error),
+        Rendering("inference", "OpenAI's wires", inference.openai_error),
+        Rendering("clinical", "native", clinical.native_error),
+        Rendering("clinical", "Messages wire", clinical.messages_error),
+    ]
+    if find_spec("triptych.surfaces.emotion") is not None:
+        emotion = import_module("triptych.surfaces.emotion.failures")
+        found.append(
+            Rendering(
+                "emotion",
+                "its own",
+                lambda failure, shown: emotion.emotion_error(failure, shown.removeprefix("req_")),
+            )
         )
-    return (
-        f"# Errors\n\n{NOTICE}\nEvery kind of failure, as the inference surface renders it. Rows, metrics and logs name the "
-        "kind; clients branch on status and type. A model id `sandbox-error-<kind>` with a test key (or the "
-        "demo org's key) answers with that row.\n\n"
-        "| kind | messages wire | OpenAI envelope | blame | retryable | default sentence |\n|---|---|---|---|---|---|\n"
-        + "\n".join(rows)
-        + "\n"
+    return found
+
+
+UNSEEN = (FailureKind.CLIENT_DISCONNECTED, FailureKind.INTERRUPTED)
+"""Nobody asks for them by the id of a model."""
+
+
+def errors() -> str:
+    shown = renderings()
+    overview = "\n".join(
+        row(
+            f"[`{kind.value}`](#{kind.value})",
+            *(summary(one, kind) for one in shown),
+            FACTS[kind].blame.value,
+        )
+        for kind in FailureKind
     )
+    heads = head("kind", *(f"{one.surface}, {one.envelope}" for one in shown), "blame")
+    sections = "\n".join(section(kind, shown) for kind in FailureKind)
+    return (
+        f"# Errors\n\n{NOTICE}\nEvery kind of failure, as each surface renders it. Rows, metrics and logs name the "
+        "kind; clients branch on the status and on the type or code. Inside a stream the same error comes as an "
+        "event (`event: error`, on native chat `run.failed`).\n\nA model id `sandbox-error-<kind>` with a test key "
+        "(or the demo org's key) fails with that kind, so that a client can be tried with each of them: "
+        '`{"model": "sandbox-error-rate_limited", ...}`.\n\n'
+        f"{heads}\n{overview}\n\n{sections}"
+    )
+
+
+def example(rendering: Rendering, kind: FailureKind) -> Response:
+    return rendering.render(Failure(kind), "req_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+def summary(rendering: Rendering, kind: FailureKind) -> str:
+    answer = example(rendering, kind)
+    found = msgspec.json.decode(answer.body)
+    error = found.get("error")
+    if not isinstance(error, dict):
+        return str(answer.status)
+    words = dict.fromkeys(error[name] for name in ("type", "code") if error.get(name))
+    return " ".join((str(answer.status), *(f"`{word}`" for word in words)))
+
+
+def section(kind: FailureKind, shown: list[Rendering]) -> str:
+    facts, advice = FACTS[kind], GUIDE[kind]
+    told = "yes" if facts.retryable else "no"
+    lines = [
+        f"## {kind.value}\n",
+        f"- Cause: {advice.cause}\n- Remedy: {advice.remedy}\n- Retryable: {told}",
+    ]
+    if kind not in UNSEEN:
+        lines.append(f"- In the sandbox: `sandbox-error-{kind.value}`")
+    bodies: dict[str, list[str]] = {}
+    for one in shown:
+        answer = example(one, kind)
+        body = f"{answer.status} {answer.body.decode()}"
+        bodies.setdefault(body, []).append(f"{one.surface}, {one.envelope}")
+    lines += [f"\n{' and '.join(where)}:\n\n```\n{body}\n```" for body, where in bodies.items()]
+    return "\n".join(lines) + "\n"
 
 
 VERDICTS = {
@@ -142,9 +215,45 @@ def verdict(field: Field, other: SpokenWire) -> str:
     return "carried" if how == "carried" or how.startswith(("carried;", "carried,")) else "mapped"
 
 
+PLACES = {
+    FIELD: "the field {}, unless it is empty",
+    TOOL: "a tool of type {}",
+    CONTENT: "content of type {}",
+    SOURCE: "a source of type {}",
+}
+
+
+def features() -> str:
+    meanings = "\n".join(row(f"`{name}`", meaning) for name, meaning in FEATURES.items())
+    rows = "\n".join(
+        row(
+            wire,
+            PLACES[rule.where].format(f"`{rule.spelling}`"),
+            f"`{rule.feature}`" if rule.feature else "nothing: part of every conversation",
+        )
+        for wire, rules in TABLE.items()
+        for rule in rules
+    )
+    return (
+        f'# Features\n\n{NOTICE}\nOrgs with `compliance = "hipaa"` may use what is in their `features`, and nothing '
+        "else beyond text: what is not in it is 403 `feature_not_allowed`, content that cannot be inspected 400 "
+        "`dlp_blocked` (on the clinical surface both are 403 `FEATURE_NOT_HIPAA_ELIGIBLE`). For other orgs the list "
+        "means nothing. A tool that is not in the table counts as a feature of its own name, content and sources "
+        f"that are not as `{UNINSPECTABLE}`. Native chat counts as `anthropic-messages`.\n\n"
+        f"| feature | what it lets happen |\n|---|---|\n{meanings}\n\n"
+        f"| wire | what a request has | feature |\n|---|---|---|\n{rows}\n"
+    )
+
+
 def main() -> int:
     stale = []
-    for name, text in {"edits.md": edits(), "errors.md": errors(), "translation.md": translation()}.items():
+    pages = {
+        "edits.md": edits(),
+        "errors.md": errors(),
+        "features.md": features(),
+        "translation.md": translation(),
+    }
+    for name, text in pages.items():
         page = DOCS / name
         if page.exists() and page.read_text() == text:
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 import typing_extensions as te
 
 TABLE = Path(__file__).resolve().parent.parent / "src/triptych/wires/anthropic_messages/known_fields_table.py"
+_UNIONS: tuple[object, ...] = (typing.Union, types.UnionType)
 _QUALIFIERS = (typing.Required, typing.NotRequired, te.Required, te.NotRequired, te.ReadOnly)
 _ARRAYS = (list, tuple, Iterable, Sequence)
 _ANY = "*"
@@ -55,7 +56,7 @@ def _objects(hint: typing.Any) -> Iterator[typing.Any]:
         yield from _objects(hint.__value__)
     elif origin in _QUALIFIERS or origin is typing.Annotated:
         yield from _objects(args[0])
-    elif origin in (typing.Union, types.UnionType):
+    elif origin in _UNIONS:
         for arg in args:
             yield from _objects(arg)
     elif origin in _ARRAYS:

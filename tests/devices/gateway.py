@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 
 ORG = """
 [[orgs]]
@@ -131,9 +131,10 @@ class Gateway:
                         return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
+        self.kill()
         raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 
-    def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = 60.0) -> int:
         """Signal the process and wait; returns its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -166,7 +167,7 @@ class Gateway:
         finally:
             connection.close()
 
-    def settled_rows(self, count: int, limit_s: float = 5.0) -> list[dict[str, Any]]:
+    def settled_rows(self, count: int, limit_s: float = 30.0) -> list[dict[str, Any]]:
         """The rows once ``count`` of them have ended (refusals are queued, not awaited)."""
         deadline = time.monotonic() + limit_s
         while True:

@@ -263,7 +263,7 @@ _STREAM: Schema = {
     "description": "The message, or its event stream when `stream` is true.",
     "content": {
         "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {},
     },
 }
 OPERATIONS: dict[tuple[str, str], Schema] = {

@@ -16,6 +16,9 @@ class PermittedEdit(msgspec.Struct, frozen=True):
 BEDROCK = "anthropic-messages (bedrock)"
 """To a provider of kind ``bedrock``, after the edits of the wire itself."""
 
+CLINICAL = "anthropic-messages (clinical)"
+"""On the clinical surface, besides those of the wire itself."""
+
 PERMITTED_EDITS = (
     PermittedEdit(
         "anthropic-messages",
@@ -37,6 +40,27 @@ PERMITTED_EDITS = (
         "an `event: error` frame is appended",
         "the provider's stream broke, stalled, or ended without its terminal event",
         "a stream never ends in silence",
+    ),
+    PermittedEdit(
+        CLINICAL,
+        "answer",
+        "the value of `id`: of a whole message, and of the `message` in `message_start`",
+        "always",
+        "message, request and run of one exchange share their ULID, and the record is found by it",
+    ),
+    PermittedEdit(
+        CLINICAL,
+        "answer",
+        "`meta` is inserted at the end of the top level of a whole answer",
+        "always",
+        "it tells the request id, and what the guard found",
+    ),
+    PermittedEdit(
+        CLINICAL,
+        "answer",
+        "the provider's `event: error` is replaced by one of the surface's own",
+        "the provider fails inside the stream",
+        "clients branch on `error.code`",
     ),
     PermittedEdit(
         BEDROCK,
@@ -147,5 +171,27 @@ PERMITTED_EDITS = (
         "an `event: error` and an `event: response.failed` frame are appended",
         "the provider's stream broke, stalled, or ended without its terminal event",
         "a stream never ends in silence",
+    ),
+    *(
+        edit
+        for wire in ("anthropic-messages", "openai-chat", "openai-responses")
+        for edit in (
+            PermittedEdit(
+                wire,
+                "request",
+                "the bytes of values that the PHI/DLP guard found become placeholders, such as "
+                "`[PERSON_1]`; a text document in Base64 in which one was found is encoded anew",
+                "the policy of the caller, or of the model, says `redact`",
+                "what identifies a person or opens a door does not leave the process",
+            ),
+            PermittedEdit(
+                wire,
+                "answer",
+                "placeholders of the request become the values; offsets of citations are counted anew; the "
+                "text of an event may be told in the next one of its part, or in one of its own",
+                "values of the request were replaced",
+                "the caller reads his own values",
+            ),
+        )
     ),
 )

@@ -48,15 +48,25 @@ _MESSAGE: Schema = {
         "content": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}]},
     },
 }
+_NAME: Schema = {"type": "string", "minLength": 1}
 _TOOL: Schema = {
-    "type": "object",
-    "required": ["name"],
-    "properties": {
-        "type": or_null(_TEXT),
-        "name": {"type": "string", "minLength": 1},
-        "description": _TEXT,
-        "input_schema": {"type": "object"},
-    },
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["name", "input_schema"],
+            "properties": {
+                "type": or_null({"const": "custom"}),
+                "name": _NAME,
+                "description": _TEXT,
+                "input_schema": {"type": "object"},
+            },
+        },
+        {
+            "type": "object",
+            "required": ["name", "type"],
+            "properties": {"type": {"type": "string", "not": {"const": "custom"}}, "name": _NAME},
+        },
+    ]
 }
 _ERROR: Schema = {
     "type": "object",
@@ -137,6 +147,14 @@ SCHEMAS: Schema = {
         },
         "additionalProperties": False,
         "oneOf": [{"required": ["message"]}, {"required": ["messages"]}],
+    },
+    "ClinicalCountTokens": {
+        "type": "object",
+        "required": ["model", "messages"],
+        "properties": {
+            "model": {"type": "string", "minLength": 1},
+            "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
+        },
     },
     "ClinicalText": {
         "type": "object",
@@ -288,7 +306,7 @@ def _either(schema: Schema, text: str) -> Schema:
     return {
         "200": {
             "description": text,
-            "content": {"application/json": {"schema": schema}, "text/event-stream": {"schema": _TEXT}},
+            "content": {"application/json": {"schema": schema}, "text/event-stream": {}},
         }
     }
 
@@ -329,8 +347,8 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ),
     ("/v1/messages/count_tokens", "post"): operation(
         "clinicalCountTokens",
-        "Count a message's tokens.",
-        "CountTokens",
+        "Count a message's tokens (Anthropic Messages, no other fields).",
+        "ClinicalCountTokens",
         {"200": json_answer(ref("TokenCount"), "The count.")},
         _MESSAGES_REFUSALS,
     ),

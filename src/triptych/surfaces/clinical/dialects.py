@@ -2,7 +2,6 @@
 
 import time
 
-from triptych.core.clock import MICROSECONDS_PER_S, utc_from_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure
 from triptych.core.response import Response
@@ -13,9 +12,6 @@ from triptych.surfaces.clinical.failures import (
     told,
 )
 from triptych.surfaces.governed import identity, token_window
-
-NOTICE_US = 90 * 86_400 * MICROSECONDS_PER_S
-"""How long before its retirement a model counts as deprecated."""
 
 
 class NativeDialect:
@@ -59,7 +55,7 @@ class MessagesDialect:
 
 
 def answer_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """Identity, limits (``X-RateLimit-*``, reset in Unix seconds) and what is known of the model's end."""
+    """Identity, limits (``X-RateLimit-*``, reset in Unix seconds)."""
     headers = identity(exchange)
     admission = exchange.admission
     if admission is not None and admission.limit is not None:
@@ -75,19 +71,7 @@ def answer_headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
             (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
             (b"x-ratelimit-reset-tokens", _reset(tokens.reset_ms)),
         )
-    model = exchange.model
-    if model is not None and model.retires_at_us is not None:
-        headers += retirement_headers(model.retires_at_us)
     return headers
-
-
-def retirement_headers(retires_at_us: int) -> list[tuple[bytes, bytes]]:
-    """``Deprecation`` (RFC 9745) and ``Sunset`` (RFC 8594) of a model that is headed for its end."""
-    sunset = utc_from_us(retires_at_us).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    return [
-        (b"deprecation", b"@%d" % ((retires_at_us - NOTICE_US) // MICROSECONDS_PER_S)),
-        (b"sunset", sunset.encode()),
-    ]
 
 
 def _reset(reset_ms: int) -> bytes:
