@@ -30,6 +30,7 @@ from tests.contract.emotion.world import (
 from tests.contract.inference.world import fault_model
 from tests.contract.raw_client import RawClient, request
 
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 INVALID = "invalid_request_error"
 FORBIDDEN = "forbidden_error"
 NOT_FOUND = "not_found_error"
@@ -494,3 +495,15 @@ def test_a_test_key_reaches_the_sandbox_only_and_says_so(sides: World) -> None:
     answer = sides.ask(CHAT, completion("mapped-model"), key=TEST_KEY)
     assert (answer.status, answer.header("x-triptych-environment")) == (200, "test")
     assert len(sides.upstream.requests) == before
+
+
+@pytest.mark.slow
+def test_a_plain_chat_is_given_up_after_thirty_seconds() -> None:
+    with world(server="") as patient, RawClient(patient.gateway.port, timeout_s=60) as client:
+        began_s = time.monotonic()
+        body = completion(fault_model("hang_before_head"))
+        client.send(request("POST", CHAT, f"x-api-key: {LIVE_KEY}", body=body))
+        answer = client.answer()
+        assert seen(answer) == error(503, SERVER, "service_unavailable", GONE)
+        assert 29 <= time.monotonic() - began_s < 45
+        assert patient.row(answer)["failure_kind"] == "upstream_timeout"

@@ -47,12 +47,27 @@ def test_plain_cases_are_told_apart(engine: EmotionEngine) -> None:
 
 
 def test_valence_and_arousal_order_plain_cases(engine: EmotionEngine) -> None:
-    good, plain, bad = engine.score(["I love this, what a wonderful day!", "The bus stops here.", "I hate this, it is awful"])
+    good, plain, bad = engine.score(
+        ["I love this, what a wonderful day!", "The bus stops here.", "I hate this, it is awful"]
+    )
     assert good.valence > plain.valence + 0.1 > bad.valence + 0.2
     assert min(good.arousal, bad.arousal) > plain.arousal
 
 
-ODD = ["", " ", "\x00", "\ud800", "😂", "\u202eevil\u202c", "x" * 10_000, "a " * 5_000, "!" * 10_000, "מה", "\n\n", "🏳️‍🌈"]
+ODD = [
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "😂",
+    "\u202eevil\u202c",
+    "x" * 10_000,
+    "a " * 5_000,
+    "!" * 10_000,
+    "מה",
+    "\n\n",
+    "🏳️‍🌈",
+]
 
 
 @pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
