@@ -10,16 +10,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.facts import library_versions, machine_facts, revision
+from bench.installations import installations
 from bench.peers import all_peers
 from bench.process import free_port, raise_file_limit
 from bench.report import (
     bars_table,
     elsewhere_share,
+    installations_table,
     latency_table,
     peers_table,
     render,
@@ -63,7 +65,15 @@ def choose_targets(options: argparse.Namespace) -> tuple[list[Target], dict[str,
     if not options.without_triptych:
         candidates += variants()
     candidates += [peer for peer in peers if peer.name in chosen]
-    found, absent = [], {}
+    absent: dict[str, str] = {}
+    found = present(candidates, absent)
+    absent |= {peer.name: "left out with --peers or --quick" for peer in peers if peer.name not in chosen}
+    return found, absent
+
+
+def present(candidates: Iterable[Target], absent: dict[str, str]) -> list[Target]:
+    """Those that can be measured here; why the others cannot goes into ``absent``."""
+    found = []
     for target in candidates:
         why = target.absent()
         if why is None:
@@ -71,8 +81,7 @@ def choose_targets(options: argparse.Namespace) -> tuple[list[Target], dict[str,
         else:
             absent[target.name] = why
             say(f"!! {target.name} IS SKIPPED: {why}")
-    absent |= {peer.name: "left out with --peers or --quick" for peer in peers if peer.name not in chosen}
-    return found, absent
+    return found
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +90,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if shutil.which("wrk") is None:
         say("!! wrk IS ABSENT: bench/load.py loads everything (install it with: apt-get install wrk)")
     targets, absent = choose_targets(options)
+    others = [] if options.without_triptych else present(installations(), absent)
     rounds = options.rounds or (2 if options.quick else 3)
     started_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="triptych-bench-") as directory:
@@ -89,7 +99,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         window_s = options.window_s or (1 if options.quick else 3)
         bench = Bench(mock, work_dir, window_s, 0.3 if options.quick else 1.0, random.Random(options.seed))
         plan = Plan(tuple(options.only or SCENARIO_NAMES), rounds, options.quick, options.soak_minutes)
-        session = Session(plan, bench, targets)
+        session = Session(plan, bench, targets, others)
         try:
             Direct().prepare(mock)
             session.run()
@@ -111,6 +121,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             target.name: {"title": target.title, "version": target.version(), "notes": target.notes}
             for target in targets
         },
+        "installations": {target.name: target.title for target in others},
         "absent": absent,
         "scenarios": session.scenarios,
         "summary": summarise(session.scenarios),
@@ -151,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         peers_table(summary, names),
         latency_table(summary, names),
         resources_table(summary, [name for name in names if name != "direct"]),
+        installations_table(summary, results["installations"]),
     ):
         print(text, end="\n\n")
     if options.save or not (options.quick or options.only or options.without_triptych):

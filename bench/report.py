@@ -8,11 +8,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from bench.workloads import CPU_WORKLOADS, LATENCY_WORKLOADS, OPEN_STREAMS
+from bench.workloads import CPU_WORKLOADS, KEYS, LATENCY_WORKLOADS, NODES, OPEN_STREAMS
 
 Summary = dict[str, dict[str, dict[str, dict[str, float]]]]
 SAME_WIRE_MORE = 0.1
-UNITS = {"us": 1.0, "ms": 1e-3, "MB": 1e-6, "s": 1.0}
+UNITS = {"us": 1.0, "1/s": 1.0, "ms": 1e-3, "MB": 1e-6, "s": 1.0}
 NUMBERS_NOT_SUMMARISED = {"round", "target", "generator", "faults", "minute_and_bytes"}
 MISSING = "-"
 PAGE_TEMPLATE = Path(__file__).resolve().parent / "page.md"
@@ -247,6 +247,22 @@ def resources_table(summary: Summary, targets: list[str]) -> str:
     return table(["", *targets], rows)
 
 
+def installations_table(summary: Summary, titles: dict[str, str]) -> str:
+    """Several processes, and many keys; nothing where neither was measured."""
+    rows = []
+    for workload in (NODES, KEYS):
+        of = summary.get(workload.name, {})
+        first = next((of[name] for name in titles if name in of), None)
+        for name in (name for name in titles if name in of):
+            rates, cpu = of[name]["requests_per_s"], of[name]["cpu_us_per_request"]
+            assert first is not None
+            ratio = rates["median"] / first["requests_per_s"]["median"]
+            p99_ms = shown(of[name]["p99_us"]["median"] * UNITS["ms"])
+            rows.append([titles[name], cell(rates, "1/s"), f"x{ratio:.2f}", cell(cpu), p99_ms])
+    head = ["", "requests/s", "of the first", "CPU per request, us", "p99, ms"]
+    return table(head, rows) if rows else "Not measured."
+
+
 def remarks(results: dict[str, Any]) -> str:
     """What was skipped and what was answered wrongly."""
     lines = []
@@ -289,6 +305,7 @@ def render(results: dict[str, Any], source: str) -> str:
         rates=rates_table(summary, every),
         latency=latency_table(summary, targets),
         resources=resources_table(summary, gateways),
+        installations=installations_table(summary, results.get("installations", {})),
         versions=versions,
         remarks=remarks(results),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.installations import ManyNodes
 from bench.process import StartFailed
 from bench.resources import run_memory, run_soak, run_startup
 from bench.runs import (
@@ -21,9 +23,11 @@ from bench.targets import Direct, Target, Triptych
 from bench.workloads import (
     CPU_WORKLOADS,
     JSON_1K,
+    KEYS,
     LATENCY_WORKLOADS,
     MEMORY,
     MEMORY_TRANSLATED,
+    NODES,
     SCENARIO_NAMES,
     SOAK,
     STARTUP,
@@ -65,8 +69,9 @@ def left_out(target: Target, workload: str) -> bool:
 class Session:
     """One call of the benchmark: the running targets and what has been measured so far."""
 
-    def __init__(self, plan: Plan, bench: Bench, targets: list[Target]) -> None:
+    def __init__(self, plan: Plan, bench: Bench, targets: list[Target], installations: list[Target]) -> None:
         self.plan = plan
+        self.installations = installations
         self.bench = bench
         self.targets = targets
         self.lives: dict[str, Live] = {}
@@ -86,12 +91,12 @@ class Session:
             warm_up(self.bench, self.lives[target.name], JSON_1K, first_s)
         return self.lives[target.name]
 
-    def usable(self, workload: Workload) -> list[Live]:
-        """The targets that can run a workload, warmed up; the others are noted as skipped, with why."""
+    def usable(self, workload: Workload, targets: Sequence[Target]) -> list[Live]:
+        """Those that can run a workload, warmed up; the others are noted as skipped, with why."""
         name = workload.name
         found = self.scenarios.setdefault(name, {"title": workload.title, "runs": [], "skipped": {}})
         lives = []
-        for target in self.targets:
+        for target in targets:
             if left_out(target, name) or (target.name == "direct" and name not in WITH_DIRECT):
                 continue
             why = workload.refusal(target)
@@ -114,16 +119,16 @@ class Session:
         parts = [f"{name} {numbers[name]:g}" for name in SAID if name in numbers]
         say(f"{workload.name} {number} {target}: {', '.join(parts)}")
 
-    def run_cpu(self, workload: Workload) -> None:
+    def run_cpu(self, workload: Workload, targets: Sequence[Target] | None = None) -> None:
         """All rounds of one CPU workload."""
-        lives = self.usable(workload)
+        lives = self.usable(workload, self.targets if targets is None else targets)
         for number in range(self.plan.rounds):
             for live in self.bench.order.sample(lives, len(lives)):
                 self.add(workload, live.target.name, number, run_cpu(self.bench, live, workload))
 
     def run_latency(self, workload: Workload) -> None:
         """All rounds of one latency workload."""
-        lives = self.usable(workload)
+        lives = self.usable(workload, self.targets)
         blocks, block_requests = (4, 100) if self.plan.quick else (6, 150)
         block_requests *= 1 if workload.concurrency == 1 else 8
         for number in range(self.plan.rounds):
@@ -167,6 +172,10 @@ class Session:
             if workload.name in only:
                 self.run_latency(workload)
         self.stop()
+        for workload in (NODES, KEYS):
+            if workload.name in only:
+                self.run_cpu(workload, self.installations)
+                self.stop()
         for workload in (MEMORY, MEMORY_TRANSLATED):
             if workload.name in only:
                 self.run_fresh(workload, 1)
@@ -180,4 +189,6 @@ class Session:
         for live in self.lives.values():
             if live.running is not self.bench.mock:
                 live.running.stop()
+                if isinstance(live.target, ManyNodes):
+                    live.target.clean_up()
         self.lives = {}

@@ -102,6 +102,8 @@ CPU_WORKLOADS = (
         openai_wire=Wire.RESPONSES,
     ),
 )
+NODES = Workload("nodes", "one to three processes, JSON 1 kB, c=32")
+KEYS = Workload("keys", "10 keys and 10,000, JSON 1 kB, c=32")
 LATENCY_WORKLOADS = {
     "latency-c1": Workload("latency-c1", "added latency, JSON 1 kB, c=1", concurrency=1),
     "latency-c32": Workload("latency-c32", "added latency, JSON 1 kB, c=32 (closed loop)", concurrency=32),
@@ -130,6 +132,8 @@ STARTUP = Workload("startup", "start-up: spawn to first answer", concurrency=1)
 SCENARIO_NAMES = (
     *(workload.name for workload in CPU_WORKLOADS),
     *LATENCY_WORKLOADS,
+    NODES.name,
+    KEYS.name,
     MEMORY.name,
     MEMORY_TRANSLATED.name,
     STARTUP.name,

@@ -15,6 +15,7 @@ from triptych.core.response import Response
 from triptych.surfaces.clinical import failures as clinical
 from triptych.surfaces.inference import failures as inference
 from triptych.wires.edits import PERMITTED_EDITS
+from triptych.wires.features import CONTENT, FEATURES, FIELD, SOURCE, TABLE, TOOL, UNINSPECTABLE
 from triptych.wires.spoken import SPOKEN, SpokenWire
 from triptych.wires.translation import Feature, Field
 
@@ -214,9 +215,45 @@ def verdict(field: Field, other: SpokenWire) -> str:
     return "carried" if how == "carried" or how.startswith(("carried;", "carried,")) else "mapped"
 
 
+PLACES = {
+    FIELD: "the field {}, unless it is empty",
+    TOOL: "a tool of type {}",
+    CONTENT: "content of type {}",
+    SOURCE: "a source of type {}",
+}
+
+
+def features() -> str:
+    meanings = "\n".join(row(f"`{name}`", meaning) for name, meaning in FEATURES.items())
+    rows = "\n".join(
+        row(
+            wire,
+            PLACES[rule.where].format(f"`{rule.spelling}`"),
+            f"`{rule.feature}`" if rule.feature else "nothing: part of every conversation",
+        )
+        for wire, rules in TABLE.items()
+        for rule in rules
+    )
+    return (
+        f'# Features\n\n{NOTICE}\nOrgs with `compliance = "hipaa"` may use what is in their `features`, and nothing '
+        "else beyond text: what is not in it is 403 `feature_not_allowed`, content that cannot be inspected 400 "
+        "`dlp_blocked` (on the clinical surface both are 403 `FEATURE_NOT_HIPAA_ELIGIBLE`). For other orgs the list "
+        "means nothing. A tool that is not in the table counts as a feature of its own name, content and sources "
+        f"that are not as `{UNINSPECTABLE}`. Native chat counts as `anthropic-messages`.\n\n"
+        f"| feature | what it lets happen |\n|---|---|\n{meanings}\n\n"
+        f"| wire | what a request has | feature |\n|---|---|---|\n{rows}\n"
+    )
+
+
 def main() -> int:
     stale = []
-    for name, text in {"edits.md": edits(), "errors.md": errors(), "translation.md": translation()}.items():
+    pages = {
+        "edits.md": edits(),
+        "errors.md": errors(),
+        "features.md": features(),
+        "translation.md": translation(),
+    }
+    for name, text in pages.items():
         page = DOCS / name
         if page.exists() and page.read_text() == text:
             continue

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model
 from triptych.stages.departure import AnswerReader, Departure, Elsewhere
 from triptych.stages.permit import permit_features
+from triptych.stages.read import SMALL_BYTES, Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -90,6 +91,10 @@ class Endpoint(Protocol[Parsed]):
         """Validate the core fields. Raises Failure INVALID_BODY and its kin."""
         ...
 
+    def apart(self, exchange: Exchange) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """See ``stages.read.Readable.apart``."""
+        ...
+
     def with_body(self, parsed: Parsed, body: bytes) -> Parsed:
         """The request with another body of the same shape."""
         ...
@@ -116,6 +121,7 @@ class Pipeline:
         throttle: Throttle,
         reserve: Reserve,
         index: HoldIndex,
+        read: Read,
         resolve: Resolve,
         route: RouteCall,
         screen: Screen,
@@ -129,6 +135,7 @@ class Pipeline:
         self._throttle = throttle
         self._reserve = reserve
         self._index = index
+        self._read = read
         self._resolve = resolve
         self._route = route
         self._screen = screen
@@ -157,7 +164,11 @@ class Pipeline:
                 throttled = None
             try:
                 authorize_call(principal, "ai:chat")
-                parsed = endpoint.parse(exchange)
+                parsed = (
+                    endpoint.parse(exchange)
+                    if len(exchange.body) < SMALL_BYTES
+                    else await self._read(exchange, endpoint)
+                )
                 if exchange.once is not None:
                     settlement.answer = await exchange.once.take(parsed.stream)
                     if settlement.answer is not None:

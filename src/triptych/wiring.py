@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upstreams
+from triptych.edge.apart import Apart
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
 from triptych.edge.server import Server
@@ -24,6 +25,7 @@ from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate, presented_api_key
+from triptych.stages.read import Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -133,6 +135,8 @@ async def running(
         transport = _transport(settings)
         stack.callback(transport.close)
 
+        apart = Apart()
+        stack.callback(apart.close)
         server_settings = settings.server
         throttle = Throttle(index, slots=True)
         retirements = known_retirements(database, stated_retirements(settings))
@@ -149,6 +153,7 @@ async def running(
             throttle=throttle,
             reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
             index=index,
+            read=Read(apart),
             resolve=resolve,
             route=route,
             screen=Screen(guard),

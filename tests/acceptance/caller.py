@@ -77,7 +77,7 @@ class Caller:
     """One connection to the gateway."""
 
     def __init__(
-        self, gateway: Gateway, *, timeout_s: float = 10, receive_buffer_bytes: int | None = None
+        self, gateway: Gateway, *, timeout_s: float = 60, receive_buffer_bytes: int | None = None
     ) -> None:
         self.socket = socket.socket()
         if receive_buffer_bytes is not None:
@@ -176,7 +176,7 @@ def ask(gateway: Gateway, body: bytes, **how: Any) -> Answer:
         return caller.ask(body, **how)
 
 
-def settled_row(gateway: Gateway, request_id: str, limit_s: float = 5.0) -> dict[str, Any]:
+def settled_row(gateway: Gateway, request_id: str, limit_s: float = 30.0) -> dict[str, Any]:
     """The one row of an exchange, once it has ended."""
     exchange_id = request_id.removeprefix("req_")
     assert exchange_id.isalnum()

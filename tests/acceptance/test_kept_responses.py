@@ -136,7 +136,7 @@ def test_what_the_drain_cuts_off_is_stored_as_failed() -> None:
         leave(client)
         started_s = time.monotonic()
         assert sides.gateway.stop() == 0
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 20
         [row] = sides.gateway.rows("endpoint = 'responses'")
         assert row["ending"] == "interrupted"
         sides.gateway.start()

@@ -92,9 +92,9 @@ class Rounds:
         process = gateway.process
         assert process is not None
         process.send_signal(signal.SIGKILL)
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
         gateway.process = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running
 
     def rows(self) -> list[dict[str, Any]]:

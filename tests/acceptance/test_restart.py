@@ -107,12 +107,12 @@ def test_a_database_that_cannot_be_written_refuses_before_the_provider_and_recov
             started_s = time.monotonic()
             first = ask(gateway.port, message("m"), timeout_s=20)
             assert_unavailable(first)
-            assert 1 < time.monotonic() - started_s < 12
+            assert 1 < time.monotonic() - started_s < 18
             started_s = time.monotonic()
             later = [ask(gateway.port, message("m", stream=True), timeout_s=20) for _ in range(3)]
             for answer in later:
                 assert_unavailable(answer)
-            assert time.monotonic() - started_s < 12
+            assert time.monotonic() - started_s < 18
             status, components = readiness(gateway)
             assert status == 503
             assert components["ledger"] != "ok" or components["database"] != "ok"

@@ -15,7 +15,7 @@ from tests.devices.gateway import LIVE_KEY, TEST_KEY
 
 FOLDER = Path(__file__).parent / "node"
 INSTALLED = FOLDER / "node_modules" / "@anthropic-ai" / "sdk"
-LIMIT_S = 50
+LIMIT_S = 240
 Outcomes = dict[str, dict[str, Any]]
 
 

@@ -384,7 +384,7 @@ def test_a_402_is_not_tried_again(sides: TwoSides) -> None:
     requests, took_s, raised = counted(sides, TEST_KEY, "sandbox-error-credits_exhausted", 2)
     assert isinstance(raised, anthropic.APIStatusError)
     assert raised.response.headers["x-should-retry"] == "false"
-    assert requests == 1 and took_s < 1.0
+    assert requests == 1 and took_s < 10
 
 
 def test_what_a_client_can_mend_is_not_tried_again_and_what_may_pass_is(sides: TwoSides) -> None:

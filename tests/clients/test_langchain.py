@@ -147,7 +147,7 @@ def test_every_wire_works_asynchronously_and_at_the_same_time(gateway: Gateway) 
         [sys.executable, "-c", ASYNCHRONOUS, gateway.url, json.dumps(subjects)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -252,4 +252,4 @@ def test_spent_credits_are_not_asked_for_again(gateway: Gateway, wire: str) -> N
     started = time.perf_counter()
     with pytest.raises((openai.RateLimitError, anthropic.APIStatusError)):
         client(gateway, wire, SANDBOX, "error-credits_exhausted", retries=3).invoke("hi")
-    assert time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started < 2.5, "three more tries would wait longer"

@@ -12,7 +12,7 @@ import pytest
 from tests.devices.chained import PROVIDER_WIRES, chain
 from tests.devices.gateway import LIVE_KEY, Gateway
 
-LIMIT_S = 50
+LIMIT_S = 240
 ANTHROPIC = ("--auth-header", "x-api-key", "--no-bearer", "-H", "anthropic-version:2023-06-01")
 FORMATS = {"anthropic": ANTHROPIC, "openai-chat": (), "open-responses": ()}
 CASES = {"anthropic": 9, "openai-chat": 9, "open-responses": 13}

@@ -42,7 +42,7 @@ class Answer:
 class RawClient:
     """One connection. ``with RawClient(port) as client: client.send(...); client.answer()``."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 60.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
@@ -139,7 +139,7 @@ def ask(
     target: str = "/v1/messages",
     *fields: str,
     body: bytes | None = None,
-    timeout_s: float = 10.0,
+    timeout_s: float = 60.0,
 ) -> Answer:
     """One request on a connection of its own."""
     with RawClient(port, timeout_s) as client:

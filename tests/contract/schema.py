@@ -1,6 +1,7 @@
 """JSON Schema as far as the gateway's own description uses it. A keyword that is not known here is an
 error, so that no part of a schema is silently not checked."""
 
+import re
 from typing import Any
 
 _ANNOTATIONS = {"description", "title", "format", "examples"}
@@ -52,9 +53,18 @@ def faults(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str =
                 found.append(f"{path} is below {wanted}")
             case "maximum" if isinstance(value, int) and value > wanted:
                 found.append(f"{path} is above {wanted}")
+            case "maxItems" if isinstance(value, list) and len(value) > wanted:
+                found.append(f"{path} has more than {wanted} items")
+            case "maxLength" if isinstance(value, str) and len(value) > wanted:
+                found.append(f"{path} is longer than {wanted}")
+            case "pattern" if isinstance(value, str) and not re.search(wanted, value):
+                found.append(f"{path} does not match {wanted}")
+            case "additionalProperties" if isinstance(value, dict) and isinstance(wanted, dict):
+                for name in value.keys() - schema.get("properties", {}).keys():
+                    found += faults(value[name], wanted, root, f"{path}.{name}")
             case (
                 "const" | "enum" | "anyOf" | "required" | "properties" | "items" | "minItems" | "minLength"
-                | "minimum" | "maximum"
+                | "minimum" | "maximum" | "maxItems" | "maxLength" | "pattern" | "additionalProperties"
             ):  # fmt: skip
                 pass
             case _ if keyword not in _ANNOTATIONS:

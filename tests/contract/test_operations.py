@@ -58,7 +58,7 @@ def test_health_and_readiness_say_what_they_mean(sides: TwoSides) -> None:
     assert json.loads(sides.ask(method="GET", target="/healthz").body) == {"status": "ok"}
     assert json.loads(sides.ask(method="GET", target="/readyz").body) == {
         "status": "ready",
-        "components": {"database": "ok", "ledger": "ok", "limits": "ok", "gateway": "ok"},
+        "components": {"database": "ok", "ledger": "ok", "limits": "ok", "guard": "ok", "gateway": "ok"},
     }
 
 

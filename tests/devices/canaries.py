@@ -20,7 +20,8 @@ def plant(kind: str, number: int = 0) -> str:
 # Bugs of the kind that happen, at places along the path, with content in what is raised.
 CRASHES = """
 import sys
-from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
+from triptych.surfaces.messages import CreateMessage
 from triptych.upstreams.anthropic import AnthropicUpstream
 from triptych.wires.anthropic_messages import MessagesStream
 

@@ -26,7 +26,7 @@ class EchoUpstream:
         self.bodies: list[bytes] = []
         self.received = bytearray()
         """Heads and bodies, everything that came."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _replying(self))
         self._server.daemon_threads = True
 
     @property
@@ -114,8 +114,8 @@ def answered(path: str, request: dict[str, Any]) -> tuple[str, bytes]:
     return "application/json", json.dumps(whole).encode()
 
 
-def _handler(upstream: EchoUpstream) -> type[BaseHTTPRequestHandler]:
-    class Answering(BaseHTTPRequestHandler):
+def _replying(upstream: EchoUpstream) -> type[BaseHTTPRequestHandler]:
+    class Reply(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -132,4 +132,4 @@ def _handler(upstream: EchoUpstream) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    return Answering
+    return Reply

@@ -110,7 +110,7 @@ class FaultyUpstream:
         """Behaviours for the next requests, whatever these ask for."""
         self.queue.extend(scripts)
 
-    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 2.0) -> bool:
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Whether ``holds`` came true in time; looks every 5 ms."""
         limit_s = time.monotonic() + timeout_s
         while not holds():

@@ -134,7 +134,7 @@ class Gateway:
         self.kill()
         raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 
-    def stop(self, number: int = signal.SIGTERM, limit_s: float = 15.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = 60.0) -> int:
         """Signal the process and wait; returns its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -172,7 +172,7 @@ class Gateway:
         finally:
             connection.close()
 
-    def settled_rows(self, count: int, limit_s: float = 5.0) -> list[dict[str, Any]]:
+    def settled_rows(self, count: int, limit_s: float = 30.0) -> list[dict[str, Any]]:
         """The rows once ``count`` of them have ended (refusals are queued, not awaited)."""
         deadline = time.monotonic() + limit_s
         while True:

@@ -79,7 +79,7 @@ def providers_toml(url: str) -> str:
     return "\n".join(lines)
 
 
-def preload(*arguments: str, limit_s: float = 5.0, load_limit_s: float = 20.0) -> str:
+def preload(*arguments: str, limit_s: float = 5.0, load_limit_s: float = 60.0) -> str:
     command = (sys.executable, "-P", str(RULES), *arguments)
     return (
         "import triptych.engines.phi.guard as guard\n"
@@ -142,7 +142,7 @@ def said(wire: str, answer: Answer, *, stream: bool = False) -> str:
 
 
 @contextmanager
-def guarded(*arguments: str, limit_s: float = 5.0, ready_limit_s: float = START_LIMIT_S) -> Iterator[Guarded]:
+def guarded(*arguments: str, limit_s: float = 5.0, ready_limit_s: float = 3 * START_LIMIT_S) -> Iterator[Guarded]:
     with EchoUpstream() as upstream:
         toml = providers_toml(upstream.url) + "".join(org_toml(*org) for org in ORGS.items())
         gateway = Gateway(toml, preload=preload(*arguments, limit_s=limit_s))

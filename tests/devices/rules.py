@@ -22,7 +22,7 @@ _RULES = (
 class Rules:
     """``filters``: specs whose patterns are literal texts."""
 
-    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
+    def scan(self, texts: Sequence[str], filters: Any = None, org: str = "") -> list[list[Finding]]:
         fault = next((match[1] for text in texts if (match := _FAULT.search(text))), None)
         if fault is not None:
             return _fail(fault, texts)

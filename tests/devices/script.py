@@ -20,6 +20,7 @@ from triptych.core.usage import Price
 from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.stages.ask import RetryRule
+from triptych.stages.read import Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
 from triptych.stages.resolve import Resolve
@@ -194,6 +195,7 @@ def pipeline(
     spare = (Target("q", "m-spare", priority=1),)
     model = MODEL if second is None else msgspec.structs.replace(MODEL, targets=MODEL.targets + spare)
     return Pipeline(
+        read=Read(),
         throttle=Throttle(Windows()),
         reserve=Reserve(index, refuse_unpriced=False),
         index=index,

@@ -16,7 +16,7 @@ import pytest
 
 from tests.devices.gateway import free_port
 
-START_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 
 
 class Server:
@@ -107,7 +107,7 @@ class PostgresServer(Server):
         programs = Path(found[-1]) if found else Path(shutil.which("initdb") or "").parent
         if not (programs / "initdb").exists():
             pytest.skip("a restart of PostgreSQL is NOT tested: its server is not installed")
-        self._programs = programs
+        self.programs = programs
         # It refuses to run as root.
         self._as: tuple[str, ...] = ()
         if os.getuid() == 0:
@@ -130,11 +130,11 @@ class PostgresServer(Server):
         }
         told = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         data = str(self.folder / "data")
-        return (*self._as, str(self._programs / "postgres"), "-D", data, "-p", str(self.port), *told)
+        return (*self._as, str(self.programs / "postgres"), "-D", data, "-p", str(self.port), *told)
 
     def answers(self) -> bool:
         ready = subprocess.run(
-            (str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)), check=False
+            (str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)), check=False
         )
         return ready.returncode == 0
 

@@ -33,7 +33,7 @@ def ask(
     method: str = "POST",
     key: str | bytes | None = LIVE_KEY,
     fields: tuple[bytes, ...] = (),
-    timeout_s: float = 10,
+    timeout_s: float = 60,
 ) -> Answer:
     """One request on a connection of its own. ``fields`` are header lines as they go out."""
     lines = [f"{method} {path} HTTP/1.1".encode(), b"host: triptych", b"connection: close", *fields]
@@ -44,7 +44,7 @@ def ask(
     return say(port, b"\r\n".join([*lines, b"", b""]) + body, timeout_s)
 
 
-def say(port: int, raw: bytes, timeout_s: float = 10) -> Answer:
+def say(port: int, raw: bytes, timeout_s: float = 60) -> Answer:
     """Send the bytes, and read until the answer's end or the connection's."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         # Refused before the end of it, the answer may be there all the same.

@@ -292,6 +292,39 @@ def test_a_stored_conversation_keeps_its_numbers_and_its_values(scene: Guarded) 
     assert not any(secret in sent(scene) for secret in SECRETS)
 
 
+def clinical(scene: Guarded, path: str, org: str, **fields: Any) -> Any:
+    body = json.dumps({"model": "messages", **fields}, ensure_ascii=False).encode()
+    return ask(scene.gateway.port, body, path=f"/clinical{path}", key=key_of(org), timeout_s=20)
+
+
+def test_the_clinical_chat_redacts_and_tells_what_it_did(scene: Guarded) -> None:
+    plain = clinical(scene, "/v1/ai/chat", "hipaa", message=ALL, stream=False).json
+    (block,) = plain["data"]["message"]["content"]
+    assert block["text"] == ALL
+    types = ["EMAIL_ADDRESS", "PERSON", "US_SSN"]
+    assert plain["meta"]["phi"] == {"mode": "redact", "entity_types": types, "redaction_count": 7}
+    asked = {"message": "Ana Lima again", "conversation_id": plain["data"]["conversation_id"]}
+    streamed = clinical(scene, "/v1/ai/chat", "hipaa", **asked).body.decode()
+    deltas = re.findall(r'"delta":\{"text":"([^"]*)"\}', streamed)
+    assert "".join(deltas) == "Ana Lima again"
+    assert scene.upstream.asked["messages"][-1]["content"] == "[PERSON_1] again"
+    assert not any(secret in sent(scene) for secret in SECRETS)
+
+
+@pytest.mark.parametrize("path", ["/v1/ai/chat", "/v1/messages"])
+def test_the_clinical_surface_blocks_with_its_own_words(scene: Guarded, path: str) -> None:
+    chat = {"message": ALL, "stream": False}
+    turn = {"messages": [{"role": "user", "content": ALL}], "max_tokens": 9}
+    answer = clinical(scene, path, "block", **(chat if "chat" in path else turn))
+    assert answer.status == 403
+    error = answer.json["error"]
+    assert error["code"] == "PHI_BLOCKED"
+    assert error["param"] == ("message" if "chat" in path else "messages[0].content")
+    assert error["details"] == {"entity_types": ["EMAIL_ADDRESS", "PERSON", "US_SSN"]}
+    assert not any(secret.encode() in answer.body for secret in SECRETS)
+    assert not scene.upstream.received
+
+
 def test_findings_are_counted_and_never_quoted(scene: Guarded) -> None:
     asked = scene.ask("chat", ALL, stream=True)
     with urllib.request.urlopen(scene.gateway.url + "/metrics") as answer:

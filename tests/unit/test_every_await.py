@@ -16,7 +16,8 @@ from tests.devices.script import (
 )
 from triptych.core.call import Headers
 from triptych.core.failure import Failure, FailureKind
-from triptych.surfaces.inference.messages import CreateMessage, MessagesDialect
+from triptych.surfaces.inference.messages import MessagesDialect
+from triptych.surfaces.messages import CreateMessage
 
 BODY = {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}
 JSON_HEADERS: Headers = [(b"content-type", b"application/json")]

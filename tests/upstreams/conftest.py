@@ -118,7 +118,7 @@ async def failure_of(awaitable: Awaitable[object]) -> FailureKind:
     return caught.value.kind
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = 1.0) -> bool:
+async def until(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
     """Whether ``holds`` came true in time, without blocking the loop."""
     for _ in range(int(timeout_s / 0.005)):
         if holds():

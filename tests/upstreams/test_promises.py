@@ -218,7 +218,7 @@ async def test_no_head_in_time_is_a_timeout(
     call = call_of(f"fault-{behaviour}", in_s=0.1 if limit == "deadline" else 5.0)
     begun_s = asyncio.get_running_loop().time()
     assert await failure_of(upstream.call(call)) is FailureKind.UPSTREAM_TIMEOUT
-    assert 0.09 <= asyncio.get_running_loop().time() - begun_s < 0.4
+    assert 0.09 <= asyncio.get_running_loop().time() - begun_s < 3
     assert await until(lambda: device.connections[0].closed_by == "peer")
 
 

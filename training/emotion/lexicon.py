@@ -11,14 +11,16 @@ COMMON_WORDS = 14_000
 
 def build_lexicon(texts: list[str], glove_index: dict[str, int]) -> tuple[Lexicon, list[str]]:
     share = lower_case_share(texts)
-    candidates = list(dict.fromkeys(given_and_family_names() + world_names(glove_index)))
+    census = given_and_family_names()
+    common_names = frozenset(census[:400] + census[4000:4400])
+    candidates = list(dict.fromkeys(census + world_names(glove_index)))
     names, maybe = set(), set()
     for name in candidates:
         if len(name) < 3 or not name.isalpha():
             continue
         times, lower = share.get(name, (0, 0.0))
         ordinary = times * lower >= 2 and lower >= 0.3
-        if ordinary and times * lower >= 40 and lower > 0.9:
+        if ordinary and times * lower >= 40 and name not in common_names:
             continue  # a word that happens to be somebody's name: people, happy, love
         if ordinary:
             maybe.add(name)

@@ -21,25 +21,28 @@ class Network(nn.Module):
         self.attention = nn.Linear(2 * hidden, 1)
         self.dense = nn.Linear(6 * hidden, 96)
         self.scores = nn.Linear(96, SCORES)
-        self.dimensions = nn.Linear(96, 2)
+        self.dense_dimensions = nn.Linear(6 * hidden, 48)
+        self.dimensions = nn.Linear(48, 2)
         self.fine = nn.Linear(96, fine_labels)  # only to train: finer labels shape the features
-        self.before, self.after = nn.Dropout(0.25), nn.Dropout(0.4)
+        self.drop_words, self.drop_channels = nn.Dropout(0.2), nn.Dropout(0.1)
+        self.drop_pooled, self.drop_dense = nn.Dropout(0.3), nn.Dropout(0.2)
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
-        x = self.before(x) * mask  # what pads is nothing, to the convolution too
-        c = self.before(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
+        x = self.drop_words(x) * mask  # what pads is nothing, to the convolution too
+        c = self.drop_channels(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
         packed = pack_padded_sequence(c, lengths, batch_first=True, enforce_sorted=False)
         h, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])
         weights = torch.softmax(self.attention(h).masked_fill(~mask, -1e9), 1)
         attended = (h * weights).sum(1)
         largest = h.masked_fill(~mask, -1e9).amax(1)
         mean = h.sum(1) / lengths[:, None]
-        d = torch.relu(self.dense(self.after(torch.cat([attended, largest, mean], 1))))
-        d = self.after(d)
-        return self.scores(d), self.dimensions(d), self.fine(d)
+        pooled = self.drop_pooled(torch.cat([attended, largest, mean], 1))
+        d = self.drop_dense(torch.relu(self.dense(pooled)))
+        e = self.drop_dense(torch.relu(self.dense_dimensions(pooled)))
+        return self.scores(d), self.dimensions(e), self.fine(d)
 
 
 def _gates(weight: np.ndarray) -> np.ndarray:
@@ -49,7 +52,10 @@ def _gates(weight: np.ndarray) -> np.ndarray:
 
 
 def to_onnx(network: Network) -> bytes:
-    """Inputs ``x`` float32 [batch, tokens, width + marks], ``lengths`` int32 [batch]; output float32 [batch, 10]."""
+    """Output float32 [batch, 10] of inputs ``x`` float32 [batch, tokens, width + marks] (zeros where a text is shorter),
+    ``lengths`` int32 [batch], ``mask`` float32 [batch, tokens, 1] (0, or very low where a text is shorter) and ``shares``
+    float32 [batch, 1] (1 / length): what numpy makes in no time costs a graph many small operations.
+    """
     state = {k: v.detach().numpy().astype(np.float32) for k, v in network.state_dict().items()}
     hidden = network.gru.hidden_size
     constants: list[object] = []
@@ -67,7 +73,12 @@ def to_onnx(network: Network) -> bytes:
             for d in both
         ]
     )
-    heads_w = np.concatenate([state["scores.weight"], state["dimensions.weight"]])
+    # both dense layers as one, both heads as one of two blocks
+    dense_w = np.concatenate([state["dense.weight"], state["dense_dimensions.weight"]])
+    dense_b = np.concatenate([state["dense.bias"], state["dense_dimensions.bias"]])
+    heads_w = np.zeros((SCORES + 2, len(dense_b)), np.float32)
+    heads_w[:SCORES, : state["dense.bias"].size] = state["scores.weight"]
+    heads_w[SCORES:, state["dense.bias"].size :] = state["dimensions.weight"]
     heads_b = np.concatenate([state["scores.bias"], state["dimensions.bias"]])
     n = helper.make_node
     nodes = [
@@ -80,26 +91,17 @@ def to_onnx(network: Network) -> bytes:
           hidden_size=hidden, direction="bidirectional", linear_before_reset=1),
         n("Transpose", ["h0"], ["h1"], perm=[2, 0, 1, 3]),
         n("Reshape", ["h1", constant("shape", [0, 0, 2 * hidden], np.int64)], ["h"]),
-        # mask [batch, tokens, 1]: 1 where there is a token
-        n("Shape", ["x"], ["shape_x"]),
-        n("Gather", ["shape_x", constant("one", 1, np.int64)], ["tokens"]),
-        n("Cast", ["tokens"], ["tokens32"], to=TensorProto.INT32),
-        n("Range", [constant("zero32", 0, np.int32), "tokens32", constant("one32", 1, np.int32)], ["steps"]),
-        n("Unsqueeze", ["lengths", constant("axis1", [1], np.int64)], ["lengths1"]),
-        n("Less", ["steps", "lengths1"], ["inside"]),
-        n("Unsqueeze", ["inside", constant("axis2", [2], np.int64)], ["mask"]),
         n("MatMul", ["h", constant("aw", state["attention.weight"].T)], ["a0"]),
-        n("Where", ["mask", "a0", constant("low", -1e9)], ["a1"]),
+        n("Add", ["a0", "mask"], ["a1"]),
         n("Softmax", ["a1"], ["a2"], axis=1),
         n("Mul", ["h", "a2"], ["a3"]),
-        n("ReduceSum", ["a3", "axis1"], ["attended"], keepdims=0),
-        n("Where", ["mask", "h", "low"], ["m0"]),
+        n("ReduceSum", ["a3", constant("axis1", [1], np.int64)], ["attended"], keepdims=0),
+        n("Add", ["h", "mask"], ["m0"]),
         n("ReduceMax", ["m0"], ["largest"], axes=[1], keepdims=0),
         n("ReduceSum", ["h", "axis1"], ["s0"], keepdims=0),
-        n("Cast", ["lengths1"], ["lengths_f"], to=TensorProto.FLOAT),
-        n("Div", ["s0", "lengths_f"], ["mean"]),
+        n("Mul", ["s0", "shares"], ["mean"]),
         n("Concat", ["attended", "largest", "mean"], ["p"], axis=1),
-        n("Gemm", ["p", constant("dw", state["dense.weight"]), constant("db", state["dense.bias"])], ["d0"], transB=1),
+        n("Gemm", ["p", constant("dw", dense_w), constant("db", dense_b)], ["d0"], transB=1),
         n("Relu", ["d0"], ["d1"]),
         n("Gemm", ["d1", constant("hw", heads_w), constant("hb", heads_b)], ["y"], transB=1),
     ]  # fmt: skip
@@ -110,6 +112,8 @@ def to_onnx(network: Network) -> bytes:
         [
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", width]),
             helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
+            helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", "tokens", 1]),
+            helper.make_tensor_value_info("shares", TensorProto.FLOAT, ["batch", 1]),
         ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", SCORES + 2])],
         constants,

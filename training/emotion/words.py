@@ -69,7 +69,7 @@ class WordTable:
         """Vectors of n-grams whose means come near the vectors of words: a few sweeps of gradient steps."""
         grams = random.normal(0, 0.05, (BUCKETS, WIDTH)).astype(np.float32)
         chosen = [r for r, w in enumerate(self.words) if w.isalpha() and len(w) > 2]
-        for sweep in range(6):
+        for sweep in range(3):
             for row in random.permutation(chosen):
                 bag = self.buckets(int(row))
                 grams[bag] += (0.5 / (1 + sweep)) * (self.vectors[row] - grams[bag].mean(0))

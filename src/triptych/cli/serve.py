@@ -97,10 +97,12 @@ def _run(
     """Serve in this process. ``alive_fd``: of a worker, see ``workers.Worker``."""
     import uvloop
 
+    from triptych.edge.allocator import give_back_memory
     from triptych.renewal import ConfigurationFile
     from triptych.telemetry import configure_logging
     from triptych.wiring import serve_until_signal
 
+    give_back_memory()
     configure_logging()
     source = None if path is None else ConfigurationFile(path, read)
     with contextlib.closing(vault.database), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

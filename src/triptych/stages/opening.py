@@ -4,8 +4,8 @@ provider can still be asked."""
 import asyncio
 from collections.abc import Callable
 
-from triptych.core.failure import Failure
-from triptych.wires.opening import bears_content
+from triptych.core.failure import Failure, FailureKind
+from triptych.wires.opening import bears_content, begins_readable
 
 HOLD_BYTES = 16 << 10
 HOLD_S = 1.0
@@ -17,11 +17,18 @@ class Opening:
     """Held until an event bears content, ``HOLD_BYTES`` have come, or ``HOLD_S`` after the first one:
     a client that waits for words should see that there is somebody."""
 
-    __slots__ = ("_begin", "_blocked", "_failure", "_held", "_timer", "_write", "over")
+    __slots__ = ("_begin", "_blocked", "_elsewhere", "_failure", "_held", "_timer", "_write", "over")
 
-    def __init__(self, begin: Callable[[], None], write: Callable[[bytes], Blocked]) -> None:
-        """``begin`` starts the client's answer, ``write`` sends a piece of it."""
+    def __init__(
+        self,
+        begin: Callable[[], None],
+        write: Callable[[bytes], Blocked],
+        elsewhere: Callable[[], bool],
+    ) -> None:
+        """``begin`` starts the client's answer, ``write`` sends a piece of it; ``elsewhere`` says
+        whether there is anybody else to ask."""
         self._begin = begin
+        self._elsewhere = elsewhere
         self._write = write
         self._held = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -32,7 +39,10 @@ class Opening:
 
     def add(self, ready: bytes) -> Blocked:
         """Whole events on the caller's wire, or nothing. Returns what to await before more is read.
-        Raises Failure: what writing raised."""
+
+        Raises Failure: what writing raised, and UPSTREAM_INVALID_RESPONSE for a stream that begins with
+        what no client could read, while somebody else can be asked. (Else it is the client's to judge.)
+        """
         if self._failure is not None:
             raise self._failure
         if self.over:
@@ -42,6 +52,10 @@ class Opening:
             return None
         self._held += ready
         if len(self._held) > HOLD_BYTES or bears_content(ready):
+            if not begins_readable(ready) and self._elsewhere():
+                raise Failure(
+                    FailureKind.UPSTREAM_INVALID_RESPONSE, "upstream's stream begins with what is no event"
+                )
             return self.end()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HOLD_S, self._waited_enough)

@@ -208,7 +208,8 @@ class Relay:
         try:
             if detours is not None and not detours.over:
                 begin = partial(self._begin, exchange, answer, dialect, reply, circuit)
-                await self._hold(answer, meter, Opening(begin, write), detours)
+                opening = Opening(begin, write, lambda: detours.prepare(monotonic()))
+                await self._hold(answer, meter, opening, detours)
             while meter.final is None:
                 chunk = await read()
                 if not chunk:

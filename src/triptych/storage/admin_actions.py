@@ -4,7 +4,7 @@ Rows are only ever added; the database refuses anything else. What stands in ``m
 ids, names of settings and their values: never a secret, never content of a request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -71,24 +71,37 @@ def note(
     metadata: Mapping[str, object] | None = None,
 ) -> None:
     """Add a row in the connection's transaction. ``entity``: its type and its bare id."""
-    facts = dict(metadata or {})
-    if actor.name is not None:
-        facts["login"] = actor.name
-    connection.execute(
-        insert(admin_actions).values(
-            id=new_ulid(),
-            org_id=org_id,
-            action=action,
-            entity_type=entity[0],
-            entity_id=entity[1],
-            user_id=actor.user_id,
-            key_id=actor.key_id,
-            ip_address=None if actor.ip_address is None else actor.ip_address[:_MAX_IP_CHARS],
-            via=actor.via,
-            metadata=msgspec.json.encode(facts).decode(),
-            created_us=now_us(),
-        )
-    )
+    note_all(connection, actor, action, org_id=org_id, entities=[(entity, metadata or {})])
+
+
+def note_all(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    *,
+    org_id: str | None,
+    entities: Sequence[tuple[tuple[str, str], Mapping[str, object]]],
+) -> None:
+    """One row for each entity, with its metadata."""
+    login = {} if actor.name is None else {"login": actor.name}
+    rows = [
+        {
+            "id": new_ulid(),
+            "org_id": org_id,
+            "action": action,
+            "entity_type": entity[0],
+            "entity_id": entity[1],
+            "user_id": actor.user_id,
+            "key_id": actor.key_id,
+            "ip_address": None if actor.ip_address is None else actor.ip_address[:_MAX_IP_CHARS],
+            "via": actor.via,
+            "metadata": msgspec.json.encode({**metadata, **login}).decode(),
+            "created_us": now_us(),
+        }
+        for entity, metadata in entities
+    ]
+    if rows:
+        connection.execute(insert(admin_actions), rows)
 
 
 def admin_actions_of(database: Database, org_id: str | None) -> list[AdminAction]:

@@ -5,6 +5,7 @@ made at run time - stays as it is. What left the file is taken back: keys are re
 removed (their rows stay, exchanges name them), groups are deleted.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from triptych.core.principal import SCOPES
 from triptych.storage.admin_actions import FROM_FILE, KEY_CREATED, KEY_REVOKED, Actor
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
-from triptych.storage.org_changes import OWN_BUDGET, note_key, note_org_changes
+from triptych.storage.org_changes import OWN_BUDGET, note_key, note_keys, note_org_changes
 from triptych.storage.secrets import KeyHasher, is_issued_form
 from triptych.storage.specs import GroupSpec, KeySpec, OrgSpec, UserSpec, allowances
 from triptych.storage.tables import ORIGIN_FILE, api_keys, groups, orgs, user_groups, users
@@ -26,6 +27,8 @@ from triptych.storage.versions import Change, changing
 
 # Of shorter imported secrets the last four characters would be too much to show.
 _MIN_CHARS_TO_SHOW_LAST_FOUR = 16
+# SQLite's older builds take 999 parameters a statement.
+_KEYS_AT_ONCE = 500
 
 
 def apply_orgs(
@@ -177,15 +180,12 @@ class _OrgSection:
         self._change.changed |= wanted != present
 
     def _keys(self, user_ids: Mapping[str, str]) -> None:
-        kept = set()
-        for spec in self._spec.keys:
-            key_hash = self._hashes[self._spec.slug, spec.name]
-            kept.add(key_hash)
-            row = (
-                self._connection.execute(select(api_keys).where(api_keys.c.hash == key_hash))
-                .mappings()
-                .first()
-            )
+        kept = {self._hashes[self._spec.slug, spec.name]: spec for spec in self._spec.keys}
+        known = self._known_keys(list(kept))
+        new: list[dict[str, object]] = []
+        noted: list[tuple[str, str]] = []
+        for key_hash, spec in kept.items():
+            row = known.get(key_hash)
             if row is not None and row["org_id"] != self._org_id:
                 raise StorageError(
                     f'The secret of key "{spec.name}" of org "{self._spec.slug}" already belongs to a key of '
@@ -194,9 +194,19 @@ class _OrgSection:
             values = self._key_values(spec, key_hash, user_ids[spec.user])
             if row is None or row["revoked_by"] in (None, ORIGIN_FILE):
                 values |= {"revoked_us": None, "revoked_by": None}
-            key_id = self._upsert(api_keys, row, values)
-            if row is None or (row["revoked_us"] is not None and values.get("revoked_us", 0) is None):
-                note_key(self._connection, self._actor, KEY_CREATED, self._org_id, key_id, spec.name)
+            if row is None:
+                identity = new_ulid()
+                new.append({"id": identity, "created_us": self._now_us, "origin": ORIGIN_FILE, **values})
+                noted.append((identity, spec.name))
+                continue
+            self._upsert(api_keys, row, values)
+            if row["revoked_us"] is not None and values.get("revoked_us", 0) is None:
+                noted.append((row["id"], spec.name))
+        # Thousands of them are one statement.
+        if new:
+            self._connection.execute(insert(api_keys), new)
+            self._change.changed = True
+        note_keys(self._connection, self._actor, KEY_CREATED, self._org_id, noted)
         for active in self._connection.execute(
             select(api_keys.c.id, api_keys.c.hash, api_keys.c.name).where(
                 api_keys.c.org_id == self._org_id,
@@ -207,6 +217,15 @@ class _OrgSection:
             if bytes(active.hash) not in kept:
                 self._update(api_keys, active.id, {"revoked_us": self._now_us, "revoked_by": ORIGIN_FILE})
                 note_key(self._connection, self._actor, KEY_REVOKED, self._org_id, active.id, active.name)
+
+    def _known_keys(self, hashes: Sequence[bytes]) -> dict[bytes, RowMapping]:
+        """Those that the database has already, whoever owns them."""
+        found: dict[bytes, RowMapping] = {}
+        for start in range(0, len(hashes), _KEYS_AT_ONCE):
+            some = hashes[start : start + _KEYS_AT_ONCE]
+            rows = self._connection.execute(select(api_keys).where(api_keys.c.hash.in_(some))).mappings()
+            found |= {bytes(row["hash"]): row for row in rows}
+        return found
 
     def _key_values(self, spec: KeySpec, key_hash: bytes, user_id: str) -> dict[str, object]:
         prefix, last_four = shown_parts(spec.secret)
@@ -320,6 +339,6 @@ def check_key_facts(scopes: Sequence[str] | None, environment: str, place: str) 
 
 
 def _unique(kind: str, names: Sequence[str], place: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise StorageError(f'There are two {kind}s named "{name}" in {place}. Rename one.')

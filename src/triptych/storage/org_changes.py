@@ -1,6 +1,6 @@
 """What is noted of a change to an org or its keys (``admin_actions``): which settings, from what to what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from triptych.storage.admin_actions import (
     ORG_UPDATED,
     Actor,
     note,
+    note_all,
 )
 
 OWN_BUDGET: Final = ("spend_cap_nusd", "alert_thresholds", "opus_enabled")
@@ -88,6 +89,14 @@ def note_key(
 ) -> None:
     metadata = {"name": name, **facts}
     note(connection, actor, action, org_id=org_id, entity=("api_key", key_id), metadata=metadata)
+
+
+def note_keys(
+    connection: Connection, actor: Actor, action: str, org_id: str, keys: Sequence[tuple[str, str]]
+) -> None:
+    """The same of several: id and name of each."""
+    entities = [(("api_key", key_id), {"name": name}) for key_id, name in keys]
+    note_all(connection, actor, action, org_id=org_id, entities=entities)
 
 
 _NAMES: Final = {

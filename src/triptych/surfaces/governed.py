@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,10 @@ FORWARDED_HEADERS = frozenset(
     }
 )
 
+# Reading takes about 2 ms for a megabyte; to be inflated, compressed text is a few times as long.
+LARGE_BYTES = 1 << 20
+LARGE_COMPRESSED_BYTES = 1 << 17
+
 Authenticator = Callable[[Headers, int], Principal]
 
 
@@ -58,8 +62,22 @@ class Operation:
     plain_timeout_s: float | None = None
     """See ``Endpoint.plain_timeout_s``."""
 
+    reading: ClassVar[tuple[Callable[..., Any], Callable[[bytes], Any]] | None] = None
+    """``parse``, and the function of a module that does the same to an inflated body. It holds for the
+    class whose ``parse`` it names: one that parses in its own way says so, or is read where it is."""
+
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+
+    def apart(self, exchange: Exchange) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """See ``Endpoint.apart``."""
+        reading = self.reading
+        if reading is None or reading[0] is not getattr(type(self), "parse", None):
+            return None
+        encoding = content_encoding(exchange.headers)
+        if len(exchange.body) < (LARGE_BYTES if encoding is None else LARGE_COMPRESSED_BYTES):
+            return None
+        return read_body, (reading[1], encoding, self._max_body_bytes)
 
     def features(self, parsed: Any) -> Iterable[Use]:
         """See ``Endpoint.features``."""
@@ -102,16 +120,34 @@ class Operation:
 
     def body(self, exchange: Exchange) -> bytes:
         """The body as it was meant: inflated, when it came compressed."""
-        # Several fields are one list (RFC 9110, 5.3), and nested encodings are not accepted.
-        encodings = [value for name, value in exchange.headers if name == b"content-encoding"]
-        if not encodings:
-            return exchange.body
-        try:
-            return inflate(exchange.body, b",".join(encodings), self._max_body_bytes)
-        except Failure as failure:
-            if failure.kind is failure.kind.PAYLOAD_TOO_LARGE:
-                raise body_too_large(self._max_body_bytes) from None
-            raise
+        return inflated(exchange.body, content_encoding(exchange.headers), self._max_body_bytes)
+
+
+def content_encoding(headers: Headers) -> bytes | None:
+    """Several fields are one list (RFC 9110, 5.3); nested encodings are refused when inflated."""
+    encodings = [value for name, value in headers if name == b"content-encoding"]
+    return b",".join(encodings) if encodings else None
+
+
+def inflated(body: bytes, encoding: bytes | None, max_bytes: int) -> bytes:
+    """The very same body when it did not come compressed. Raises Failure as ``inflate`` does."""
+    if encoding is None:
+        return body
+    try:
+        return inflate(body, encoding, max_bytes)
+    except Failure as failure:
+        if failure.kind is failure.kind.PAYLOAD_TOO_LARGE:
+            raise body_too_large(max_bytes) from None
+        raise
+
+
+def read_body(
+    body: bytes, parse: Callable[[bytes], Any], encoding: bytes | None, max_bytes: int
+) -> tuple[Any, bytes | None]:
+    """What ``parse`` finds, without the body; and the body, where it is not the one that came."""
+    text = inflated(body, encoding, max_bytes)
+    parsed = msgspec.structs.replace(parse(text), body=b"")
+    return parsed, None if text is body else text
 
 
 def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:

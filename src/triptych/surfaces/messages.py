@@ -1,5 +1,7 @@
 """POST /v1/messages and /v1/messages/count_tokens: the Anthropic Messages wire, on any surface."""
 
+from functools import partial
+
 import msgspec
 
 from triptych.core.exchange import Exchange
@@ -21,6 +23,8 @@ class CreateMessage(Operation):
 
     def parse(self, exchange: Exchange) -> messages_wire.MessagesRequest:
         return messages_wire.parse_request(self.body(exchange), counting=self.counting)
+
+    reading = parse, partial(messages_wire.parse_request, counting=False)
 
     def rewrite(self, parsed: messages_wire.MessagesRequest, upstream_model: str) -> bytes:
         return messages_wire.rewrite_request(parsed, upstream_model)

@@ -50,6 +50,8 @@ class Contents(msgspec.Struct, frozen=True):
     """In the order of the body."""
     documents: list[Path]
     """Of Anthropic's document blocks, whatever they hold: citations count them from 0."""
+    inputs: list[Path]
+    """Of the arguments of calls that are no text but JSON values."""
 
 
 def contents(body: bytes) -> Contents:
@@ -62,7 +64,7 @@ def contents(body: bytes) -> Contents:
             FailureKind.INVALID_BODY,
             "The request body has an object in which a key occurs more than once.",
         ) from twice
-    found = Contents([], [])
+    found = Contents([], [], [])
     if isinstance(whole, dict):
         _walk(whole, found)
     return found
@@ -94,7 +96,10 @@ def _walk(whole: dict[str, Any], found: Contents) -> None:
             found.attachments.append(attachment)
             continue
         for name in reversed(value):
-            if name in _FREE and (name != "input" or value.get("type") in _CALLS):
+            if name == "input" and value.get("type") in _CALLS:
+                found.inputs.append((*path, name))
+                continue
+            if name in _FREE and name != "input":
                 continue
             inner = value[name]
             if isinstance(inner, dict | list):

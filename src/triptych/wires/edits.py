@@ -172,4 +172,26 @@ PERMITTED_EDITS = (
         "the provider's stream broke, stalled, or ended without its terminal event",
         "a stream never ends in silence",
     ),
+    *(
+        edit
+        for wire in ("anthropic-messages", "openai-chat", "openai-responses")
+        for edit in (
+            PermittedEdit(
+                wire,
+                "request",
+                "the bytes of values that the PHI/DLP guard found become placeholders, such as "
+                "`[PERSON_1]`; a text document in Base64 in which one was found is encoded anew",
+                "the policy of the caller, or of the model, says `redact`",
+                "what identifies a person or opens a door does not leave the process",
+            ),
+            PermittedEdit(
+                wire,
+                "answer",
+                "placeholders of the request become the values; offsets of citations are counted anew; the "
+                "text of an event may be told in the next one of its part, or in one of its own",
+                "values of the request were replaced",
+                "the caller reads his own values",
+            ),
+        )
+    ),
 )

@@ -69,7 +69,7 @@ TABLE: Final[Mapping[str, tuple[Rule, ...]]] = {
             "text thinking redacted_thinking tool_use tool_result server_tool_use search_result "
             "compaction fallback mcp_tool_use mcp_tool_result mcp_tool_listing tool_reference "
             "tool_addition tool_removal browser_state web_search_tool_result web_search_result "
-            "web_fetch_tool_result web_fetch_result code_execution_* bash_code_execution_* "
+            "web_fetch_tool_result* web_fetch_result code_execution_* bash_code_execution_* "
             "text_editor_code_execution_* encrypted_code_execution_* tool_search_tool_*",
         ),
     ),

@@ -1,12 +1,17 @@
-"""One value of a JSON text by its path, as bytes where it stands. For what is looked up seldom."""
+"""Values of a JSON text that is no wire's, as bytes where they stand. For what is looked up seldom."""
+
+import re
+from collections.abc import Iterator
 
 import msgspec
 
 from triptych.core.failure import Failure
 from triptych.wires.estimate import UNREADABLE
+from triptych.wires.json_strings import unescaped
 from triptych.wires.jsontext import members
 from triptych.wires.slots import Path
 
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|(-?[0-9][0-9.eE+-]*+)', re.DOTALL)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -42,3 +47,14 @@ def _item(value: bytes, index: int) -> tuple[int, int] | None:
         # Between two items stand white space and a comma, which no item begins with.
         position = start + len(raw)
     return None
+
+
+def long_numbers(text: bytes, least_digits: int) -> Iterator[tuple[str, int, int]]:
+    """Numbers of so many digits in a JSON text: the key before each, start, end."""
+    key = ""
+    for token in _TOKEN.finditer(text):
+        if token[3] is None:
+            if token[2] is not None:
+                key = unescaped(token[1])
+        elif sum(48 <= byte <= 57 for byte in token[3]) >= least_digits:
+            yield key, token.start(3), token.end(3)

@@ -42,12 +42,29 @@ def bears_content(events: bytes) -> bool:
     return bool(events[start:].strip())
 
 
-def _opens(type_: str, data: bytes) -> bool:
+def begins_readable(events: bytes) -> bool:
+    """Whether the first of these whole events that does not merely open a stream can be read."""
+    start = 0
+    events = events.removeprefix(BOM)
+    for end in BLOCK_END.finditer(events):
+        event = parse_block(events[start : end.end()])
+        start = end.end()
+        if event is not None and not _opens(event.type, event.data):
+            return event.data.lstrip().startswith(b"[DONE]") or _said(event.data) is not None
+    return True
+
+
+def _said(data: bytes) -> dict[str, Any] | None:
     try:
         said: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    if not isinstance(said, dict):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _opens(type_: str, data: bytes) -> bool:
+    said = _said(data)
+    if said is None:
         return False
     named = said.get("type")
     type_ = type_ or (named if isinstance(named, str) else "")

@@ -165,7 +165,7 @@ class Clinic:
         *fields: str,
         org: str = "acme",
         method: str = "POST",
-        timeout_s: float = 20.0,
+        timeout_s: float = 60.0,
     ) -> Answer:
         """One request on a connection of its own; ``body`` is JSON, or bytes as they are."""
         if body is not None and not isinstance(body, bytes):

@@ -138,7 +138,7 @@ class World:
         assert answer.status == 200, answer.body
         return json.loads(answer.body)
 
-    def row(self, answer: Answer, limit_s: float = 5.0) -> dict[str, Any]:
+    def row(self, answer: Answer, limit_s: float = 30.0) -> dict[str, Any]:
         """The row of the exchange, found as support would: by the digits of the request id."""
         digits = row_digits(answer.header("x-request-id") or "")
         deadline_s = time.monotonic() + limit_s

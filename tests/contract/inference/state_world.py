@@ -166,7 +166,7 @@ class StateSides:
         """What reached the provider last."""
         return json.loads(self.upstream.requests[-1].body)
 
-    def wait_for_rows(self, where: str, count: int, limit_s: float = 8.0) -> list[dict[str, Any]]:
+    def wait_for_rows(self, where: str, count: int, limit_s: float = 30.0) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
 
         def settled() -> bool:

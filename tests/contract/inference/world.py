@@ -75,7 +75,6 @@ OTHER_LIMITED = "acme-key-with-one-a-minute-000"
 NO_ACCESS = "shut-key-without-api-access-00"
 NARROW = "narrow-key-of-one-model-0000000"
 UNSIGNED = "clinic-key-without-agreement-00"
-GUARDED = "guard-key-that-needs-a-guard-00"
 CAPPED = "capped-key-that-needs-a-cap-000"
 
 WORLD = (
@@ -145,7 +144,6 @@ provider = "box"
     + _org("shut", NO_ACCESS, group='models = ["*"]\n  api_key_access = false')
     + _org("narrow", NARROW, group='models = ["mapped-model"]\n  api_key_access = true')
     + _org("clinic", UNSIGNED, org='compliance = "hipaa"')
-    + _org("guard", GUARDED, org='compliance = "hipaa"\nbaa = "active"')
     + _org("capped", CAPPED, org="spend_cap_usd = 0")
 )
 
@@ -189,7 +187,7 @@ class TwoSides:
         assert request_id is not None and request_id.startswith("req_")
         return self.row_of(request_id)
 
-    def row_of(self, request_id: str, limit_s: float = 3.0) -> dict[str, object] | None:
+    def row_of(self, request_id: str, limit_s: float = 30.0) -> dict[str, object] | None:
         found: list[dict[str, object]] = []
 
         def settled() -> bool:

@@ -18,8 +18,15 @@ def deny(request: Request) -> None:
 
 
 class Surface:
-    def __init__(self, prefix: bytes, routes: Routes, hosts: tuple[str, ...] | None = ()) -> None:
+    def __init__(
+        self,
+        prefix: bytes,
+        routes: Routes,
+        hosts: tuple[str, ...] | None = (),
+        owns: tuple[bytes, ...] | None = None,
+    ) -> None:
         self.prefix, self.routes, self.hosts = prefix, routes, hosts
+        self.owns = (prefix,) if owns is None else owns
 
     def refuse(self, request: Request, failure: Failure) -> Response:
         return Response(400, failure.headers, b"%b|%b" % (self.prefix, failure.kind.value.encode()))
@@ -240,3 +247,45 @@ def test_two_surfaces_may_own_one_path_at_hosts_of_their_own_only() -> None:
     assert app.admit(at(b"other.example.com", b"/free")) is endpoint
     with pytest.raises(ValueError, match="two surfaces own the path /free"):
         Gateway((CARE, Surface(b"", {b"/free": {}}, ("care.example.com",))), 100, lambda kind, status: None)
+
+
+BESIDE = Surface(b"", {b"/v2/things/{id}": {b"GET": Route(endpoint)}}, owns=(b"/v2",))
+BESIDE.refuse = lambda request, failure: Response(400, (), b"beside")  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [
+        (b"/v2", b"beside"),
+        (b"/v2/x", b"beside"),
+        (b"/v2x", b"|route_not_found"),
+        (b"/x", b"|route_not_found"),
+    ],
+)
+def test_a_surface_beside_another_one_owns_paths_of_its_own(path: bytes, owner: bytes) -> None:
+    for surfaces in ((ROOT, BESIDE), (BESIDE, ROOT)):
+        answer = Gateway(surfaces, 100, lambda kind, status: None).admit(request(b"GET", path))
+        assert isinstance(answer, Response) and answer.body == owner
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "parameter"),
+    [
+        (b"/v2/things/a%2Fb", b"a/b"),
+        (b"/v2/things/%2F", b"/"),
+        (b"/v2/things/100%25%2F", b"100%/"),
+        (b"/v2/things/a%252Fb%2F", b"a%2Fb/"),
+    ],
+)
+def test_a_slash_that_is_encoded_is_part_of_its_segment(raw_path: bytes, parameter: bytes) -> None:
+    asked = request(b"GET", b"/v2/things/whatever")
+    asked.raw_path = raw_path
+    assert Gateway((ROOT, BESIDE), 100, lambda kind, status: None).admit(asked) is endpoint
+    assert asked.parameters == (parameter,)
+
+
+def test_an_encoded_slash_parts_no_path() -> None:
+    asked = request(b"GET", b"/free")
+    asked.raw_path = b"%2Ffree"
+    answer = gateway().admit(asked)
+    assert isinstance(answer, Response) and answer.body.endswith(b"route_not_found")

@@ -365,8 +365,6 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
     ("text", "said"),
     [
         ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
-        ('[server]\nenvironments = ["live"]\n', "live and test keys are accepted"),
-        ("[emotion]\nstore_text = true\n", "[emotion] is not built yet"),
     ],
 )
 def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:
@@ -416,3 +414,25 @@ def test_alert_thresholds_are_up_to_three_percents(tmp_path: Path, thresholds: s
         load(tmp_path, f'[[orgs]]\nslug = "o"\nalert_thresholds = {thresholds}\n')
     (org,) = load(tmp_path, '[[orgs]]\nslug = "o"\nalert_thresholds = [80, 50]\n').orgs
     assert org.alert_thresholds == (50, 80)
+
+
+def test_orgs_may_remember_for_longer_or_more_than_the_gateway_does(tmp_path: Path) -> None:
+    text = """
+[server]
+environments = ["live"]
+[emotion]
+context_ttl_s = 60.5
+store_text = true
+monthly_quota = 7
+[[orgs]]
+slug = "a"
+context_ttl_s = 3600
+store_text = false
+[[orgs]]
+slug = "b"
+"""
+    settings = load(tmp_path, text)
+    assert not [said for said in remarks(settings) if "emotion" in said or "environments" in said]
+    assert (settings.emotion.context_ttl_s, settings.emotion.store_text) == (60.5, True)
+    assert settings.emotion.monthly_quota == 7
+    assert [(org.context_ttl_s, org.store_text) for org in settings.orgs] == [(3600, False), (None, None)]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.devices.script import exchange, principal
 from triptych.core.admission import Admission, RequestLimits, RequestScope
+from triptych.core.clock import rfc3339
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.policy import Policy
@@ -28,6 +29,8 @@ class Entry:
     principal: Principal
     revoked_us: int | None = None
     expires_us: int | None = None
+    until_us: int | None = None
+    afterwards: Principal | None = None
 
 
 @dataclass
@@ -58,6 +61,12 @@ def refusal(keys: Ring, *headers: tuple[bytes, bytes]) -> FailureKind:
     with pytest.raises(Failure) as caught:
         Authenticate(keys, Hasher())(headers, NOW_US)
     return caught.value.kind
+
+
+def test_what_a_key_may_do_changes_at_its_moment() -> None:
+    keys = ring(until_us=NOW_US, afterwards=principal(key_id="afterwards"))
+    check, headers = Authenticate(keys, Hasher()), [(b"x-api-key", b"good")]
+    assert (check(headers, NOW_US - 1).key_id, check(headers, NOW_US).key_id) == ("key", "afterwards")
 
 
 def test_a_good_key_is_its_principal() -> None:
@@ -124,10 +133,20 @@ def test_a_credential_header_may_stand_there_once(name: bytes) -> None:
 
 @pytest.mark.parametrize("baa", ["none", "expired", "superseded"])
 def test_a_hipaa_org_needs_an_active_agreement_before_all_else(baa: str) -> None:
-    caller = principal(policy=Policy(compliance="hipaa", baa=baa), scopes=frozenset(), groups=())
+    policy = Policy(compliance="hipaa", baa=baa, baa_url="/where")
+    caller = principal(policy=policy, scopes=frozenset(), groups=())
     with pytest.raises(Failure) as caught:
         authorize_call(caller, "ai:chat")
-    assert (caught.value.kind, caught.value.details) == (K.BAA_REQUIRED, {"baa_status": baa})
+    assert (caught.value.kind, caught.value.details) == (
+        K.BAA_REQUIRED,
+        {"baa_url": "/where", "baa_status": baa},
+    )
+    # Where agreements are signed and keys are made, none is needed.
+    authorize_call(
+        principal(policy=Policy(compliance="hipaa", baa=baa), scopes=frozenset({"control:read"})),
+        "control:read",
+    )
+    authorize_call(principal(policy=Policy(compliance="hipaa", baa=baa, evaluation=True)), "ai:chat")
 
 
 def test_the_scope_comes_before_the_groups() -> None:
@@ -191,7 +210,7 @@ MODELS = {
     "m": Model(id="m", targets=(Target("p", "first"), Target("q", "second"))),
     "old": Model(id="old", targets=(Target("p", "old"),), retires_at_us=NOW_US, replacement="m"),
 }
-RESOLVE = Resolve(MODELS, frozenset({"sandbox-echo"}))
+RESOLVE = Resolve(MODELS, frozenset({"sandbox-echo"}), "/models")
 
 
 def test_a_live_key_gets_the_first_target_and_a_test_key_the_sandbox() -> None:
@@ -225,7 +244,11 @@ def test_a_model_retires_at_its_moment_and_names_its_replacement_to_machines() -
         RESOLVE(principal(environment="test"), "old", NOW_US)
     failure = caught.value
     assert (failure.kind, failure.message) == (K.MODEL_RETIRED, "Model 'old' not found.")
-    assert failure.details == {"recommended_replacement": "m"}
+    assert failure.details == {
+        "retired_at": rfc3339(NOW_US // 1_000_000),
+        "recommended_replacement": "m",
+        "docs_url": "/models",
+    }
 
 
 # -- throttle ----------------------------------------------------------------------------------

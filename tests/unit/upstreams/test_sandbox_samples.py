@@ -75,11 +75,11 @@ def test_a_schema_cannot_ask_for_gigabytes(keyword: str) -> None:
 def test_a_schema_that_refers_to_itself_in_many_places_ends_soon() -> None:
     names = [f"p{number}" for number in range(20)]
     schema = {"type": "object", "properties": {name: {"$ref": "#"} for name in names}, "required": names}
-    started = time.perf_counter()
+    started = time.thread_time()
     assert isinstance(sample(schema), dict)
     many = {"type": "array", "items": {"$ref": "#"}, "minItems": 10**9}
     assert isinstance(sample(many), list)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_what_may_be_null_is_null_once_it_is_deep() -> None:

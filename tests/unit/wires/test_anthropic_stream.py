@@ -214,11 +214,11 @@ def test_an_event_longer_than_the_bound_is_an_invalid_response() -> None:
 
 def test_one_long_event_in_tiny_chunks_is_read_in_linear_time() -> None:
     stream = MessagesStream()
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(100_000):
         assert stream.feed(b"data: 0123456789") == b""
     assert len(stream.feed(b"\n\n")) == 1_600_002
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def random_stream(pick: random.Random) -> tuple[list[bytes], bytes]:

@@ -137,11 +137,11 @@ def test_brackets_in_strings_do_not_count_as_depth() -> None:
 
 
 def test_a_bracket_bomb_is_refused_at_once() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for body in (b"[" * 5_000_000, b'{"a":' * 1_000_000, b'{"a":[' + b"[]," * 1_500_000 + b"1]}"):
         with pytest.raises(Failure):
             members(body)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_large_body_of_few_values_passes() -> None:

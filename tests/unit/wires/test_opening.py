@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.devices.openings import WIRES, Wire, chat_event
-from triptych.wires.opening import bears_content
+from triptych.wires.opening import bears_content, begins_readable
 
 
 def named(kind: str, **fields: object) -> bytes:
@@ -74,3 +74,17 @@ def test_these_open(events: bytes) -> None:
 )
 def test_these_do_not(events: bytes) -> None:
     assert bears_content(events)
+
+
+@pytest.mark.parametrize("data", [b"not json", b"[1]", b"\xff", b"[" * 5000, b'{"{"'])
+def test_what_is_no_event_is_told_from_content(data: bytes) -> None:
+    broken = b"data: " + data + b"\n\n"
+    opening, content = b"".join(WIRES[0].opening), WIRES[0].content[0]
+    assert not begins_readable(broken) and not begins_readable(opening + broken + content)
+    assert begins_readable(opening + content + broken), "then the client has words to keep"
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=[wire.name for wire in WIRES])
+def test_a_stream_as_it_should_be_is_readable(wire: Wire) -> None:
+    for events in (b"", b": ping\n\n", b"data: [DONE]\n\n", *wire.opening, *wire.content, wire.error):
+        assert begins_readable(events), events

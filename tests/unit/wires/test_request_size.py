@@ -87,7 +87,7 @@ def test_random_bytes_are_estimated_too() -> None:
 
 
 def test_a_body_of_nothing_but_marks_takes_no_time() -> None:
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     estimate_request_tokens(b'"data":"",' * 1_000_000)
     estimate_request_tokens(b";base64," * 1_000_000)
-    assert time.perf_counter() - began_s < 1.0
+    assert time.thread_time() - began_s < 1.0

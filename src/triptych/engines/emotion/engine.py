@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from triptych.core.emotion import Emotion
+from triptych.engines.emotion.dimensions import arousal, valence
 from triptych.engines.emotion.language import language_of
 from triptych.engines.emotion.model import Model
 from triptych.engines.emotion.tokens import tokenise
@@ -12,6 +13,8 @@ from triptych.engines.emotion.tokens import tokenise
 WINDOW_TOKENS = 64
 _WINDOWS_AT_ONCE = 16
 _SENTENCE_ENDS = frozenset((".", "!", "?", "...", "!?"))
+_SILENCE = Emotion(raw=(0.0,) * 6, valence=0.0, arousal=0.0, wonder=0.0)  # type: ignore[arg-type]
+"""Of a text without a token."""
 
 
 class EmotionEngine:
@@ -24,7 +27,7 @@ class EmotionEngine:
     def load(cls) -> "EmotionEngine":
         """Reads the weights that come with the package; imports numpy and onnxruntime.
 
-        Raises ModuleNotFoundError where the extra ``emotion`` is not installed.
+        Takes some tenths of a second; raises OSError where the package is incomplete.
         """
         return cls(Model.read((files(__package__) / "model.npz").read_bytes()))
 
@@ -40,18 +43,24 @@ class EmotionEngine:
         for text in texts:
             keys, marks = tokenise(text, self._model.lexicon)
             start = len(windows)
-            windows += _windows(keys, marks) if len(keys) > WINDOW_TOKENS else [(keys, marks)]
+            if len(keys) > WINDOW_TOKENS:
+                windows += _windows(keys, marks)
+            elif keys:
+                windows.append((keys, marks))
             spans.append((start, len(windows)))
             languages.append(language_of(text, keys, self._model.vocabulary.index))
-        outputs = self._run(windows)
+        outputs = self._run(windows) if windows else []
         emotions = []
         for (start, end), language in zip(spans, languages, strict=True):
+            if start == end:
+                emotions.append(_SILENCE)
+                continue
             y = outputs[start] if end - start == 1 else _joined(outputs[start:end], windows[start:end])
             emotions.append(
                 Emotion(
                     raw=tuple(y[:6]),  # type: ignore[arg-type]
-                    valence=min(1.0, max(-1.0, y[8])),
-                    arousal=min(1.0, max(0.0, y[9])),
+                    valence=valence(y[8]),
+                    arousal=arousal(y[9]),
                     wonder=y[7],
                     language=language,
                 )

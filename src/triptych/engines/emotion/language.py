@@ -68,8 +68,8 @@ def language_of(text: str, keys: Sequence[str], known: Mapping[str, int]) -> str
 
     ``keys`` are the tokens of the text: where they are common English grammar words the answer is quick.
     """
-    english = sum(key in _ENGLISH for key in keys)
-    if english * 5 >= len(keys) and text.isascii():
+    english = len(_ENGLISH.intersection(keys))
+    if english * 6 >= min(len(keys), 60) and text.isascii():
         return "en"
     sample = text[:_ENOUGH_CHARACTERS]
     if not sample.isascii() and _FOREIGN_LETTERS.search(sample):
@@ -78,6 +78,7 @@ def language_of(text: str, keys: Sequence[str], known: Mapping[str, int]) -> str
         if foreign * 2 > letters:
             return next((code for code, script in _SCRIPTS if script.search(sample)), "und")
     words = [w.lower().replace("’", "'") for w in _WORD.findall(sample)]
+    english = sum(word in _ENGLISH for word in words)
     votes: dict[str, int] = {}
     for word in words:
         for code in _LANGUAGES_OF.get(word, ()):

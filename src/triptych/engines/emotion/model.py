@@ -8,6 +8,8 @@ from typing import Any
 from triptych.engines.emotion.tokens import MARKS, Lexicon
 from triptych.engines.emotion.vocabulary import PAD, Vocabulary
 
+_NOT_THERE = -1e9
+
 
 class Model:
     def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any) -> None:
@@ -68,7 +70,13 @@ class Model:
             x[:, :width] = self.vocabulary.vectors(self.vocabulary.rows(keys))
         x[:, width:] = self._bits.take(marks, axis=0)
         x.shape = (len(windows), longest, width + MARKS)
-        (y,) = self._session.run(None, {"x": x, "lengths": np.array(lengths, np.int32)})
+        ends = np.array(lengths, np.int32)
+        mask = np.zeros((len(windows), longest, 1), np.float32)
+        if len(windows) > 1:
+            mask[np.arange(longest) >= ends[:, None]] = _NOT_THERE
+        (y,) = self._session.run(
+            None, {"x": x, "lengths": ends, "mask": mask, "shares": np.float32(1) / ends[:, None].astype(np.float32)}
+        )
         scale, offset, neutral = self._calibration.T
         z = y[:, :8] * scale + y[:, 6:7] * neutral + offset
         y[:, :8] = 1 / (1 + np.exp(-z))

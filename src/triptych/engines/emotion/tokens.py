@@ -99,6 +99,7 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
                 if _STRETCHED.search(word):
                     word = _unstretched(word, known)
                     mark |= ELONGATED
+            if word[-1] == "t":
                 word = _PLAIN_NEGATIONS.get(word, word)
             if awaiting:
                 if word in _AFTER_A_NAME:
@@ -106,7 +107,13 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
                 awaiting = ""
             if "'" in word:
                 stem, tail = _split(word)
-                keys.append(NAME if stem in names else stem)
+                if stem in names or (
+                    first.isupper()
+                    and not mark
+                    and (stem not in known or (stem in maybe and tail == "'s"))
+                ):
+                    stem = NAME
+                keys.append(stem)
                 marks.append(mark)
                 word = tail
             elif word in names:
@@ -149,29 +156,34 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
 
 def _mark_scopes(keys: list[str], marks: list[int]) -> None:
     """Marks what stands in the scope of a negator or just after a degree word."""
-    negated = 0
-    degree = 0
+    if _ROLES.keys().isdisjoint(keys):
+        return
+    negated = degree = 0
     for index, key in enumerate(keys):
-        if key in _SCOPE_ENDS:
+        role = _ROLES.get(key, 0)
+        if role == _ENDS:
             negated = degree = 0
-            continue
-        if key in _NEGATORS:
-            negated = _SCOPE_TOKENS
-            degree = 0
-            continue
-        if negated:
-            marks[index] |= NEGATED
-            negated -= 1
-        if key in _STRONGER:
-            degree = STRONGER
-        elif key in _WEAKER:
-            degree = WEAKER
-        elif degree and key not in _BETWEEN:
-            marks[index] |= degree
-            degree = 0
+        elif role == _NEGATES:
+            negated, degree = _SCOPE_TOKENS, 0
+        else:
+            if negated:
+                marks[index] |= NEGATED
+                negated -= 1
+            if role:
+                degree = role
+            elif degree and key not in _BETWEEN:
+                marks[index] |= degree
+                degree = 0
 
 
 _BETWEEN = frozenset(("a", "of", "the", "an"))
+_ENDS, _NEGATES = 64, 128
+_ROLES = (
+    dict.fromkeys(_WEAKER, WEAKER)
+    | dict.fromkeys(_STRONGER, STRONGER)
+    | dict.fromkeys(_NEGATORS, _NEGATES)
+    | dict.fromkeys(_SCOPE_ENDS, _ENDS)
+)
 
 
 def _split(word: str) -> tuple[str, str]:

@@ -15,6 +15,9 @@ ShiftsOf = Callable[[Path, Any], Shifts | None]
 """Of the text that a citation at this path of this whole JSON value points into; None: as it was."""
 
 _TEXTS = ("text", "content")
+_MAX_LOOKED_AT_BYTES = 32 << 20
+"""A text is looked through once per citation: a provider that sends thousands in megabytes has the rest
+passed on as they came."""
 
 
 def points(data: bytes) -> bool:
@@ -29,6 +32,7 @@ def citation_edits(data: bytes, answer: ShiftsOf, documents: Mapping[int, Shifts
     except UNREADABLE:
         return []
     edits: list[Edit] = []
+    looked_at = 0
     for path, citation in _objects(whole):
         names = ("start_index", "end_index")
         shifts: Shifts | None = None
@@ -39,6 +43,9 @@ def citation_edits(data: bytes, answer: ShiftsOf, documents: Mapping[int, Shifts
             shifts = documents.get(number) if isinstance(number, int) else None
         if shifts is None:
             continue
+        looked_at += len(data)
+        if looked_at > _MAX_LOOKED_AT_BYTES:
+            break
         for name, moved in zip(names, (shifts.start, shifts.end), strict=True):
             place = value_span(data, (*path, name))
             if place is not None:

@@ -6,6 +6,7 @@ that needed it does not leave.
 
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,18 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.policy import Filter
 from triptych.engines.phi.answers import RestoringReader
 from triptych.engines.phi.inspect import Asked, Inspected
-from triptych.engines.phi.job import Broken, Done, Job, Ready, Refused, Told, frame_bytes, framed, read_told
+from triptych.engines.phi.job import (
+    HEAD_BYTES,
+    Broken,
+    Done,
+    Job,
+    Ready,
+    Refused,
+    Told,
+    frame_bytes,
+    framed,
+    read_told,
+)
 from triptych.engines.phi.restore import Redacted
 
 logger = logging.getLogger("triptych.guard")
@@ -45,6 +57,7 @@ class Guard:
         self._answered_s = {False: 0.0, True: 0.0}
         """When a job was last answered: small ones, large ones."""
         self._process: asyncio.subprocess.Process | None = None
+        self._link: asyncio.Transport | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._failures = 0
         self.ready = False
@@ -77,7 +90,7 @@ class Guard:
     ) -> Inspected:
         """Raises Failure INVALID_BODY, GuardDown."""
         self.start()
-        if not self.ready or self._process is None or self._process.stdin is None:
+        if not self.ready or self._link is None:
             raise GuardDown("it is being loaded")
         if len(self._waiting) >= MAX_WAITING:
             raise GuardDown("too many requests wait for it")
@@ -88,7 +101,7 @@ class Guard:
         self._waiting[number] = answer, job
         sent_s = monotonic()
         try:
-            self._process.stdin.write(framed(job))
+            self._link.write(framed(job))
             # Not asyncio.timeout: where both come in one turn of the loop, it cancels what is done.
             await asyncio.wait((answer,), timeout=LIMIT_S + LIMIT_S_PER_MB * len(body) / _MB)
             if answer.done():
@@ -123,31 +136,39 @@ class Guard:
             self._let_down()
 
     async def _run(self) -> None:
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+        """One process, until it ends or talks nonsense. Raises what tells why."""
+        loop = asyncio.get_running_loop()
+        ours, its = socket.socketpair()
+        link = _Link(self._take)
         try:
-            assert process.stdout is not None
-            loading = asyncio.get_running_loop().create_task(_read(process.stdout))
+            with its:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    *self._command, stdin=its.fileno(), stdout=its.fileno()
+                )
             try:
-                await asyncio.wait((loading,), timeout=LOAD_LIMIT_S)
-                if not loading.done() or not isinstance(loading.result(), Ready):
-                    raise GuardDown("it did not say that it is ready")
+                self._link, _ = await loop.create_unix_connection(lambda: link, sock=ours)
+                await asyncio.wait((link.over,), timeout=None if self.ready else LOAD_LIMIT_S)
+                if not link.over.done() and self.ready:
+                    await asyncio.wait((link.over,))
+                if link.over.done():
+                    link.over.result()
+                raise GuardDown("it ended" if link.over.done() else "it did not say that it is ready")
             finally:
-                loading.cancel()
-            self.ready = True
-            while True:
-                self._take(await _read(process.stdout))
+                self.ready = False
+                if process.returncode is None:
+                    with suppress(ProcessLookupError):
+                        process.kill()
+                    await asyncio.shield(process.wait())
         finally:
-            self.ready = False
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
+            if self._link is not None:
+                self._link.close()
+                self._link = None
+            ours.close()
 
     def _take(self, told: Told) -> None:
         if isinstance(told, Ready):
-            raise GuardDown("it says what it has said")
+            self.ready = True
+            return
         answer, job = self._waiting.get(told.number, (None, None))
         if answer is None or job is None:
             return  # nobody waits for it any more
@@ -174,5 +195,36 @@ class Guard:
                 answer.set_exception(GuardDown("its process ended"))
 
 
-async def _read(stream: asyncio.StreamReader) -> Told:
-    return read_told(await stream.readexactly(frame_bytes(await stream.readexactly(4))))
+class _Link(asyncio.Protocol):
+    """Frames that come from the process. ``over`` is set when no more do, or when one is none."""
+
+    def __init__(self, take: Callable[[Told], None]) -> None:
+        self._take = take
+        self._held = bytearray()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        held = self._held
+        held += data
+        while len(held) >= HEAD_BYTES:
+            end = HEAD_BYTES + frame_bytes(held[:HEAD_BYTES])
+            if len(held) < end:
+                return
+            frame = bytes(held[HEAD_BYTES:end])
+            del held[:end]
+            try:
+                self._take(read_told(frame))
+            except Exception as error:  # noqa: BLE001 - nonsense has many classes
+                self._end(error)
+                return
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        if self.over.done():
+            return
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)

@@ -1,5 +1,6 @@
 """One request read by the guard: what was found, where, and the body as it may leave. Sans-IO."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
@@ -88,7 +89,7 @@ def inspect(recogniser: Recogniser, asked: Asked, filters: Any = None) -> Inspec
     labels = {label(finding.type) for findings in found for finding in findings}
     placeholders = Placeholders(asked.known)
     placeholders.labels |= labels
-    report = _Report(asked, placeholders, {path: number for number, path in enumerate(held.documents)})
+    report = _Report(asked.mode, placeholders, {path: number for number, path in enumerate(held.documents)})
     for piece, findings in zip(pieces, found, strict=True):
         report.add(piece, findings, reading)
     return Inspected(
@@ -108,9 +109,8 @@ def inspect(recogniser: Recogniser, asked: Asked, filters: Any = None) -> Inspec
 class _Report:
     """What is known of a request so far, piece by piece in the order of its body."""
 
-    def __init__(self, asked: Asked, placeholders: Placeholders, documents: Mapping[Path, int]) -> None:
-        self._mode = asked.mode
-        self._body = asked.body
+    def __init__(self, mode: str, placeholders: Placeholders, documents: Mapping[Path, int]) -> None:
+        self._mode = mode
         self._placeholders = placeholders
         self._numbers = documents
         self.edits: list[Edit] = []
@@ -125,7 +125,8 @@ class _Report:
         lookalikes = self._lookalikes(piece.text)
         if not findings and not lookalikes:
             return
-        findings = [one for one in findings if not _within(one, lookalikes)]
+        if lookalikes:
+            findings = _outside(findings, lookalikes)
         for finding in findings:
             self.counts[finding.type] = self.counts.get(finding.type, 0) + 1
         if findings and self.first is None:
@@ -157,11 +158,12 @@ class _Report:
         text, source = piece.text, piece.source
         assert source is not None
         self.redactions += sum(not own for _, _, _, own in spans)
-        if piece.whole:
+        if piece.whole or piece.quotes:
             # Spelled in a way of its own: what stands there is what the placeholder stands for.
             start, end = source.span()
-            spelled = self._body[start:end].decode("utf-8", "replace")
-            self.edits.append(Edit(start, end, self._placeholders.of(spelled, spans[0][2]).encode()))
+            spelled = source.source[source.start : source.end].decode("utf-8", "replace")
+            stands = self._placeholders.of(spelled, spans[0][2]).encode()
+            self.edits.append(Edit(start, end, piece.quotes + stands + piece.quotes))
             return
         values = [text[start:end] for start, end, _, _ in spans]
         written = [
@@ -254,8 +256,15 @@ def _is_filter(finding: Finding) -> bool:
     return finding.recogniser.startswith(_FILTER)
 
 
-def _within(finding: Finding, lookalikes: Iterable[tuple[int, int, str]]) -> bool:
-    return any(start <= finding.start and finding.end <= end for start, end, _ in lookalikes)
+def _outside(findings: Iterable[Finding], lookalikes: Sequence[tuple[int, int, str]]) -> list[Finding]:
+    """Without those that are (in) what looks like a placeholder."""
+    starts = [start for start, _, _ in lookalikes]
+    kept: list[Finding] = []
+    for finding in findings:
+        before = bisect_right(starts, finding.start) - 1
+        if before < 0 or finding.end > lookalikes[before][1]:
+            kept.append(finding)
+    return kept
 
 
 def _joined(findings: Sequence[Finding], lookalikes: Sequence[tuple[int, int, str]]) -> list[_Span]:

@@ -9,7 +9,7 @@ from triptych.engines.phi.inspect import Asked, Inspected
 
 LARGE_BYTES = 64 << 10
 """Bodies from here on are read in a thread of their own: small ones do not wait for them."""
-_HEAD_BYTES = 4
+HEAD_BYTES = 4
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -56,10 +56,10 @@ _TOLD = msgspec.msgpack.Decoder(Told)
 
 def framed(message: Job | Told) -> bytes:
     data = _ENCODER.encode(message)
-    return len(data).to_bytes(_HEAD_BYTES, "big") + data
+    return len(data).to_bytes(HEAD_BYTES, "big") + data
 
 
-def frame_bytes(head: bytes) -> int:
+def frame_bytes(head: bytes | bytearray) -> int:
     """How long a frame is whose length is this."""
     return int.from_bytes(head, "big")
 
@@ -71,8 +71,8 @@ def read_told(data: bytes) -> Told:
 
 def read_job(stream: BinaryIO) -> Job | None:
     """The next one; None at the end."""
-    head = stream.read(_HEAD_BYTES)
-    if len(head) < _HEAD_BYTES:
+    head = stream.read(HEAD_BYTES)
+    if len(head) < HEAD_BYTES:
         return None
     data = stream.read(frame_bytes(head))
     return _JOB.decode(data)

@@ -17,6 +17,8 @@ import msgspec
 from triptych.wires.attachments import Contents, EncodedText, encoded_text
 from triptych.wires.governed_fields import STRIPPED_FIELDS
 from triptych.wires.guarded import GuardedWire
+from triptych.wires.json_strings import escaped
+from triptych.wires.json_values import long_numbers, value_span
 from triptych.wires.slot_tables import free_slots
 from triptych.wires.slots import Kind, Path, Slot
 from triptych.wires.source_text import SourceText
@@ -35,6 +37,7 @@ _MAX_KEY_CHARS = 64
 _MAX_BESIDE_CHARS = 400
 """Longer texts speak for themselves: no key is put before them."""
 _MAX_NESTING = 4
+_LONG_DIGITS = 5
 _COMPONENT = re.compile(r"[^/?&=#;,\s]+")
 _ADDRESS_HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
@@ -62,6 +65,8 @@ class Piece(msgspec.Struct, frozen=True):
     """Read before the text; findings in it count for nothing."""
     whole: bool = False
     """It is spelled in a way of its own: where anything is found, all of it is replaced."""
+    quotes: bytes = b""
+    """It is a number: what replaces it stands between these."""
     encoded: EncodedText | None = None
     """It travels in Base64: it is put back as a whole."""
 
@@ -74,6 +79,7 @@ class Reading:
         self._slots = wire.text_slots(body)
         self._keys = {slot.path for slot in self._slots if slot.is_key}
         self._texts = {found.data for found in contents.attachments if found.data is not None}
+        self._inputs = contents.inputs
         self._hidden = [found.path for found in contents.attachments if found.data is None]
         self.unreadable: list[Path] = list(self._hidden)
         """What cannot be inspected; complete once all pieces were taken."""
@@ -82,6 +88,11 @@ class Reading:
         for slot in self._slots:
             if slot.path and slot.path[0] not in STRIPPED_FIELDS:
                 yield from self._slot(slot)
+        for path in self._inputs:
+            span = value_span(self._body, path)
+            if span is not None:
+                source = SourceText(self._body, *span)
+                yield from _numbers(path, source, self._body[slice(*span)], b'"')
 
     def name_of(self, path: Path) -> str | None:
         """The name of the tool that a path leads into."""
@@ -131,6 +142,10 @@ class Reading:
             inner = SourceText(text, slot.start, slot.end, source)
             context = "" if slot.is_key else _context_of(slot.path)
             yield from self._text(path, inner, Kind.TEXT, place, context, depth + 1)
+        quotes = b'"'
+        for _ in range(depth + 1):
+            quotes = escaped(quotes.decode())
+        yield from _numbers(path, SourceText(text, 0, len(text), source), text, quotes, place)
 
     def _opaque(self, path: Path, source: SourceText) -> Iterator[Piece]:
         name = next((step for step in reversed(path) if isinstance(step, str)), "")
@@ -167,6 +182,15 @@ def query_piece(query: bytes) -> Iterator[Piece]:
         yield msgspec.structs.replace(piece, source=None)
 
 
+def _numbers(
+    path: Path, source: SourceText, text: bytes, quotes: bytes, place: Place = Place.TEXT
+) -> Iterator[Piece]:
+    """Numbers that may identify somebody, of a JSON text that stands where ``source`` does."""
+    for key, start, end in long_numbers(text, _LONG_DIGITS):
+        inner = msgspec.structs.replace(source, start=source.start + start, end=source.start + end)
+        yield Piece(path, text[start:end].decode(), inner, place, _context_of((key,)), quotes=quotes)
+
+
 def _context_of(path: Path) -> str:
     key = next((step for step in reversed(path) if isinstance(step, str)), "")
     if not 0 < len(key) <= _MAX_KEY_CHARS:
@@ -194,9 +218,11 @@ def _components(path: Path, source: SourceText, text: str, place: Place) -> Iter
         start = head.end() if at < 0 else 0
     key = ""
     parent = SourceText(text.encode("utf-8", "replace"), 0, 0, source)
+    begin = read = 0
     for component in _COMPONENT.finditer(text, start):
         spelled = component[0]
-        begin = len(text[: component.start()].encode("utf-8", "replace"))
+        begin += len(text[read : component.start()].encode("utf-8", "replace"))
+        read = component.start()
         length = len(spelled.encode("utf-8", "replace"))
         inner = msgspec.structs.replace(parent, start=begin, end=begin + length)
         plain = unquote_plus(spelled)

@@ -11,13 +11,14 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from triptych.core.failure import Failure
+from triptych.core.finding import Finding
 from triptych.core.policy import Filter
-from triptych.engines.phi.inspect import Recogniser, inspect
+from triptych.engines.phi.inspect import inspect
 from triptych.engines.phi.job import Broken, Done, Job, Ready, Refused, Told, framed, read_job
 
 _SWITCH_S = 0.0005
@@ -26,10 +27,27 @@ _SWITCH_S = 0.0005
 Compile = Callable[[tuple[Filter, ...]], Any]
 
 
+class OrgRecogniser(Protocol):
+    """A recogniser that may remember what it read, for each org by itself."""
+
+    def scan(self, texts: Sequence[str], filters: Any = None, org: str = "") -> list[list[Finding]]: ...
+
+
+class _Own:
+    """The recogniser of one org."""
+
+    def __init__(self, recogniser: OrgRecogniser, org_id: str) -> None:
+        self._recogniser = recogniser
+        self._org_id = org_id
+
+    def scan(self, texts: Sequence[str], filters: Any = None) -> list[list[Finding]]:
+        return self._recogniser.scan(texts, filters, self._org_id)
+
+
 class Worker:
     """Answers jobs; large ones in a thread of their own."""
 
-    def __init__(self, recogniser: Recogniser, compile_filters: Compile, told: BinaryIO) -> None:
+    def __init__(self, recogniser: OrgRecogniser, compile_filters: Compile, told: BinaryIO) -> None:
         self._recogniser = recogniser
         self._compiled = lru_cache(maxsize=256)(compile_filters)
         self._told = told
@@ -53,7 +71,7 @@ class Worker:
     def _answer(self, job: Job) -> Told:
         try:
             filters = self._compiled(job.filters) if job.filters else None
-            return Done(job.number, inspect(self._recogniser, job.asked, filters))
+            return Done(job.number, inspect(_Own(self._recogniser, job.org_id), job.asked, filters))
         except Failure as failure:
             return Refused(job.number, failure.message)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not leave
@@ -65,7 +83,7 @@ class Worker:
             self._told.flush()
 
 
-def run(load: Callable[[], Recogniser], compile_filters: Compile) -> None:
+def run(load: Callable[[], OrgRecogniser], compile_filters: Compile) -> None:
     """Serve jobs on stdin until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway decides when to stop
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -80,7 +98,14 @@ def main() -> None:
     from triptych.engines.phi.filters import CompiledFilters
     from triptych.engines.phi.recognise import Recogniser as Trained
 
-    run(Trained.load, CompiledFilters.compile)
+    class Forgetful:
+        def __init__(self) -> None:
+            self._recogniser = Trained.load()
+
+        def scan(self, texts: Sequence[str], filters: Any = None, org: str = "") -> list[list[Finding]]:
+            return self._recogniser.scan(texts, filters)
+
+    run(Forgetful, CompiledFilters.compile)
 
 
 if __name__ == "__main__":

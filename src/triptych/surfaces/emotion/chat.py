@@ -28,6 +28,7 @@ from triptych.wires.emotion_object import emotion_object
 
 PLAIN_TIMEOUT_S = 30.0
 _NOTHING = Analysed([], 0)
+_DONE = b"data: [DONE]"
 _SILENCE = Emotion((0.0,) * 6, 0.0, 0.0, 0.0)
 _encode = msgspec.json.encode
 
@@ -69,6 +70,9 @@ class CompleteChat(Operation):
     def parse(self, exchange: Exchange) -> ChatAsked:
         return read_chat(read_body(exchange))
 
+    def with_body(self, parsed: ChatAsked, body: bytes) -> chat_wire.ChatRequest:
+        return chat_wire.with_body(parsed, body)
+
     def rewrite(self, parsed: ChatAsked, upstream_model: str) -> bytes:
         return chat_wire.rewrite_request(parsed, upstream_model)
 
@@ -92,6 +96,9 @@ class CompleteChat(Operation):
         """Raises Failure: SERVICE_UNAVAILABLE, UPSTREAM_INVALID_RESPONSE."""
         users = parsed.users or _NOTHING
         answer = settlement.answer
+        if answer is None:
+            # What the provider's last event became is more than the end, on some wires.
+            settlement.last_piece = self._reply.with_emotions(settlement.last_piece)
         text = self._reply.text if answer is None else _answer_text(answer.body)
         spoken = await self._scoring.score([text]) if text and not text.isspace() else _NOTHING
         course: Sequence[UserMessage] = [UserMessage(emotion) for emotion in users.emotions]
@@ -111,7 +118,8 @@ class CompleteChat(Operation):
         }
         if answer is None:
             last = _last_chunk(self._reply, extras, _usage(exchange, tokens))
-            settlement.last_piece = last + settlement.last_piece
+            before, done, after = settlement.last_piece.rpartition(_DONE)
+            settlement.last_piece = before + last + done + after
         else:
             answer.body = _extended(answer.body, extras, tokens, exchange)
 

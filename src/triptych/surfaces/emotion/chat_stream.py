@@ -68,12 +68,15 @@ class EmotionReply:
         self._inner.start(status, headers)
 
     def write(self, piece: bytes) -> asyncio.Future[None] | None:
-        """Whole events."""
+        return self._inner.write(self.with_emotions(piece))
+
+    def with_emotions(self, piece: bytes) -> bytes:
+        """What goes out for these events, whole ones."""
         self._gather(piece)
         if self.first is not None and (place := _FIRST_OBJECT.search(piece)) is not None:
             piece = piece[: place.end()] + self.first + b"," + piece[place.end() :]
             self.first = None
-        return self._inner.write(piece)
+        return piece
 
     def finish(self, piece: bytes = b"") -> None:
         self._inner.finish(piece)

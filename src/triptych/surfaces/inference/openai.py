@@ -72,6 +72,8 @@ class CreateChatCompletion(Operation):
     def parse(self, exchange: Exchange) -> chat_wire.ChatRequest:
         return chat_wire.parse_request(self.body(exchange))
 
+    reading = parse, chat_wire.parse_request
+
     def with_body(self, parsed: chat_wire.ChatRequest, body: bytes) -> chat_wire.ChatRequest:
         return chat_wire.with_body(parsed, body)
 
@@ -100,6 +102,8 @@ class CreateResponse(Operation):
 
     def parse(self, exchange: Exchange) -> responses_wire.ResponsesRequest:
         return responses_wire.parse_request(self.body(exchange))
+
+    reading = parse, responses_wire.parse_request
 
     def recalls(self, parsed: responses_wire.ResponsesRequest) -> bool:
         return not parsed.stateless

@@ -54,9 +54,9 @@ def test_large_and_small_texts_are_read_side_by_side_and_nothing_is_left_running
         await until(lambda: guard.ready)
         process = guard._process
         assert process is not None
-        large = "Ana Lima " * 100_000
+        large = "Ana Lima " + "and nobody else " * 50_000
         told = await asyncio.gather(*(asked(guard, text) for text in (large, "Bob", large, "Bob")))
-        assert [one.counts["PERSON"] for one in told] == [100_000, 1, 100_000, 1]
+        assert [one.counts["PERSON"] for one in told] == [1, 1, 1, 1]
         with pytest.raises(Failure, match="more than once"):
             await asked(guard, b'{"a":{"b":1,"b":2}}')
         await guard.close()
