@@ -76,6 +76,14 @@ def providers_toml(url: str) -> str:
                 f'[[models]]\nid = "{name}{suffix}"\nprovider = "{name}"\nupstream_id = "m"\n{more}'
                 "price = { input = 3.0, output = 15.0 }\n"
             )
+    lines.append(
+        '[[providers]]\nname = "dead"\nkind = "openai"\nbase_url = "http://127.0.0.1:9/v1"\napi_key = "k"\n'
+    )
+    for name, fallback in (("dead-chat", "messages"), ("dead-blocked", "messages-blocked")):
+        lines.append(
+            f'[[models]]\nid = "{name}"\nprovider = "dead"\nfallback = ["{fallback}"]\n'
+            "price = { input = 3.0, output = 15.0 }\n"
+        )
     return "\n".join(lines)
 
 
@@ -142,7 +150,9 @@ def said(wire: str, answer: Answer, *, stream: bool = False) -> str:
 
 
 @contextmanager
-def guarded(*arguments: str, limit_s: float = 5.0, ready_limit_s: float = 3 * START_LIMIT_S) -> Iterator[Guarded]:
+def guarded(
+    *arguments: str, limit_s: float = 5.0, ready_limit_s: float = 3 * START_LIMIT_S
+) -> Iterator[Guarded]:
     with EchoUpstream() as upstream:
         toml = providers_toml(upstream.url) + "".join(org_toml(*org) for org in ORGS.items())
         gateway = Gateway(toml, preload=preload(*arguments, limit_s=limit_s))
