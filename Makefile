@@ -13,7 +13,7 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help run demo test test-all check fix bench bench-emotion train-emotion docs clean
+.PHONY: help run demo test test-all check fix bench bench-emotion bench-phi train-emotion train-phi docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,16 @@ train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in
 	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m training.emotion.train $(DATA) $(ARGS)
+
+bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." adds labelled sets)
+	@bench/install_peers.sh presidio
+	$(BIN)/python -m bench.phi $(ARGS)
+
+train-phi: $(INSTALLED) ## train the PHI tagger from DATA=DIR, then write its model card
+	@test -n "$(DATA)" || { echo "which data? make train-phi DATA=DIR" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m training.phi $(DATA) $(ARGS)
+	$(BIN)/python -m training.phi.make_card $(DATA)
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py

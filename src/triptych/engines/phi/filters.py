@@ -1,6 +1,8 @@
 """Terms that an org does not let out: literal texts, phrases, RE2 patterns."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
@@ -26,8 +28,10 @@ class FilterSpec(msgspec.Struct, frozen=True):
 class CompiledFilters:
     """Filters of one org, compiled; safe to share between threads."""
 
-    def __init__(self, compiled: list[tuple[str, Any, bool]]) -> None:
+    def __init__(self, compiled: list[tuple[str, Any, bool]], fingerprint: bytes = b"") -> None:
         self._compiled = compiled
+        self.fingerprint = fingerprint
+        """The same for the same filters."""
 
     @classmethod
     def compile(cls, specs: Iterable[Any]) -> "CompiledFilters":
@@ -36,13 +40,15 @@ class CompiledFilters:
         Raises ``ValueError`` naming the filter and what is wrong with it.
         """
         compiled: list[tuple[str, Any, bool]] = []
+        told = blake2b(digest_size=16)
         for given in specs:
             try:
                 spec = msgspec.convert(given, FilterSpec, from_attributes=True)
             except msgspec.ValidationError as error:
                 raise ValueError(f"a filter is not {{name, kind, pattern}}: {error}") from None
+            told.update(msgspec.json.encode(spec))
             compiled.extend((spec.name, regex, folded) for regex, folded in _regexes(spec))
-        return cls(compiled)
+        return cls(compiled, told.digest())
 
     def __bool__(self) -> bool:
         return bool(self._compiled)
@@ -68,8 +74,6 @@ def _to_plain(spelled: Plain, start: int, end: int) -> tuple[int, int]:
     """The span of the plain spelling that came from a span of the original."""
     if spelled.starts is None or spelled.ends is None:
         return start, end
-    from bisect import bisect_left, bisect_right
-
     return bisect_right(spelled.ends, start), bisect_left(spelled.starts, end)
 
 

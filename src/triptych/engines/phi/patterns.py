@@ -1,16 +1,11 @@
 """Identifiers with a form of their own: RE2 patterns over the plain spelling (ASCII).
 
-``value`` is the group that is captured where context words stand around it. A gate says what a text must hold for the
-pattern to be tried at all. No pattern has an unbounded optional tail: every search is linear.
+``value`` is the group that is captured where context words stand around it. No pattern has an unbounded optional tail: every search is linear.
 """
-
-from typing import Literal
 
 import msgspec
 
 from triptych.engines.phi.validators import Validator, dea, iban, luhn, mbi, nhs, npi, us_ssn, vin
-
-Gate = Literal["any", "digit", "at", "dot", "colon", "dash", "capital"]
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -18,7 +13,6 @@ class Pattern(msgspec.Struct, frozen=True):
     name: str
     regex: str
     score: float = 0.8
-    gate: Gate = "digit"
     validator: Validator | None = None
     """Raises the score to .99 where the value passes."""
 
@@ -27,7 +21,7 @@ def _words(text: str) -> str:
     return "|".join(text.split())
 
 
-_MONTH = (
+MONTH_WORDS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?|"
     + _words(
@@ -38,7 +32,7 @@ _MONTH = (
         "novembre noviembre novembro listopada dezember decembre diciembre dezembro dicembre grudnia"
     )
 )
-_MONTH_OR_MAY = rf"(?:{_MONTH}|may)"
+_MONTH_OR_MAY = rf"(?:{MONTH_WORDS}|may)"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])(?:\s?(?:st|nd|rd|th|er))?"
 _YEAR = r"(?:(?:1[89]|20)\d\d|'\d\d)"
 _D2 = r"(?:0?[1-9]|[12]\d|3[01])"
@@ -59,7 +53,7 @@ DATES = (
         "DATE_TIME",
         "date_in_words",
         rf"(?i)\b{_WEEKDAY}(?:"
-        rf"(?:{_MONTH}|may)\b\.?[\s\-,/]{{0,2}}(?:the\s+)?{_DAY}\b(?:[\s,\-/]{{0,3}}{_YEAR}\b)?"
+        rf"(?:{MONTH_WORDS}|may)\b\.?[\s\-,/]{{0,2}}(?:the\s+)?{_DAY}\b(?:[\s,\-/]{{0,3}}{_YEAR}\b)?"
         rf"|{_DAY}[.\s\-,/]{{0,3}}(?:(?:of|de|del)\s+)?{_MONTH_OR_MAY}\b\.?(?:[\s,\-/]{{0,3}}(?:(?:of|de|del)\s+)?{_YEAR}\b)?"
         rf"|{_MONTH_OR_MAY}\b\.?[\s,\-/]{{0,3}}(?:of\s+|de\s+)?{_YEAR}\b"
         rf"|{_YEAR}[\s,\-]{{1,2}}{_MONTH_OR_MAY}[\s\-]{{1,2}}{_DAY}\b)",
@@ -73,12 +67,17 @@ DATES = (
     ),
     Pattern("DATE_TIME", "date_month_year", rf"\b{_M2}/(?:19|20)\d\d\b", 0.7),
 )
+WEEKDAY_BEFORE = Pattern(
+    "DATE_TIME",
+    "weekday_relative",
+    r"(?i)\b(?:last|next|this past|this coming|past|this)\s(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b",
+    0.6,
+)
 MONTH_ALONE = Pattern(
     "DATE_TIME",
     "month",
-    r"\b(?:[Ii]n|[Ss]ince|[Ll]ast|[Uu]ntil|[Dd]uring|[Ee]arly|[Ll]ate|[Mm]id)[ -](?P<value>January|February|March|April|May|June|July|August|September|October|November|December)\b",
+    r"\b(?:[Ii]n|[Ss]ince|[Uu]ntil|[Dd]uring)\s(?P<value>(?:(?:[Ee]arly|[Ll]ate|[Mm]id|[Ll]ast|[Nn]ext)[\s-])?(?:January|February|March|April|May|June|July|August|September|October|November|December))\b|\b(?:[Ee]arly|[Ll]ate|[Mm]id|[Ll]ast|[Nn]ext)[\s-](?:January|February|March|April|May|June|July|August|September|October|November|December)\b",
     0.6,
-    "capital",
 )
 
 AGES = (
@@ -99,7 +98,6 @@ AGES = (
         "age_90_words",
         r"(?i)\b(?:ninety(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?|(?:a|one)[ -]hundred(?:[ -](?:and[ -])?\w{3,9})?)[ -]?years?[ -]olds?\b",
         0.9,
-        "any",
     ),
 )
 
@@ -150,26 +148,20 @@ _TLD = _words(
     "info biz me tv app dev ai health care clinic hospital online site xyz eu ie nz za kr il tr gr cz hu ro store shop"
 )
 NETWORK = (
-    Pattern(
-        "EMAIL_ADDRESS", "email", r"(?i)[a-z0-9][\w.%+'-]*\s?@\s?[a-z0-9-]+(?:\.[a-z0-9-]+)+", 0.99, "at"
-    ),
-    Pattern("EMAIL_ADDRESS", "email_local", r"(?i)\b[a-z0-9][\w.%+'-]*@[a-z0-9-]{2,63}\b", 0.7, "at"),
+    Pattern("EMAIL_ADDRESS", "email", r"(?i)[a-z0-9][\w.%+'-]*\s?@\s?[a-z0-9-]+(?:\.[a-z0-9-]+)+", 0.99),
+    Pattern("EMAIL_ADDRESS", "email_local", r"(?i)\b[a-z0-9][\w.%+'-]*@[a-z0-9-]{2,63}\b", 0.7),
     Pattern(
         "EMAIL_ADDRESS",
         "email_spelled",
         rf"(?i)\b[a-z0-9][\w.+-]*(?:\s(?:dot|punkt|punto)\s[\w+-]+){{0,3}}\s?(?:\(\s?at\s?\)|\[\s?at\s?\]|\{{\s?at\s?\}}|<\s?at\s?>|\sat\s|_at_|@)\s?[a-z0-9-]+(?:(?:\s?(?:\(\s?dot\s?\)|\[\s?dot\s?\]|\{{\s?dot\s?\}}|<\s?dot\s?>)\s?|\sdot\s|_dot_|\.)[a-z0-9-]+){{0,3}}(?:\s?(?:\(\s?dot\s?\)|\[\s?dot\s?\]|\{{\s?dot\s?\}}|<\s?dot\s?>)\s?|\sdot\s|_dot_)(?:{_TLD})\b",
         0.9,
-        "any",
     ),
-    Pattern(
-        "URL", "url", r"(?i)\b(?:(?:https?|ftps?|wss?|file)://|www\d?\.)[^\s<>\"'`\x1a|{}\\^]+", 0.95, "dot"
-    ),
+    Pattern("URL", "url", r"(?i)\b(?:(?:https?|ftps?|wss?|file)://|www\d?\.)[^\s<>\"'`\x1a|{}\\^]+", 0.95),
     Pattern(
         "URL",
         "domain",
         rf"(?i)\b(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.){{1,5}}(?:{_TLD})\b(?::\d{{2,5}})?(?:/[^\s<>\"'`\x1a|{{}}\\^]*)?",
         0.7,
-        "dot",
     ),
     Pattern(
         "IP_ADDRESS",
@@ -182,14 +174,12 @@ NETWORK = (
         "ipv6",
         r"(?i)(?:\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b|\B::(?:[0-9a-f]{1,4}:){0,6}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){2,7}:)(?:/\d{1,3})?",
         0.85,
-        "colon",
     ),
     Pattern(
         "MAC_ADDRESS",
         "mac",
         r"(?i)\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}(?:[:-][0-9a-f]{2}){0,2}\b|\b[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}\b",
         0.95,
-        "any",
     ),
 )
 

@@ -108,7 +108,6 @@ ADDRESSES = (
         "street_unnumbered",
         r"\b(?:[A-Z][\w'-]{1,24}\s){1,3}(?:Street|Avenue|Road|Boulevard|Blvd|Lane|Drive|Court|Terrace|Parkway|Highway|Hwy|Crescent)\b",
         0.7,
-        "capital",
     ),
     Pattern(
         "LOCATION", "unit", r"\b(?:[Aa]pt|[Aa]partment|[Ss]uite|[Ss]te)\.?\s?#?\s?\d{1,5}[A-Za-z]?\b", 0.6
@@ -136,7 +135,6 @@ ADDRESSES = (
         "facility",
         r"\b(?:(?:St\.?|Saint|Mt\.?|The|[A-Z][\w'&.-]{1,24})\s){1,5}(?:(?:and|of|&)\s)?(?:[A-Z][\w'-]{1,24}\s){0,2}(?:Hospitals?|Clinics?|Medical (?:Center|Centre|Group|Associates)|Health (?:Center|Centre|System|Network)|Healthcare|Infirmary|Hospice|Nursing Home|Rehabilitation (?:Center|Centre)|Surgery Center|Urgent Care|Pharmacy|Laborator(?:y|ies)|Sanatorium|Rehab|High School|Elementary School|University|College|Airport|Church)\b(?:\s(?:of|at)\s[A-Z][\w'-]{1,24}(?:\s[A-Z][\w'-]{1,24})?)?",
         0.7,
-        "capital",
     ),
 )
 _NAME = r"[A-Z](?:[a-z'-]+[A-Z]?[a-z'-]*|\.|\b)"
@@ -146,7 +144,6 @@ PERSONS = (
         "title",
         rf"\b(?:Mrs?|Ms|Mx|Miss|Dr|Prof|Doctor|Professor|Nurse|Sir|Lady|Father|Sister|Pastor|Rabbi|Imam|Herr|Frau|Mme|Mlle|Madame|Monsieur|Senor|Senora|Sra?|Signora?|Don|Dona)\.?\s{{1,2}}{_NAME}(?:[\s-]{{1,2}}(?:(?:van|von|de|der|den|del|della|di|da|dos|al|el|bin|ibn|la|le)\s){{0,2}}{_NAME}){{0,3}}",
         0.8,
-        "capital",
     ),
     Pattern(
         "PERSON",
@@ -154,6 +151,5 @@ PERSONS = (
         r"(?:\b[Nn]ame(?:d| is|:|\s?=)|\b(?:I'm|I am|called|[Dd]ear|[Pp]atient:?|[Pp]t:?|[Ss]igned,?|[Rr]egards,?|[Ss]incerely,?))"
         rf"\s{{1,2}}(?P<value>{_NAME}(?:[\s-]{{1,2}}{_NAME}){{1,3}})",
         0.75,
-        "capital",
     ),
 )

@@ -2,13 +2,8 @@
 
 import pytest
 
-from triptych.engines.phi.recognise import Recogniser
+from tests.unit.engines.phi.conftest import Found
 from triptych.engines.phi.rules import Rules
-
-
-@pytest.fixture(scope="module")
-def rules() -> Recogniser:
-    return Recogniser(Rules())
 
 
 @pytest.mark.parametrize(
@@ -69,9 +64,8 @@ def rules() -> Recogniser:
         ),
     ],
 )
-def test_a_value_is_found_and_nothing_beside_it(rules: Recogniser, text: str, type: str, value: str) -> None:
-    (found,) = rules.scan([text])
-    assert (type, value) in [(finding.type, text[finding.start : finding.end]) for finding in found]
+def test_a_value_is_found_and_nothing_beside_it(by_rules: Found, text: str, type: str, value: str) -> None:
+    assert (type, value) in by_rules(text)
 
 
 @pytest.mark.parametrize(
@@ -85,20 +79,17 @@ def test_a_value_is_found_and_nothing_beside_it(rules: Recogniser, text: str, ty
         "Give 1,000,000 units over 90 minutes.",
     ],
 )
-def test_quantities_durations_and_public_codes_are_left(rules: Recogniser, text: str) -> None:
-    assert rules.scan([text]) == [[]]
+def test_quantities_durations_and_public_codes_are_left(by_rules: Found, text: str) -> None:
+    assert by_rules(text) == []
 
 
-def test_a_check_digit_makes_surer_and_its_absence_drops_nothing(rules: Recogniser) -> None:
-    (valid,), (invalid,) = rules.scan(["4111 1111 1111 1111", "4111 1111 1111 1112"])
-    assert valid.score > invalid.score > 0.5
+def test_a_check_digit_makes_surer_and_its_absence_drops_nothing(rules: Rules) -> None:
+    valid = max(found.score for found in rules.find("4111 1111 1111 1111"))
+    invalid = max(found.score for found in rules.find("4111 1111 1111 1112"))
+    assert valid > invalid > 0.5
 
 
-def test_a_private_key_is_one_finding(rules: Recogniser) -> None:
+def test_a_private_key_is_one_finding(by_rules: Found) -> None:
     body = "\n".join(["MIIEowIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF0qk" + "A" * 24] * 4)
-    text = f"see -----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY----- thanks"
-    ((found,),) = rules.scan([text])
-    assert text[found.start : found.end].startswith("-----BEGIN") and text[found.start :].endswith(
-        "----- thanks"
-    )
-    assert found.type == "PRIVATE_KEY" and text[found.end :] == " thanks"
+    key = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"
+    assert by_rules(f"see {key} thanks") == [("PRIVATE_KEY", key)]

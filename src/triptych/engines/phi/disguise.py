@@ -1,0 +1,86 @@
+"""Values that hide: in base64, or in two texts that are read as one."""
+
+import base64
+import binascii
+import re
+from bisect import bisect_right
+from itertools import accumulate
+
+import re2
+
+from triptych.engines.phi.normalise import plain
+from triptych.engines.phi.rules import RANK_RULE, Candidate, Rules
+
+_BASE64 = re2.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
+_MIXED = re.compile(r"[0-9=]|[a-z][A-Z]")
+_SURE = 0.75
+_REACH = 48
+"""Characters of a neighbour that are read with a text's own."""
+_JOINING = re.compile(r"[\d@+(-]\s?$")
+_JOINED = re.compile(r"\s?[\d@).-]")
+_STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE".split())
+
+
+def decoded(text: str, rules: Rules) -> list[Candidate]:
+    """Base64 words whose text holds an identifier; each is redacted as a whole."""
+    words: list[tuple[int, int]] = []
+    hidden: list[str] = []
+    for match in _BASE64.finditer(text.encode("ascii")):
+        start, end = match.span()
+        if _MIXED.search(text, start, end) is not None:
+            inside = _text_of(text[start:end])
+            if inside is not None:
+                words.append((start, end))
+                hidden.append(plain(inside).text)
+    if not words:
+        return []
+    # All in one look, a line for each.
+    begins = [0, *accumulate(len(inside) + 1 for inside in hidden)]
+    best: dict[int, Candidate] = {}
+    for candidate in rules.find("\n".join(hidden)):
+        number = bisect_right(begins, candidate.start) - 1
+        if candidate.score >= _SURE and candidate.end <= begins[number + 1]:
+            best[number] = max(best.get(number, candidate), candidate, key=lambda one: one.score)
+    return [
+        Candidate(words[number][0], words[number][1], found.type, found.score, "pattern:base64", RANK_RULE)
+        for number, found in best.items()
+    ]
+
+
+def _text_of(word: str) -> str | None:
+    try:
+        raw = base64.b64decode(
+            word + "=" * (-len(word) % 4), altchars=b"-_" if set("-_") & set(word) else None, validate=True
+        )
+        text = raw.decode("utf-8")
+    except (binascii.Error, ValueError):
+        return None
+    return (
+        text
+        if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text)
+        else None
+    )
+
+
+def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:
+    """Values that begin at the end of one text and end at the beginning of the next."""
+    found: dict[int, list[Candidate]] = {}
+    for number in range(len(texts) - 1):
+        left, right = texts[number], texts[number + 1]
+        if not _JOINING.search(left[-4:]) or not _JOINED.match(right):
+            continue
+        tail, head = left[-_REACH:].rstrip(), right[:_REACH]
+        skipped = len(head) - len(head.lstrip())
+        head = head.lstrip()
+        border = len(tail)
+        for candidate in rules.find(tail + head):
+            if candidate.type in _STRADDLING_TYPES and candidate.start < border < candidate.end:
+                offset = len(left[-_REACH:]) and max(0, len(left) - _REACH)
+                one = (candidate.start + offset, border + offset)
+                two = (skipped, candidate.end - border + skipped)
+                for place, (start, end) in ((number, one), (number + 1, two)):
+                    piece = Candidate(
+                        start, end, candidate.type, candidate.score, "pattern:straddling", RANK_RULE
+                    )
+                    found.setdefault(place, []).append(piece)
+    return found

@@ -1,0 +1,91 @@
+"""Medical words that look like names: drugs, and people after whom signs, scores and diseases are called."""
+
+import re
+
+from triptych.engines.phi.rules import Candidate
+from triptych.engines.phi.tokens import Lexicon
+
+_WORD = re.compile(r"[A-Za-z]+")
+_CALLED_AFTER = re.compile(
+    r"(?:'s?)?[\s-]{1,2}(?:(?:[a-z]+|[IVX]+|II?)\s)?(?:signs?|scores?|tests?|criteri(?:a|on)|diseases?|syndromes?|palsy|reflex(?:es)?|triad|classification|"
+    r"staging|stage|grad(?:e|ing)|sum|index|scale|catheters?|fractures?|lymphoma|thyroiditis|phenomenon|esophagus|maneuvers?|"
+    r"manoeuvres?|position|procedure|operation|repair|tendon|lesions?|disorder|dystrophy|encephalopathy|contracture|nodes?|"
+    r"spots?|lines?|ring|law|formula|equation|questionnaire|inventory|tumou?r|sarcoma|cells?|bod(?:y|ies)|stain|method|"
+    r"technique|incision|shunt|valve|tube|bag|drain|diet|rules?|risk|probability|level|model|trial|study|vaccine|protocol|"
+    r"chorea|ataxia|anemia|purpura|nephropathy|cholangitis|hepatitis|gangrene|ulcer|hernia|cyst|abscess|angina|murmur|"
+    r"respirations?|breathing|number|\d+(?:\+\d+)?\b)",
+    re.IGNORECASE,
+)
+
+
+_YEAR = re.compile(r"(?:19|20)\d\d(?:s|'s)?(?:\s?(?:-|to|and)\s?(?:19|20)?\d\d)?")
+_HOLIDAY = re.compile(
+    r"(?i)christmas|easter|thanksgiving|halloween|\beve\b|new year|valentine|independence|labor day|memorial|ramadan|eid|"
+    r"diwali|hanukkah|passover|hallow|yesterday|ninety|hundred"
+)
+_DETERMINERS = frozenset(
+    "the a an our your his her their my this that local in at of and on call new same nearby general department unit ward "
+    "service services office team outpatient inpatient emergency room community".split()
+)
+_STATES = frozenset(
+    "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY".split()
+)
+_LEAST_PHONE_DIGITS = 5
+_AGE_OF_IDENTIFIERS = 90
+
+
+def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
+    """Whether what the tagger marked identifies nobody."""
+    value = text[found.start : found.end]
+    if found.type in {"PERSON", "LOCATION"}:
+        if _is_state(text, value, found):
+            return False
+        return _is_usual(value, found, lexicon) or _is_medical(text, value, found, lexicon)
+    digits = sum(letter.isdigit() for letter in value)
+    if found.type == "DATE_TIME":
+        return _YEAR.fullmatch(value) is not None or (digits == 0 and not _is_calendar(value, lexicon))
+    if found.type == "AGE":
+        ages = [int(number) for number in re.findall(r"\d{1,4}", value)]
+        return bool(ages) and max(ages) < _AGE_OF_IDENTIFIERS
+    if found.type == "PHONE_NUMBER":
+        return digits < _LEAST_PHONE_DIGITS
+    return digits == 0
+
+
+def _is_state(text: str, value: str, found: Candidate) -> bool:
+    """``MD`` in "Baltimore, MD": some abbreviations of states are medical ones too."""
+    return value.upper() in _STATES and text[: found.start].rstrip().endswith((",", "."))
+
+
+def _is_calendar(value: str, lexicon: Lexicon) -> bool:
+    calendar = lexicon.mask("calendar")
+    return _HOLIDAY.search(value) is not None or any(
+        lexicon.find(word)[1] & calendar for word in _WORD.findall(value.lower())
+    )
+
+
+def _is_usual(value: str, found: Candidate, lexicon: Lexicon) -> bool:
+    """A single small letter; "the outpatient clinic"."""
+    if len(value) == 1:
+        return value.islower() or value.isdigit()
+    words = _WORD.findall(value)
+    if found.type != "LOCATION" or not words or any(word.istitle() and len(word) > 1 for word in words):
+        return not words
+    allowed = lexicon.mask("facility", "medical")
+    return all(word.lower() in _DETERMINERS or lexicon.find(word.lower())[1] & allowed for word in words)
+
+
+def _is_medical(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
+    """All its words are on the list of medical terms, and no given name or title says otherwise, or what follows
+    says that something is called after it."""
+    medical, person = lexicon.mask("medical"), lexicon.mask("first_name", "surname", "title")
+    words = [word for word in _WORD.findall(value) if len(word) > 1]
+    known = [lexicon.find(word.lower())[1] for word in words]
+    if not known or not all(bits & medical for bits in known):
+        return False
+    if _CALLED_AFTER.match(text, found.end) or not any(bits & person for bits in known):
+        return True
+    if len(known) > 1:
+        return False
+    return found.score < 0.8 or (words[0].isupper() and len(words[0]) <= 5 and not text.isupper())

@@ -1,0 +1,206 @@
+"""The recogniser as a request meets it: several texts, any text, long texts."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.core.finding import Finding
+from triptych.engines.phi.cache import CachedRecogniser
+from triptych.engines.phi.filters import CompiledFilters
+from triptych.engines.phi.recognise import Recogniser
+
+PATIENT = "Margaret Thornton (MRN 00482913), seen by Dr. Adeyemi at Lakeside Medical Center on March 3, 2021."
+
+
+def values(text: str, findings: list[Finding]) -> list[str]:
+    return [text[found.start : found.end] for found in findings]
+
+
+@given(st.lists(st.text(max_size=80), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_findings_of_any_text_are_sorted_apart_and_inside_it(
+    recogniser: Recogniser, texts: list[str]
+) -> None:
+    found = recogniser.scan(texts)
+    assert len(found) == len(texts)
+    for text, findings in zip(texts, found, strict=True):
+        last = 0
+        for finding in findings:
+            assert last <= finding.start < finding.end <= len(text)
+            assert 0 < finding.score <= 1 and finding.type.isupper() and finding.recogniser
+            last = finding.end
+
+
+def test_no_texts_and_empty_texts_have_no_findings(recogniser: Recogniser) -> None:
+    assert recogniser.scan([]) == []
+    assert recogniser.scan(["", " \n"]) == [[], []]
+
+
+def test_a_sentence_about_a_patient_loses_all_that_identifies(recogniser: Recogniser) -> None:
+    (found,) = recogniser.scan([PATIENT])
+    assert {(one.type, value) for one, value in zip(found, values(PATIENT, found), strict=True)} == {
+        ("PERSON", "Margaret Thornton"),
+        ("MRN", "00482913"),
+        ("PERSON", "Dr. Adeyemi"),
+        ("LOCATION", "Lakeside Medical Center"),
+        ("DATE_TIME", "March 3, 2021"),
+    }
+
+
+def test_offsets_count_code_points_of_the_text_as_it_was_given(recogniser: Recogniser) -> None:
+    text = "👩🏽‍⚕️ ﬁle: " + PATIENT.replace("00482913", "０0482\u200b913")
+    (found,) = recogniser.scan([text])
+    assert "０0482\u200b913" in values(text, found)
+    assert "Margaret Thornton" in values(text, found)
+
+
+def test_a_name_found_in_one_text_is_found_in_all(recogniser: Recogniser) -> None:
+    texts = ["Dr. Qwxzelby, MRN 48-291", "x = 48-291 + 1", "y = qwxzelby * 3", "qwxzelbyton = 4"]
+    found = recogniser.scan(texts)
+    assert ("MRN", "consistency") in {(one.type, one.recogniser) for one in found[1]}
+    assert values(texts[1], found[1]) == ["48-291"]
+    assert "qwxzelby" in values(texts[2], found[2])
+    assert "qwxzelby" not in values(texts[3], found[3])
+
+
+def test_what_a_text_holds_does_not_depend_on_its_neighbours(recogniser: Recogniser) -> None:
+    texts = ["The dose of metformin is 500 mg.", "What is the half-life of losartan?", "x = 1"]
+    alone = [recogniser.scan([text])[0] for text in texts]
+    assert recogniser.scan(texts) == alone
+
+
+def test_a_number_that_two_texts_share_is_found_in_both(recogniser: Recogniser) -> None:
+    left, right = "my ssn is 123-45-", "6789 thanks"
+    one, two = recogniser.scan([left, right])
+    assert "123-45-" in "".join(values(left, one)) + "-"
+    assert "6789" in values(right, two)
+
+
+def test_an_identifier_in_base64_is_found_as_a_whole(recogniser: Recogniser) -> None:
+    text = "note c3NuIGlzIDEyMy00NS02Nzg5 end"
+    (found,) = recogniser.scan([text])
+    assert values(text, found) == ["c3NuIGlzIDEyMy00NS02Nzg5"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Compare losartan and valsartan for a 64-year-old with hypertension.",
+        "How is the Babinski sign elicited?",
+        "Gleason score 7 prostate cancer: next step?",
+        "Explain the Wells criteria for pulmonary embolism.",
+        "Start Humira after two weeks of prednisone 20 mg daily.",
+        "Crohn's disease in adults",
+    ],
+)
+def test_drugs_eponyms_and_scores_are_left(recogniser: Recogniser, text: str) -> None:
+    assert recogniser.scan([text]) == [[]]
+
+
+def test_an_org_filter_wins_over_everything(recogniser: Recogniser) -> None:
+    filters = CompiledFilters.compile(
+        [{"name": "codename", "kind": "phrase", "pattern": "margaret thornton"}]
+    )
+    (found,) = recogniser.scan([PATIENT], filters)
+    assert (found[0].type, found[0].recogniser) == ("CUSTOM", "filter:codename")
+
+
+def test_a_long_text_is_found_in_as_its_parts_are(recogniser: Recogniser) -> None:
+    filler = "The weather is fine and the road is long. "
+    text = (filler * 60 + PATIENT + " ") * 8
+    (found,) = recogniser.scan([text])
+    assert values(text, found).count("Margaret Thornton") == 8
+
+
+def test_threads_find_the_same(recogniser: Recogniser) -> None:
+    texts = [f"{PATIENT} {number} Oak Street, call 415-555-{number:04}" for number in range(40)]
+    expected = [recogniser.scan([text]) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda text: recogniser.scan([text]), texts)) == expected
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "0",
+        "1-",
+        "a@",
+        "A ",
+        ".",
+        "x.y",
+        "mrn ",
+        "Dr. ",
+        "1 ",
+        "\u200b",
+        "é",
+        "AAAA",
+        "=a;",
+        "-----BEGIN ",
+        "may 1 ",
+        "password ",
+        "(0",
+        "http://",
+        "\\u0031",
+        "\n",
+    ],
+)
+def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) -> None:
+    """Twice the text, about twice the time; a quadratic step takes four times."""
+
+    def cpu_s(size: int) -> float:
+        text = piece * (size // len(piece))
+        began = time.process_time()
+        recogniser.scan([text])
+        return time.process_time() - began
+
+    small = min(cpu_s(20_000) for _ in range(2))
+    large = cpu_s(80_000)
+    assert large < 9 * small + 0.05
+
+
+class TestCache:
+    def test_a_text_is_looked_at_once(self, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> None:
+        looked: list[str] = []
+        candidates = recogniser.candidates
+
+        def spy(texts, spelled, filters):  # type: ignore[no-untyped-def]
+            looked.extend(texts)
+            return candidates(texts, spelled, filters)
+
+        monkeypatch.setattr(recogniser, "candidates", spy)
+        cached = CachedRecogniser(recogniser)
+        first = cached.scan([PATIENT, "Hello"], org="a")
+        again = cached.scan([PATIENT, "Hello", "More"], org="a")
+        assert again[:2] == first == recogniser.scan([PATIENT, "Hello"])
+        assert looked[:3] == [PATIENT, "Hello", "More"]
+
+    def test_orgs_and_filters_have_entries_of_their_own(
+        self, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked: list[str] = []
+        candidates = recogniser.candidates
+
+        def spy(texts, spelled, filters):  # type: ignore[no-untyped-def]
+            looked.extend(texts)
+            return candidates(texts, spelled, filters)
+
+        monkeypatch.setattr(recogniser, "candidates", spy)
+        cached = CachedRecogniser(recogniser)
+        filters = CompiledFilters.compile([{"name": "h", "kind": "literal", "pattern": "Hello"}])
+        assert cached.scan(["Hello"], org="a") == [[]]
+        assert cached.scan(["Hello"], org="b") == [[]]
+        assert [one.type for one in cached.scan(["Hello"], filters, org="a")[0]] == ["CUSTOM"]
+        assert len(looked) == 3
+
+    def test_it_is_bounded_and_holds_no_text(self, recogniser: Recogniser) -> None:
+        cached = CachedRecogniser(recogniser, max_bytes=4_000)
+        rng = random.Random(3)
+        for number in range(60):
+            cached.scan([f"Patient {rng.random()} SSN 123-45-{number:04}"], org="a")
+        assert len(cached._entries) <= 20
+        assert "123-45" not in repr(cached._entries)
