@@ -95,17 +95,11 @@ def run(load: Callable[[], OrgRecogniser], compile_filters: Compile) -> None:
 
 
 def main() -> None:
+    from triptych.engines.phi.cache import CachedRecogniser
     from triptych.engines.phi.filters import CompiledFilters
     from triptych.engines.phi.recognise import Recogniser as Trained
 
-    class Forgetful:
-        def __init__(self) -> None:
-            self._recogniser = Trained.load()
-
-        def scan(self, texts: Sequence[str], filters: Any = None, org: str = "") -> list[list[Finding]]:
-            return self._recogniser.scan(texts, filters)
-
-    run(Forgetful, CompiledFilters.compile)
+    run(lambda: CachedRecogniser(Trained.load()), CompiledFilters.compile)
 
 
 if __name__ == "__main__":
