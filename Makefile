@@ -57,7 +57,7 @@ bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." 
 	@bench/install_peers.sh presidio
 	$(BIN)/python -m bench.phi $(ARGS)
 
-train-phi: $(INSTALLED) ## train the PHI tagger from DATA=DIR, then write its model card
+train-phi: $(INSTALLED_DEV) ## train the PHI tagger from DATA=DIR, then write its model card
 	@test -n "$(DATA)" || { echo "which data? make train-phi DATA=DIR" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m training.phi $(DATA) $(ARGS)

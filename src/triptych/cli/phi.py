@@ -62,21 +62,18 @@ def redact(
 
     Without --jsonl all of stdin is one text.
     """
+    from triptych.engines.phi.placeholder import Placeholders
     from triptych.engines.phi.recognise import Recogniser
 
     recogniser = Recogniser.load()
     texts = list(_texts(True)) if jsonl else [sys.stdin.read()]
-    numbers: dict[tuple[str, str], str] = {}
-    counts: dict[str, int] = {}
+    placeholders = Placeholders()
     for text, findings in zip(texts, recogniser.scan(texts), strict=True):
         pieces: list[str] = []
         done = 0
         for found in findings:
-            key = (found.type, text[found.start : found.end])
-            if key not in numbers:
-                counts[found.type] = counts.get(found.type, 0) + 1
-                numbers[key] = f"[{found.type}_{counts[found.type]}]"
-            pieces += (text[done : found.start], numbers[key])
+            placeholder = placeholders.of(text[found.start : found.end], found.type)
+            pieces += (text[done : found.start], placeholder)
             done = found.end
         redacted = "".join((*pieces, text[done:]))
         sys.stdout.write(json.dumps({"text": redacted}, ensure_ascii=False) + "\n" if jsonl else redacted)

@@ -81,7 +81,13 @@ class Model:
         if len(windows) > 1:
             mask[np.arange(longest) >= ends[:, None]] = _NOT_THERE
         (y,) = self._session.run(
-            None, {"x": x, "lengths": ends, "mask": mask, "shares": np.float32(1) / ends[:, None].astype(np.float32)}
+            None,
+            {
+                "x": x,
+                "lengths": ends,
+                "mask": mask,
+                "shares": np.float32(1) / ends[:, None].astype(np.float32),
+            },
         )
         steepness, bound = self._gate
         felt = 1 / (1 + np.exp(steepness * (y[:, 6:7] + bound) + _LOGIT_OF_SUBTLE))

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from triptych.core.finding import Finding
 from triptych.engines.phi.consistency import Known, NameWords
 from triptych.engines.phi.disguise import decoded, straddling
@@ -14,6 +16,9 @@ from triptych.engines.phi.tagger import Tagger
 from triptych.engines.phi.tokens import Tokens, tokens
 
 _BETWEEN_PLACES = re.compile(r",?\s(?:(?:in|at|of|near|-)\s)?|,\s?|,\s?\n|\n|\s?-\s?|/")
+_FACILITY_TAIL = re.compile(
+    r"(?i)\s(?:(?:med(?:ical)?\.?\s)?(?:ctr|cntr|center|centre|hosp|hospital|clinic|univ|university|infirmary)|med(?:ical)?|campus)\b"
+)
 _BETWEEN_NAMES = re.compile(r"\s|\.\s|,\s|-")
 
 
@@ -77,7 +82,14 @@ class Recogniser:
 def joined(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
     """Neighbours that are one place or one name become one finding."""
     kept: list[Candidate] = []
-    for candidate in candidates:
+    for found in candidates:
+        candidate = found
+        if candidate.type == "LOCATION" and (tail := _FACILITY_TAIL.match(text, candidate.end)):
+            candidate = msgspec.structs.replace(candidate, end=tail.end())
+        if kept and candidate.start < kept[-1].end:
+            candidate = msgspec.structs.replace(candidate, start=kept[-1].end)
+            if candidate.start >= candidate.end:
+                continue
         if kept and candidate.type == kept[-1].type and candidate.type in {"LOCATION", "PERSON"}:
             between = text[kept[-1].end : candidate.start]
             pattern = _BETWEEN_PLACES if candidate.type == "LOCATION" else _BETWEEN_NAMES
