@@ -24,7 +24,9 @@ def test_each_line_is_answered_in_order(
     assert found[0]["language"] == "en"
 
 
-@pytest.mark.parametrize("line", [b"nonsense", b'{"text": 1}', b'{"txt": "x"}', b"[]", b'{"text": " "}', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"nonsense", b'{"text": 1}', b'{"txt": "x"}', b"[]", b'{"text": " "}', b"\xff"]
+)
 def test_a_line_that_is_no_text_is_named_after_those_before_it(
     line: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,4 +13,3 @@ def valence(head: float) -> float:
 def arousal(head: float) -> float:
     """0..1, spread around the middle for the same reason."""
     return min(1.0, max(0.0, AROUSAL_CENTRE + AROUSAL_SPREAD * (head - AROUSAL_CENTRE)))
-

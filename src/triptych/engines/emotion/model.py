@@ -14,7 +14,9 @@ _LOGIT_OF_SUBTLE = 0.619
 
 
 class Model:
-    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any
+    ) -> None:
         """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score.
 
         ``gate`` float32 [2]: how the neutral logit becomes the intensity of the strongest score: steepness, bound.
@@ -81,7 +83,13 @@ class Model:
         if len(windows) > 1:
             mask[np.arange(longest) >= ends[:, None]] = _NOT_THERE
         (y,) = self._session.run(
-            None, {"x": x, "lengths": ends, "mask": mask, "shares": np.float32(1) / ends[:, None].astype(np.float32)}
+            None,
+            {
+                "x": x,
+                "lengths": ends,
+                "mask": mask,
+                "shares": np.float32(1) / ends[:, None].astype(np.float32),
+            },
         )
         steepness, bound = self._gate
         felt = 1 / (1 + np.exp(steepness * (y[:, 6:7] + bound) + _LOGIT_OF_SUBTLE))

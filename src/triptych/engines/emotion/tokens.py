@@ -108,9 +108,7 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
             if "'" in word:
                 stem, tail = _split(word)
                 if stem in names or (
-                    first.isupper()
-                    and not mark
-                    and (stem not in known or (stem in maybe and tail == "'s"))
+                    first.isupper() and not mark and (stem not in known or (stem in maybe and tail == "'s"))
                 ):
                     stem = NAME
                 keys.append(stem)

@@ -15,7 +15,7 @@ def test_the_probe_sets_are_as_big_as_they_claim() -> None:
 @pytest.mark.parametrize(
     ("name", "floor"),
     [
-        ("negation", 0.85), ("facts minimal", 1.0), ("emoji", 0.8), ("degree words", 0.75), ("emphasis", 0.75),
+        ("negation", 0.9), ("facts minimal", 1.0), ("emoji", 0.8), ("degree words", 0.85), ("emphasis", 0.65),
     ],
 )  # fmt: skip
 def test_a_probe_stays_above_its_floor(name: str, floor: float, engine: EmotionEngine) -> None:
@@ -47,12 +47,27 @@ def test_plain_cases_are_told_apart(engine: EmotionEngine) -> None:
 
 
 def test_valence_and_arousal_order_plain_cases(engine: EmotionEngine) -> None:
-    good, plain, bad = engine.score(["I love this, what a wonderful day!", "The bus stops here.", "I hate this, it is awful"])
+    good, plain, bad = engine.score(
+        ["I love this, what a wonderful day!", "The bus stops here.", "I hate this, it is awful"]
+    )
     assert good.valence > plain.valence + 0.1 > bad.valence + 0.2
     assert min(good.arousal, bad.arousal) > plain.arousal
 
 
-ODD = ["", " ", "\x00", "\ud800", "😂", "\u202eevil\u202c", "x" * 10_000, "a " * 5_000, "!" * 10_000, "מה", "\n\n", "🏳️‍🌈"]
+ODD = [
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "😂",
+    "\u202eevil\u202c",
+    "x" * 10_000,
+    "a " * 5_000,
+    "!" * 10_000,
+    "מה",
+    "\n\n",
+    "🏳️‍🌈",
+]
 
 
 @pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))

@@ -21,7 +21,13 @@ def test_the_three_forms_of_a_data_set_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.tsv", "no tab\n"), ("a.tsv", "x\t99\ty\n"), ("b.csv", "text\nx\n"), ("c.jsonl", "{}\n"), ("c.jsonl", "")],
+    [
+        ("a.tsv", "no tab\n"),
+        ("a.tsv", "x\t99\ty\n"),
+        ("b.csv", "text\nx\n"),
+        ("c.jsonl", "{}\n"),
+        ("c.jsonl", ""),
+    ],
 )
 def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)

@@ -14,7 +14,9 @@ from triptych.engines.emotion.tokens import (
 )
 
 LEXICON = Lexicon(
-    frozenset("i am so happy not sad very slightly the was do does is good cool no way it and joy hope we".split()),
+    frozenset(
+        "i am so happy not sad very slightly the was do does is good cool no way it and joy hope we".split()
+    ),
     frozenset(("john", "jose")),
     frozenset(("joy", "hope")),
 )
