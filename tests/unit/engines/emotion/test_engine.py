@@ -2,8 +2,8 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from training.emotion import probes
+
 from triptych.engines.emotion.engine import WINDOW_TOKENS, EmotionEngine
 
 
