@@ -282,7 +282,12 @@ def train(
         )
         if epoch + 1 == epochs:
             fit_dimensions(model, data)
-        save(model, table, lexicon, infer(model, tests["held"]), held, out)
+        on_held = infer(model, tests["held"])
+        both = np.concatenate([on_held, infer(model, tests["dev"])])
+        bound = fit_gate(
+            both, np.array([r.scores for r in held + dev])
+        )  # one number: on all that is held out
+        save(model, table, lexicon, on_held, held, out, bound)
         if epoch + 1 < epochs:
             model.load_state_dict(live)
     print(
@@ -296,16 +301,20 @@ def calibrate(logits: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
     The neutral logit may only damp the six emotions; it says nothing to neutral itself and to wonder.
     """
     z, y = torch.tensor(logits), torch.tensor(wanted, dtype=torch.float32)
-    return [_fit(z[:, label], z[:, 6] * float(label < 6), y[:, label]) for label in range(8)]
+    fitted = [_fit(z[:, label], z[:, 6] * float(label < 6), y[:, label]) for label in range(8)]
+    return [[scale, offset, damping * (label < 6)] for label, (scale, offset, damping) in enumerate(fitted)]
 
 
-def gate(logits: np.ndarray, wanted: np.ndarray) -> list[float]:
+def fit_gate(logits: np.ndarray, wanted: np.ndarray) -> list[float]:
     """Steepness and bound of the step from neutral to felt: as many neutral texts below as felt ones above."""
     neutral = (wanted[:, 6] == 1) & (wanted[:, :6].sum(1) == 0)
     felt = (wanted[:, 6] == 0) & (wanted[:, :6].sum(1) == 1)
     signal = -logits[:, 6]
     bounds = np.quantile(signal, np.linspace(0.05, 0.95, 400))
-    return [STEEPNESS, max(bounds, key=lambda t: min((signal[neutral] < t).mean(), (signal[felt] >= t).mean()))]
+    return [
+        STEEPNESS,
+        max(bounds, key=lambda t: min((signal[neutral] < t).mean(), (signal[felt] >= t).mean())),
+    ]
 
 
 def _fit(own: torch.Tensor, neutral: torch.Tensor, wanted: torch.Tensor) -> list[float]:
@@ -325,7 +334,13 @@ def _fit(own: torch.Tensor, neutral: torch.Tensor, wanted: torch.Tensor) -> list
 
 
 def save(
-    model: Model, table: WordTable, lexicon: Lexicon, out: np.ndarray, held: list[corpora.Row], path: Path
+    model: Model,
+    table: WordTable,
+    lexicon: Lexicon,
+    out: np.ndarray,
+    held: list[corpora.Row],
+    path: Path,
+    gate: list[float],
 ) -> None:
     vectors = model.words.weight.detach().numpy()
     scale = np.abs(vectors).max(1, keepdims=True) / 127
@@ -341,7 +356,7 @@ def save(
         grams=np.round(grams / gram_scale).astype(np.int8),
         grams_scale=np.float32(gram_scale),
         network=np.frombuffer(to_onnx(model.network), np.uint8),
-        gate=np.array(gate(out, np.array([r.scores for r in held])), np.float32),
+        gate=np.array(gate, np.float32),
         calibration=np.array(calibrate(out, np.array([r.scores for r in held])), np.float32),
     )
 

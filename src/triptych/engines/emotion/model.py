@@ -14,7 +14,9 @@ _LOGIT_OF_SUBTLE = 0.619
 
 
 class Model:
-    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any
+    ) -> None:
         """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score.
 
         ``gate`` float32 [2]: how the neutral logit becomes the intensity of the strongest score: steepness, bound.

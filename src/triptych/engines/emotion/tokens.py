@@ -95,10 +95,9 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
             length = len(word)
             if length > 1 and piece.isupper():
                 mark = CAPS
-            if length > 2 and word not in known:
-                if _STRETCHED.search(word):
-                    word = _unstretched(word, known)
-                    mark |= ELONGATED
+            if length > 2 and word not in known and _STRETCHED.search(word):
+                word = _unstretched(word, known)
+                mark |= ELONGATED
             if word[-1] == "t":
                 word = _PLAIN_NEGATIONS.get(word, word)
             if awaiting:
