@@ -13,7 +13,7 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help run demo test test-all check fix bench bench-emotion train-emotion bench-phi train-phi docs clean
+.PHONY: help run demo test test-all check fix bench bench-emotion bench-phi train-emotion train-phi docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,16 @@ fix: $(INSTALLED_DEV) ## reformat, and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED_DEV) ## measure beside the peers (15 minutes; ARGS=--quick: 2, without them), write docs/benchmarks.md
+bench: $(INSTALLED_DEV) ## measure beside the peers (18 minutes; ARGS=--quick: 2, without them), write docs/benchmarks.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
+	$(BIN)/python -m bench.emotion $(ARGS)
+
+train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in DATA (its README says which)
+	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m training.emotion.train $(DATA) $(ARGS)
 
 bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." adds labelled sets)
 	@bench/install_peers.sh presidio
@@ -54,14 +62,6 @@ train-phi: $(INSTALLED_DEV) ## train the PHI tagger from DATA=DIR, then write it
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	$(BIN)/python -m training.phi $(DATA) $(ARGS)
 	$(BIN)/python -m training.phi.make_card $(DATA)
-
-bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
-	$(BIN)/python -m bench.emotion $(ARGS)
-
-train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in DATA (its README says which)
-	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
-	$(BIN)/python -m training.emotion.train $(DATA) $(ARGS)
 
 docs: $(INSTALLED_DEV) ## write the generated pages of docs/
 	$(BIN)/python scripts/generate_docs.py

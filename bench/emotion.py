@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 TWENTY_WORDS = (
     "I really did not expect that my sister would call me today and say how happy she is about it",
-    "The parcel that we ordered last week has still not arrived and nobody there can tell us where it is",
-    "thank you so much for all your help with the garden yesterday it looks much better than it did before",
+    "The parcel that we ordered last week has still not arrived and nobody at the shop knows where it went",
+    "thank you so much for all your help with the garden yesterday it looks much better than before",
     "why would anyone think that this is a good idea when the last two attempts have failed in the same way",
 )
 ROUNDS = 400

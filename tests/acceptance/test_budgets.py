@@ -308,7 +308,7 @@ def test_holds_survive_kill_9_and_are_charged_their_input(tmp_path: Path) -> Non
     callers = [Caller(gateway) for _ in range(25)]
     for caller in callers:
         caller.send(body)
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 30
     while len(gateway.rows()) < 25 and time.monotonic() < deadline_s:
         time.sleep(0.01)
     before = gateway.rows()
@@ -374,7 +374,7 @@ def test_requests_at_the_same_time_are_limited_by_key_and_slots_come_back() -> N
             slow = [Caller(gateway) for _ in range(2)]
             for caller in slow:
                 caller.send(message("slow"))
-            deadline_s = time.monotonic() + 5
+            deadline_s = time.monotonic() + 30
             while (
                 sum(row["ended_us"] is None for row in gateway.rows()) < 2 and time.monotonic() < deadline_s
             ):

@@ -75,7 +75,7 @@ def get(gateway: Gateway, path: str) -> tuple[int, Any]:
 
 
 def until_draining(gateway: Gateway) -> None:
-    limit_s = time.monotonic() + 5
+    limit_s = time.monotonic() + 30
     while get(gateway, "/readyz")[0] != 503:
         assert time.monotonic() < limit_s
         time.sleep(0.01)

@@ -89,6 +89,9 @@ class Rounds:
     async def _load_and_kill(self, gateway: Gateway, load: Load) -> None:
         running = asyncio.ensure_future(load.run())
         await asyncio.sleep(self.random.uniform(0.15, 0.7))
+        # A busy machine needs longer until there is something to be lost.
+        while not running.done() and not load.busy:
+            await asyncio.sleep(self.random.uniform(0, 0.05))
         process = gateway.process
         assert process is not None
         process.send_signal(signal.SIGKILL)

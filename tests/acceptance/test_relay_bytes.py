@@ -98,14 +98,17 @@ def relay_in_parallel(gateway: Gateway, upstream: RecordingUpstream, seeds: rang
             done.result()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "seeds", [range(2_500), pytest.param(range(2_500, 10_000), marks=pytest.mark.slow)], ids=["first", "all"]
+)
 def test_ten_thousand_random_exchanges_pass_byte_for_byte(
-    gateway: Gateway, upstream: RecordingUpstream
+    gateway: Gateway, upstream: RecordingUpstream, seeds: range
 ) -> None:
     rows_before = len(gateway.rows())
-    relay_in_parallel(gateway, upstream, range(10_000))
-    rows = gateway.settled_rows(rows_before + 10_000)[rows_before:]
-    assert len(rows) == 10_000
+    relay_in_parallel(gateway, upstream, seeds)
+    rows = gateway.settled_rows(rows_before + len(seeds))[rows_before:]
+    assert len(rows) == len(seeds)
     assert {(row["ending"], row["status"], row["retries"]) for row in rows} == {("completed", 200, 0)}
 
 

@@ -131,7 +131,7 @@ def test_what_a_killed_node_held_is_charged_once_and_the_others_know_it(
     for caller in callers:
         caller.send(body, key=key)
     opened = "SELECT count(*) FROM exchanges WHERE ended_us IS NULL"
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 30
     while connection.execute(opened).fetchone()[0] < 2 and time.monotonic() < deadline_s:
         time.sleep(0.01)
     doomed.kill()
@@ -148,7 +148,7 @@ def test_what_a_killed_node_held_is_charged_once_and_the_others_know_it(
     # The index learns of it from the node that settled them.
     cheap = PATHS["/v1/messages"]
     assert ask(other, cheap, key=key).status == 200
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 30
     while ask(third, message("exact", max_tokens=2_800), key=key).status != 200:
         assert time.monotonic() < deadline_s
         time.sleep(0.2)

@@ -147,7 +147,12 @@ class Gateway:
         self.stop(signal.SIGKILL)
 
     def __enter__(self) -> "Gateway":
-        return self.start() if self.process is None else self
+        try:
+            return self.start() if self.process is None else self
+        except BaseException as error:
+            # What did not start leaves nothing behind either.
+            self.__exit__(type(error), error, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -76,6 +76,14 @@ def providers_toml(url: str) -> str:
                 f'[[models]]\nid = "{name}{suffix}"\nprovider = "{name}"\nupstream_id = "m"\n{more}'
                 "price = { input = 3.0, output = 15.0 }\n"
             )
+    lines.append(
+        '[[providers]]\nname = "dead"\nkind = "openai"\nbase_url = "http://127.0.0.1:9/v1"\napi_key = "k"\n'
+    )
+    for name, fallback in (("dead-chat", "messages"), ("dead-blocked", "messages-blocked")):
+        lines.append(
+            f'[[models]]\nid = "{name}"\nprovider = "dead"\nfallback = ["{fallback}"]\n'
+            "price = { input = 3.0, output = 15.0 }\n"
+        )
     return "\n".join(lines)
 
 

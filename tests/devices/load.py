@@ -163,6 +163,11 @@ class Load:
         self._stopped = False
         self.seen: list[Seen] = []
 
+    @property
+    def busy(self) -> bool:
+        """Whether enough has happened for a kill to be worth judging: calls that finished, one that left."""
+        return sum(seen.finished for seen in self.seen) >= 30 and any(seen.left for seen in self.seen)
+
     def stop(self) -> None:
         """Let every call that runs come to its end, and start no other."""
         self._stopped = True

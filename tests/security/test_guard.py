@@ -292,6 +292,26 @@ def test_a_stored_conversation_keeps_its_numbers_and_its_values(scene: Guarded) 
     assert not any(secret in sent(scene) for secret in SECRETS)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stored_response_is_what_its_caller_saw(scene: Guarded, stream: bool) -> None:
+    assert said("responses", scene.ask("responses", ALL, store=True, stream=stream), stream=stream) == ALL
+    key = key_of("redact")
+    read = ask(scene.gateway.port, path="/v1/responses/resp_1", method="GET", key=key)
+    assert said("responses", read) == ALL and read.json["store"] is True
+    if stream:
+        again = ask(scene.gateway.port, path="/v1/responses/resp_1?stream=true", method="GET", key=key)
+        assert said("responses", again, stream=True) == ALL
+
+
+def test_a_model_that_answers_instead_of_another_is_asked_with_the_same_text(scene: Guarded) -> None:
+    for stream in (False, True):
+        answer = scene.ask("chat", ALL, model="dead-chat", stream=stream)
+        assert answer.status == 200 and said("chat", answer, stream=stream) == ALL
+    assert not any(secret in sent(scene) for secret in SECRETS)
+    # It is held to what the strictest of them is held to.
+    assert scene.ask("chat", ALL, model="dead-blocked").status == 400
+
+
 def clinical(scene: Guarded, path: str, org: str, **fields: Any) -> Any:
     body = json.dumps({"model": "messages", **fields}, ensure_ascii=False).encode()
     return ask(scene.gateway.port, body, path=f"/clinical{path}", key=key_of(org), timeout_s=20)

@@ -355,7 +355,7 @@ def test_of_sixty_requests_at_once_exactly_as_many_pass_as_the_limit_says(scene:
         for row in scene.gateway.rows()
         if row["id"] == next(a for a in answers if a.status == 200).headers["request-id"][4:]
     )
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 30
     while True:  # they are gathered for a second
         refused = scene.gateway.rows(f"key_id = '{key_id}' AND failure_kind = 'rate_limited'")
         if sum(row["repeats"] for row in refused) == 40 or time.monotonic() > deadline_s:

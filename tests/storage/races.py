@@ -1,6 +1,6 @@
 """Five ways in which many race for something of which there is exactly so much."""
 
-import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -87,4 +87,4 @@ RACES = {
 
 
 async def answered(answer: Any) -> Any:
-    return await answer if asyncio.iscoroutine(answer) else answer
+    return await answer if inspect.isawaitable(answer) else answer

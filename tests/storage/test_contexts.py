@@ -26,6 +26,7 @@ from triptych.storage.contexts import (
 from triptych.storage.database import Database, open_database
 from triptych.storage.tables import analyse_tokens, emotion_contexts, emotion_messages
 
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 SECRET = "the patient is called Rumpelstiltskin"
 OTHER_ORG, OTHER_ENVIRONMENT = Owner("OTHER", "live"), Owner("ORG", "test")
 

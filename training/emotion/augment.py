@@ -11,6 +11,7 @@ from triptych.engines.emotion.tokens import Lexicon
 
 JOY, LOVE, SADNESS, ANGER, FEAR, SURPRISE = range(6)
 WEIGHT = 0.5
+DENIED_WEIGHT = 1.0
 
 ADJECTIVES = {
     JOY: "happy glad delighted pleased excited thrilled proud grateful relieved amused cheerful optimistic satisfied "
@@ -96,14 +97,48 @@ def rows(generator: random.Random) -> list[Row]:
 
 def _row(text: str, scores: dict[int, float], valence: float, arousal: float) -> Row:
     wanted = [scores.get(i, 0.01) for i in range(8)]
-    return Row(text, wanted, [], valence, arousal, WEIGHT)
+    weight = DENIED_WEIGHT if scores in DENIED.values() else WEIGHT
+    return Row(text, wanted, [], valence, arousal, weight)
+
+
+def emphasised(rows: list[Row], generator: random.Random, count: int = 3000) -> list[Row]:
+    """Copies of short rows with one emotion, shouted, drawn out or with more signs: the same emotion, and surely."""
+    short = [
+        r for r in rows if r.scores and r.scores[NEUTRAL] == 0 and sum(r.scores[:6]) == 1 and len(r.text) < 60
+    ]
+    found = []
+    for row in generator.sample(short, min(count, len(short))):
+        assert row.scores
+        wanted = [0.995 if score else 0.0 for score in row.scores]
+        found.append(Row(emphasise(row.text, generator), wanted, row.fine, None, None, WEIGHT))
+    return found
+
+
+def emphasise(text: str, generator: random.Random) -> str:
+    way = generator.randrange(4)
+    if way == 0 and "[" not in text:
+        return text.upper()
+    if way == 1:
+        return text.rstrip(".! ") + "!" * generator.randint(2, 5)
+    words = text.split()
+    at = generator.randrange(len(words))
+    if "[" in words[at]:
+        return text + "!!!"
+    if way == 2:
+        words[at] = words[at].upper()
+        return " ".join(words) + "!!"
+    vowels = [i for i, c in enumerate(words[at]) if c in "aeiouyhm"]
+    if vowels:
+        i = generator.choice(vowels)
+        words[at] = words[at][:i] + words[at][i] * generator.randint(3, 6) + words[at][i + 1 :]
+    return " ".join(words)
 
 
 def _plain(text: str) -> Row:
     return _row(text, {NEUTRAL: 0.97}, 0.0, 0.47)
 
 
-def _felt(label: int, strength: float = 0.95) -> dict[int, float]:
+def _felt(label: int, strength: float = 0.88) -> dict[int, float]:
     scores = {label: strength, NEUTRAL: 0.9 - 0.88 * strength}
     if label == SURPRISE:
         scores[WONDER_AT] = strength
@@ -153,6 +188,8 @@ def _adjectives(generator: random.Random) -> list[Row]:
                     _row(_sentence(text + tail, generator), DENIED[label], DENIED_VALENCE[label], 0.5)
                     for text in generator.sample(denials, 3)
                 ]
+                loud = emphasise(f"{who} {_be(who, past, False)} {word}{about}", generator)
+                found.append(_row(loud, _felt(label, 0.99), 1.25 * VALENCE[label], AROUSAL[label] + 0.05))
                 found.append(_row(_sentence(f"{who} {_be(who, past, False)} {generator.choice(('slightly', 'a bit', 'somewhat', 'a little', 'mildly'))} {word}{about}{tail}", generator),
                                   _felt(label, 0.62), 0.5 * VALENCE[label], AROUSAL[label] - 0.05))  # fmt: skip
                 found.append(_row(_sentence(f"{who} {_be(who, past, False)} {generator.choice(('extremely', 'so', 'incredibly', 'absolutely', 'very', 'so so'))} {word}{about}{tail}", generator),

@@ -1,6 +1,7 @@
 """The network, in torch for training and as an ONNX graph of the same arithmetic for use."""
 
 import numpy as np
+import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
@@ -21,15 +22,14 @@ class Network(nn.Module):
         self.attention = nn.Linear(2 * hidden, 1)
         self.dense = nn.Linear(6 * hidden, 96)
         self.scores = nn.Linear(96, SCORES)
-        self.dense_dimensions = nn.Linear(6 * hidden, 48)
+        self.dense_dimensions = nn.Linear(6 * hidden + 3 * (width + MARKS) + 1, 48)
         self.dimensions = nn.Linear(48, 2)
         self.fine = nn.Linear(96, fine_labels)  # only to train: finer labels shape the features
         self.drop_words, self.drop_channels = nn.Dropout(0.2), nn.Dropout(0.1)
         self.drop_pooled, self.drop_dense = nn.Dropout(0.3), nn.Dropout(0.2)
 
-    def forward(
-        self, x: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def pool(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """[texts, 6 hidden]: what the heads see of a text."""
         mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
         x = self.drop_words(x) * mask  # what pads is nothing, to the convolution too
         c = self.drop_channels(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
@@ -39,9 +39,29 @@ class Network(nn.Module):
         attended = (h * weights).sum(1)
         largest = h.masked_fill(~mask, -1e9).amax(1)
         mean = h.sum(1) / lengths[:, None]
-        pooled = self.drop_pooled(torch.cat([attended, largest, mean], 1))
+        return torch.cat([attended, largest, mean], 1)
+
+    @staticmethod
+    def surface(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """[texts, 3 (width + marks) + 1]: mean, maximum and minimum of the words themselves, and the length.
+
+        Valence and arousal are learnt from few texts: they profit from the words without the context.
+        """
+        mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
+        x = x * mask
+        low = (~mask).float() * -1e9
+        mean = x.sum(1) / lengths[:, None]
+        return torch.cat(
+            [mean, (x + low).amax(1), (x - low).amin(1), -torch.log(lengths.float())[:, None]], 1
+        )
+
+    def forward(
+        self, x: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        pooled = self.drop_pooled(self.pool(x, lengths))
         d = self.drop_dense(torch.relu(self.dense(pooled)))
-        e = self.drop_dense(torch.relu(self.dense_dimensions(pooled)))
+        seen = torch.cat([pooled, self.drop_pooled(self.surface(x, lengths))], 1)
+        e = self.drop_dense(torch.relu(self.dense_dimensions(seen)))
         return self.scores(d), self.dimensions(e), self.fine(d)
 
 
@@ -73,13 +93,6 @@ def to_onnx(network: Network) -> bytes:
             for d in both
         ]
     )
-    # both dense layers as one, both heads as one of two blocks
-    dense_w = np.concatenate([state["dense.weight"], state["dense_dimensions.weight"]])
-    dense_b = np.concatenate([state["dense.bias"], state["dense_dimensions.bias"]])
-    heads_w = np.zeros((SCORES + 2, len(dense_b)), np.float32)
-    heads_w[:SCORES, : state["dense.bias"].size] = state["scores.weight"]
-    heads_w[SCORES:, state["dense.bias"].size :] = state["dimensions.weight"]
-    heads_b = np.concatenate([state["scores.bias"], state["dimensions.bias"]])
     n = helper.make_node
     nodes = [
         n("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
@@ -101,9 +114,24 @@ def to_onnx(network: Network) -> bytes:
         n("ReduceSum", ["h", "axis1"], ["s0"], keepdims=0),
         n("Mul", ["s0", "shares"], ["mean"]),
         n("Concat", ["attended", "largest", "mean"], ["p"], axis=1),
-        n("Gemm", ["p", constant("dw", dense_w), constant("db", dense_b)], ["d0"], transB=1),
+        n("Gemm", ["p", constant("dw", state["dense.weight"]), constant("db", state["dense.bias"])], ["d0"], transB=1),
         n("Relu", ["d0"], ["d1"]),
-        n("Gemm", ["d1", constant("hw", heads_w), constant("hb", heads_b)], ["y"], transB=1),
+        n("Gemm", ["d1", constant("hw", state["scores.weight"]), constant("hb", state["scores.bias"])], ["scores"],
+          transB=1),
+        n("ReduceSum", ["x", "axis1"], ["x0"], keepdims=0),
+        n("Mul", ["x0", "shares"], ["x_mean"]),
+        n("Add", ["x", "mask"], ["x1"]),
+        n("ReduceMax", ["x1"], ["x_largest"], axes=[1], keepdims=0),
+        n("Sub", ["x", "mask"], ["x2"]),
+        n("ReduceMin", ["x2"], ["x_least"], axes=[1], keepdims=0),
+        n("Log", ["shares"], ["x_length"]),
+        n("Concat", ["p", "x_mean", "x_largest", "x_least", "x_length"], ["q"], axis=1),
+        n("Gemm", ["q", constant("ew", state["dense_dimensions.weight"]), constant("eb", state["dense_dimensions.bias"])],
+          ["e0"], transB=1),
+        n("Relu", ["e0"], ["e1"]),
+        n("Gemm", ["e1", constant("gw", state["dimensions.weight"]), constant("gb", state["dimensions.bias"])],
+          ["dimensions"], transB=1),
+        n("Concat", ["scores", "dimensions"], ["y"], axis=1),
     ]  # fmt: skip
     width = state["convolution.weight"].shape[1]
     graph = helper.make_graph(
@@ -121,3 +149,40 @@ def to_onnx(network: Network) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="triptych")
     model.ir_version = 9
     return model.SerializeToString()
+
+
+def from_onnx(data: bytes, fine_labels: int) -> Network:
+    """The network of a graph that ``to_onnx`` made; the head of finer labels, which no graph has, begins anew."""
+    k = {i.name: numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer}
+    hidden = k["r"].shape[2]
+    network = Network(k["cw"].shape[1] - MARKS, fine_labels, k["cw"].shape[0], hidden)
+    state = {
+        "convolution.weight": k["cw"],
+        "convolution.bias": k["cb"],
+        "attention.weight": k["aw"].T,
+        "dense.weight": k["dw"],
+        "dense.bias": k["db"],
+        "scores.weight": k["hw"],
+        "scores.bias": k["hb"],
+        "dense_dimensions.weight": k["ew"],
+        "dense_dimensions.bias": k["eb"],
+        "dimensions.weight": k["gw"],
+        "dimensions.bias": k["gb"],
+    }
+    for at, suffix in enumerate(("", "_reverse")):
+        bias_in, bias_hidden = np.split(k["b"][at], 2)
+        state |= {
+            f"gru.weight_ih_l0{suffix}": _torch_gates(k["w"][at]),
+            f"gru.weight_hh_l0{suffix}": _torch_gates(k["r"][at]),
+            f"gru.bias_ih_l0{suffix}": _torch_gates(bias_in),
+            f"gru.bias_hh_l0{suffix}": _torch_gates(bias_hidden),
+        }
+    network.load_state_dict(
+        {name: torch.tensor(np.array(value)) for name, value in state.items()}, strict=False
+    )
+    return network
+
+
+def _torch_gates(weight: np.ndarray) -> np.ndarray:
+    z, r, n = np.split(weight, 3)
+    return np.concatenate([r, z, n])

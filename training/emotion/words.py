@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from training.emotion.meanings import meanings, reduced
-from triptych.engines.emotion.tokens import LINK, NAME, NUMBER, Lexicon, tokenise
+from triptych.engines.emotion.tokens import LINK, NAME, NUMBER
 from triptych.engines.emotion.vocabulary import BUCKETS, PAD, buckets, emoji_words
 
 WIDTH = 64
@@ -25,45 +25,40 @@ def glove() -> tuple[Any, dict[str, int]]:
     return np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r"), {w: i for i, w in enumerate(words)}
 
 
+def first_vectors(words: list[str], glove_vectors: Any, index: dict[str, int], seed: int) -> Any:
+    """float32 [words, WIDTH]: GloVe and MiniLM side by side, reduced to their principal components."""
+    company = np.random.default_rng(seed).normal(0, 0.2, (len(words), 50)).astype(np.float32)
+    for row, word in enumerate(words):
+        known = [index[w] for w in [word, *emoji_words(word)] if w in index]
+        if known:
+            company[row] = glove_vectors[known[0]] if word in index else glove_vectors[sorted(known)].mean(0)
+    meaning = meanings([" ".join(emoji_words(w)) or w for w in words])
+    both = np.concatenate([company / company.std(), meaning / meaning.std()], 1)
+    vectors = reduced(both, WIDTH)
+    rows = {word: row for row, word in enumerate(words)}
+    vectors[rows[NAME]] = vectors[[rows[w] for w in ("he", "she", "they")]].mean(0)
+    vectors[rows[PAD]] = 0.0
+    return vectors
+
+
 class WordTable:
     """Rows below ``len(words)`` have vectors of their own, later ones only those of their letters."""
 
-    def __init__(
-        self,
-        words: list[str],
-        vectors: Any,
-        index: dict[str, int],
-        texts: list[str],
-        lexicon: Lexicon,
-        seed: int,
-    ) -> None:
+    def __init__(self, words: list[str], vectors: Any, grams: Any = None, seed: int = 1) -> None:
+        """``grams`` None: made from the vectors."""
         self.words = words
+        self.vectors = vectors
         self._rows = {w: i for i, w in enumerate(words)}
         self._keys = list(words)
         self._buckets: dict[int, list[int]] = {}
-        random = np.random.default_rng(seed)
-        company = random.normal(0, 0.2, (len(words), 50)).astype(np.float32)
-        for row, word in enumerate(words):
-            if word in index:
-                company[row] = vectors[index[word]]
-            else:
-                named = [vectors[index[w]] for w in emoji_words(word) if w in index]
-                if named:
-                    company[row] = sum(named) / len(named)
-        meaning = meanings([" ".join(emoji_words(w)) or w for w in words])
-        both = np.concatenate([company / company.std(), meaning / meaning.std()], 1)
-        self.vectors = reduced(both, WIDTH)
-        of_names = [self._rows[n] for n in words if n in ("sam", "alex", "john", "mary")] or [1]
-        self.vectors[self._rows[NAME]] = self.vectors[of_names].mean(0)
-        self.vectors[0] = 0.0
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(tokenise(text, lexicon)[0])
         self.drop = torch.zeros(200_000)
-        for row, word in enumerate(words):
+        self.grams = self._letters(np.random.default_rng(seed)) if grams is None else grams
+
+    def drop_rare(self, counts: Counter[str]) -> None:
+        """The rarer a word, the more often training reads it by its letters."""
+        for row, word in enumerate(self.words):
             if word.isalpha():
                 self.drop[row] = 0.02 + 0.25 / math.sqrt(1 + counts[word])
-        self.grams = self._letters(random)
 
     def _letters(self, random: np.random.Generator) -> Any:
         """Vectors of n-grams whose means come near the vectors of words: a few sweeps of gradient steps."""

@@ -27,6 +27,7 @@ from tests.contract.schema import faults
 from triptych.client import AsyncTriptych, ConflictError, StreamFailed, Triptych
 from triptych.core.emotion import COMPLEXITIES, DISCOVERY_LEVELS, INTENSITY_LEVELS, LABELS
 
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 ANALYSIS = "/v2/emotions/analysis"
 BATCH = "/v2/emotions/batch-analysis"
 CHAT = "/v2/chat/completions"

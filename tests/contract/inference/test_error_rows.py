@@ -139,8 +139,8 @@ FORBIDDEN = {
         "mapped-model",
         "baa_required",
         (
-            "No active Business Associate Agreement on the org. An administrator states an active one "
-            "in the configuration."
+            "No active Business Associate Agreement on the org. An administrator signs one at Settings > "
+            "Compliance, or with `triptych baa sign`."
         ),
     ),
 }

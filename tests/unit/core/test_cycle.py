@@ -1,7 +1,7 @@
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.core.cycle import cycle_of, day_of, start_us
@@ -29,6 +29,7 @@ def test_a_cycle_is_a_month_from_the_anchors_day(anchor: str, day: str, cycle: t
     assert cycle_of(days(anchor), days(day)) == tuple(days(text) for text in cycle)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60_000), st.integers(0, 60_000))
 def test_cycles_follow_each_other_without_gap_or_overlap(anchor_day: int, day: int) -> None:
     beginning, following = cycle_of(anchor_day, day)

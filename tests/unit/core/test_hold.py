@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.core.admission import BudgetScope
@@ -24,6 +24,7 @@ def model(**changes: object) -> Model:
     return Model(id="m", targets=TARGETS, **changes)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(tokens, tokens, st.tuples(prices, prices, prices))
 def test_reasoning_is_taken_out_of_the_output_and_has_its_own_price(
     output: int, reasoning: int, rates: tuple[int, int, int]
@@ -40,6 +41,7 @@ def test_without_a_price_of_its_own_reasoning_costs_what_output_costs() -> None:
     assert cost_nusd(usage, PRICE) == cost_nusd(Usage(1_000, 500), PRICE) == 3_000_000 + 7_500_000
 
 
+@settings(deadline=None)
 @given(tokens, st.decimals(0, 1000, places=4))
 def test_credits_are_the_tokens_by_the_ratio_rounded_up(count: int, ratio: Decimal) -> None:
     numerator, denominator = ratio.as_integer_ratio()
@@ -89,6 +91,7 @@ def test_the_longest_answer_is_what_is_asked_for_or_what_the_model_can_give(
     assert held_output_tokens(asked, model(max_output_tokens=most), choices) == held
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 10**10), st.integers(0, 10**9), st.tuples(prices, prices, prices, prices, prices), prices
 )

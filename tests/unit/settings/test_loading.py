@@ -71,6 +71,9 @@ outcomes_days = 400
 context_ttl_s = 86400
 store_text = false
 monthly_quota = 0
+[compliance]
+signing_url = "https://example.com/baa"
+docs_url = "https://example.com/models"
 
 [[providers]]
 name = "claude"

@@ -168,6 +168,15 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
             "orgs[0].credits: found -1, expected an integer of at least 0",
         ),
         ('[[orgs]]\nslug = "o"\nrpm = 0\n', "orgs[0].rpm: found 0, expected an integer of at least 1"),
+        (
+            '[[orgs]]\nslug = "o"\ndlp_filters = [{ name = "x", kind = "regex", pattern = "a(" }]\n',
+            'orgs[0].dlp_filters[0].pattern: filter "x": missing ): a(',
+        ),
+        (
+            '[[orgs]]\nslug = "o"\ndlp_filters = ["y", { name = "x", kind = "regex", pattern = "(?=a)" }]\n',
+            'orgs[0].dlp_filters[1].pattern: filter "x": invalid perl operator: (?=',
+        ),
+        ('[[models]]\nid = "m"\nprovider = "sandbox"\nphi_mode = "off"\n', 'models[0].phi_mode: found "off"'),
         ('[[orgs]]\nslug = "o"\ndlp_filters = [1]\n', "orgs[0].dlp_filters[0]: found 1, expected a text, or"),
         (
             ORG.replace('["g"]', '["h"]'),

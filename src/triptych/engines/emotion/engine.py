@@ -13,7 +13,7 @@ from triptych.engines.emotion.tokens import tokenise
 WINDOW_TOKENS = 64
 _WINDOWS_AT_ONCE = 16
 _SENTENCE_ENDS = frozenset((".", "!", "?", "...", "!?"))
-_SILENCE = Emotion(raw=(0.0,) * 6, valence=0.0, arousal=0.0, wonder=0.0)  # type: ignore[arg-type]
+_SILENCE = Emotion(raw=(0.0,) * 6, valence=0.0, arousal=0.0, wonder=0.0)
 """Of a text without a token."""
 
 

@@ -9,17 +9,25 @@ from triptych.engines.emotion.tokens import MARKS, Lexicon
 from triptych.engines.emotion.vocabulary import PAD, Vocabulary
 
 _NOT_THERE = -1e9
+_LOGIT_OF_SUBTLE = 0.619
+"""log(.65 / .35): a text at the bound of neutral has the intensity .35."""
 
 
 class Model:
-    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any) -> None:
-        """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score."""
+    def __init__(
+        self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any
+    ) -> None:
+        """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score.
+
+        ``gate`` float32 [2]: how the neutral logit becomes the intensity of the strongest score: steepness, bound.
+        """
         import numpy as np
 
         self.vocabulary = vocabulary
         self.lexicon = lexicon
         self._session = session
         self._calibration = calibration
+        self._gate = gate.tolist()
         self._vectors = threading.Lock()
         self._bits = np.array([[m >> b & 1 for b in range(MARKS)] for m in range(1 << MARKS)], np.float32)
 
@@ -46,7 +54,7 @@ class Model:
             session = onnxruntime.InferenceSession(
                 bytes(weights["network"]), options, providers=["CPUExecutionProvider"]
             )
-            return cls(vocabulary, lexicon, session, weights["calibration"])
+            return cls(vocabulary, lexicon, session, weights["calibration"], weights["gate"])
 
     def run(self, windows: Sequence[tuple[list[str], list[int]]]) -> list[list[float]]:
         """Per window: six scores, neutral, wonder (calibrated, 0..1), valence, arousal (as the heads say)."""
@@ -83,8 +91,11 @@ class Model:
                 "shares": np.float32(1) / ends[:, None].astype(np.float32),
             },
         )
+        steepness, bound = self._gate
+        felt = 1 / (1 + np.exp(steepness * (y[:, 6:7] + bound) + _LOGIT_OF_SUBTLE))
         scale, offset, neutral = self._calibration.T
         z = y[:, :8] * scale + y[:, 6:7] * neutral + offset
         y[:, :8] = 1 / (1 + np.exp(-z))
+        y[:, :6] *= felt / y[:, :6].max(1, keepdims=True)
         found: list[list[float]] = y.tolist()
         return found

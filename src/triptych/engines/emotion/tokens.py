@@ -58,7 +58,7 @@ _IRREGULAR = {"can't": "can", "won't": "will", "shan't": "shall", "ain't": "is"}
 _AFTER_A_NAME = frozenset(
     (
         "is was has had 's and said says told looks looked feels felt seems seemed got did does will "
-        "would can could loves loved hates hated just never always went came made makes thinks thought"
+        "would can could loves loved hates hated just never always went came made makes thinks thought sent died asked called gave took wrote left bought"
     ).split()
 )
 
@@ -95,10 +95,9 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
             length = len(word)
             if length > 1 and piece.isupper():
                 mark = CAPS
-            if length > 2 and word not in known:
-                if _STRETCHED.search(word):
-                    word = _unstretched(word, known)
-                    mark |= ELONGATED
+            if length > 2 and word not in known and _STRETCHED.search(word):
+                word = _unstretched(word, known)
+                mark |= ELONGATED
             if word[-1] == "t":
                 word = _PLAIN_NEGATIONS.get(word, word)
             if awaiting:

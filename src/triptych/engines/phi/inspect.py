@@ -101,7 +101,7 @@ def inspect(recogniser: Recogniser, asked: Asked, filters: Any = None) -> Inspec
         documents=report.documents,
         tool=report.tool,
         fixed=report.fixed,
-        unreadable=[shown(path) for path in reading.unreadable],
+        unreadable=[shown(reading.public(path)) for path in reading.unreadable],
         logprobs=wire.logprobs(asked.body),
     )
 

@@ -79,6 +79,7 @@ class Reading:
         self._slots = wire.text_slots(body)
         self._keys = {slot.path for slot in self._slots if slot.is_key}
         self._texts = {found.data for found in contents.attachments if found.data is not None}
+        self._outer: Path = ()
         self._inputs = contents.inputs
         self._hidden = [found.path for found in contents.attachments if found.data is None]
         self.unreadable: list[Path] = list(self._hidden)
@@ -93,6 +94,13 @@ class Reading:
             if span is not None:
                 source = SourceText(self._body, *span)
                 yield from _numbers(path, source, self._body[slice(*span)], b'"')
+
+    def public(self, path: Path) -> Path:
+        """Up to the first member that a caller named himself."""
+        for length in range(1, len(path) + 1):
+            if path[:length] in self._keys:
+                return path[: length - 1] or path[:1]
+        return path
 
     def name_of(self, path: Path) -> str | None:
         """The name of the tool that a path leads into."""
@@ -112,12 +120,17 @@ class Reading:
         if kind is Kind.REASONING:
             place = Place.FIXED
         context = "" if slot.is_key else self._context(path)
-        yield from self._text(self._own(path), source, kind, place, context)
+        yield from self._text(self._wire_path(path, slot.is_key), source, kind, place, context)
 
-    def _own(self, path: Path) -> Path:
-        for length in range(1, len(path) + 1):
-            if path[:length] in self._keys:
-                return path[: length - 1] or path[:1]
+    def _wire_path(self, path: Path, is_key: bool) -> Path:
+        """Up to the first member that a caller named himself. Slots come in the order of the body: what
+        stands under such a member follows its key."""
+        outer = self._outer
+        if outer and path[: len(outer)] == outer:
+            return outer[:-1] or outer
+        if is_key:
+            self._outer = path
+            return path[:-1] or path
         return path
 
     def _text(

@@ -6,7 +6,7 @@ person's data where another's belongs.
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,16 +20,14 @@ Replaced = tuple[int, int, int]
 class Restorer:
     """The values of one request by placeholder."""
 
-    __slots__ = ("_named", "_starts", "longest", "values")
+    __slots__ = ("_named", "_sorted", "longest", "values")
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = {placeholder.upper(): value for placeholder, value in values.items()}
         self.longest = max(map(len, self.values), default=0)
         shortest = min(map(len, self.values), default=2)
         self._named = re.compile(rf"\[[A-Za-z0-9_]{{{max(shortest - 2, 0)},{max(self.longest - 2, 0)}}}\]")
-        self._starts = frozenset(
-            placeholder[:length] for placeholder in self.values for length in range(1, len(placeholder))
-        )
+        self._sorted = sorted(self.values)
 
     def restored(
         self, text: str, *, json: bool = False, at: int = 0, replaced: list[Replaced] | None = None
@@ -56,7 +54,12 @@ class Restorer:
         if at < 0:
             return 0
         start = text[at:]
-        return len(start) if start.isascii() and start.upper() in self._starts else 0
+        if not start.isascii():
+            return 0
+        start = start.upper()
+        place = bisect_left(self._sorted, start)
+        begins = place < len(self._sorted) and self._sorted[place].startswith(start)
+        return len(start) if begins and self._sorted[place] != start else 0
 
 
 class Shifts:

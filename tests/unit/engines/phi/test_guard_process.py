@@ -10,6 +10,7 @@ import pytest
 
 from tests.devices import rules
 from triptych.core.failure import Failure
+from triptych.core.policy import Filter
 from triptych.engines.phi import guard as guard_module
 from triptych.engines.phi.guard import Guard, GuardDown
 
@@ -62,5 +63,27 @@ def test_large_and_small_texts_are_read_side_by_side_and_nothing_is_left_running
         await guard.close()
         assert process.returncode is not None
         assert not guard._waiting
+
+    asyncio.run(run())
+
+
+def test_the_recogniser_of_the_gateway_is_loaded_and_knows_an_org_s_own_terms() -> None:
+    async def run() -> None:
+        guard = Guard()
+        guard.start()
+        await until(lambda: guard.ready)
+        filters = (Filter("project", "phrase", "project orion"),)
+        told = await guard.inspect(
+            "o",
+            "openai-chat",
+            body("The SSN of the patient is 123-45-6789, see Project  Orion."),
+            query=b"",
+            mode="redact",
+            known={},
+            filters=filters,
+        )
+        assert told.counts == {"CUSTOM": 1, "US_SSN": 1}
+        assert b"is [US_SSN_1], see [CUSTOM_1]." in told.body
+        await guard.close()
 
     asyncio.run(run())

@@ -116,6 +116,8 @@ def test_a_path_names_nothing_that_a_caller_made_up() -> None:
     request = {"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [use]}]}
     inspected = screened(json.dumps(request).encode(), "anthropic-messages")
     assert inspected.first == "messages[0].content[0].input"
+    inspected = screened(chat("x", extra={"Bob": {"Ana Lima": [{"type": "image_url"}]}}))
+    assert inspected.unreadable == ["extra"] and inspected.first == "extra"
 
 
 def test_the_name_of_a_tool_is_told_unless_it_is_what_was_found() -> None:

@@ -1,0 +1,127 @@
+"""Contexts over the lives of gateways: killed in the middle, started again, several at a time."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.acceptance.test_shared_budgets import schema
+from tests.contract.raw_client import Answer, RawClient, ask, request
+from tests.devices.gateway import LIVE_KEY, ORG, TEST_KEY, Gateway
+
+pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
+KEY = f"x-api-key: {LIVE_KEY}"
+PLACE = "/v2/emotions/shared"
+
+
+def body(*ids: str) -> bytes:
+    messages = [{"externalId": id, "content": f"Message {id}."} for id in ids]
+    return json.dumps({"model": "emotion-v2", "messages": messages}).encode()
+
+
+def post(port: int, *ids: str) -> Answer:
+    return ask(port, "POST", PLACE + "/analysis", KEY, body=body(*ids))
+
+
+def count(port: int) -> int:
+    answer = ask(port, "GET", PLACE, KEY)
+    if answer.status == 404:
+        return 0
+    assert answer.status == 200, answer.body
+    return int(json.loads(answer.body)["metadata"]["message_count"])
+
+
+def stored(port: int, id: str) -> bool:
+    return ask(port, "GET", f"{PLACE}/message/{id}", KEY).status == 200
+
+
+def test_a_killed_gateway_leaves_whole_bodies_and_every_one_that_was_answered() -> None:
+    with Gateway('[ledger]\ndurability = "process"\n' + ORG) as gateway:
+        post(gateway.port, "warm")
+        answered: list[int] = []
+
+        def write(number: int) -> None:
+            try:
+                if post(gateway.port, f"{number}-a", f"{number}-b", f"{number}-c").status == 200:
+                    answered.append(number)
+            except OSError:
+                pass
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(9)]
+        for writer in writers:
+            writer.start()
+        deadline_s = time.monotonic() + 20
+        while not answered and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        gateway.kill()
+        for writer in writers:
+            writer.join(20)
+        gateway.start(limit_s=50)
+        found = [[stored(gateway.port, f"{number}-{part}") for part in "abc"] for number in range(9)]
+        assert all(parts in ([True] * 3, [False] * 3) for parts in found)
+        assert all(found[number][0] for number in answered) and answered
+        assert count(gateway.port) == 1 + 3 * sum(parts[0] for parts in found)
+        # What was not stored can be stored now; what was, only once.
+        for number, parts in enumerate(found):
+            assert post(gateway.port, f"{number}-a").status == (409 if parts[0] else 200)
+
+
+def test_a_gateway_that_stops_says_so_in_the_form_of_the_surface() -> None:
+    with Gateway(ORG) as gateway:
+        chat = {
+            "model": "sandbox-lorem",
+            "messages": [{"role": "user", "content": "400 words"}],
+            "stream": True,
+        }
+        with RawClient(gateway.port, timeout_s=30) as streaming, RawClient(gateway.port) as waiting:
+            waiting.send(request("GET", "/v2/models", KEY))
+            assert waiting.answer("GET").status == 200
+            content = json.dumps(chat).encode()
+            streaming.send(request("POST", "/v2/chat/completions", f"x-api-key: {TEST_KEY}", body=content))
+            time.sleep(0.2)
+            assert gateway.process is not None
+            gateway.process.terminate()
+            deadline_s = time.monotonic() + 10
+            while True:
+                waiting.send(request("GET", "/v2/models", KEY))
+                answer = waiting.answer("GET")
+                if answer.status == 503:
+                    break
+                assert time.monotonic() < deadline_s
+            told = json.loads(answer.body)["error"]
+            assert (told["type"], told["code"]) == ("server_error", "service_unavailable")
+            assert told["message"].endswith("See /v2/status.") and answer.header("retry-after") == "1"
+            last = streaming.answer()
+            assert last.body.endswith(b"data: [DONE]\n\n") and b"conversationMode" in last.body
+        gateway.stop(limit_s=30)
+
+
+@pytest.fixture
+def nodes() -> Iterator[list[Gateway]]:
+    toml = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n{ORG}'
+    with schema() as (url, _), ExitStack() as running:
+        yield [running.enter_context(Gateway(toml, storage_url=url)) for _ in range(2)]
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_two_nodes_write_to_one_context_and_one_of_them_gets_each_id(nodes: list[Gateway]) -> None:
+    statuses: list[int] = []
+
+    def write(node: Gateway, number: int) -> None:
+        statuses.append(post(node.port, f"shared-{number}", f"own-{node.port}-{number}").status)
+
+    writers = [threading.Thread(target=write, args=(node, n)) for n in range(8) for node in nodes]
+    for at in range(0, len(writers), 8):  # no more than ten at a time
+        for writer in writers[at : at + 8]:
+            writer.start()
+        for writer in writers[at : at + 8]:
+            writer.join(30)
+    assert sorted(statuses) == [200] * 8 + [409] * 8
+    assert [count(node.port) for node in nodes] == [16, 16]
+    assert ask(nodes[0].port, "DELETE", PLACE, KEY).status == 204
+    assert count(nodes[1].port) == 0
