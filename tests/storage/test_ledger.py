@@ -67,6 +67,7 @@ def test_an_exchange_is_one_row_with_all_its_facts(database: Database, node: Nod
             "retries": 1,
             "upstream_request_id": "req_011CSHoEeqs5C35K2UUqR7Fy",
             "repeats": 1,
+            "phi": None,
         }
     ]
 
