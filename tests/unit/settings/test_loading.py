@@ -367,7 +367,7 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[retention]\nresponses_days = 1\n", "[retention] is not built yet"),
+        ("[retention]\noutcomes_days = 1\n", "outcomes_days is not built yet"),
     ],
 )
 def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:
