@@ -319,7 +319,9 @@ def test_a_write_takes_two_milliseconds(sqlite_url: str) -> None:
         began_s = time.perf_counter()
         kept.append(OWNER, CONTEXT, said(f"m{n}"), DAY_US)
         taken_s.append(time.perf_counter() - began_s)
-    # Measured: 0.6 ms; the bound is 2.
+    # Measured on a busy machine: p50 0.5 to 1.0 ms for the first 60 messages, as much of it CPU time as wall
+    # time, and 1.4 to 2.7 ms of CPU at the 300th, whose write reads the course of all before it. Where every
+    # commit waits for the disk ("strict"), 4 ms and more.
     assert sorted(taken_s)[len(taken_s) // 4] < 0.010
     database.close()
 

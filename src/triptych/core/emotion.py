@@ -59,9 +59,12 @@ class Emotion(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def complexity(self) -> str:
-        return COMPLEXITIES[min(4, sum(score > COMPLEX_FROM for score in self.raw))]
+        return COMPLEXITIES[min(4, len([score for score in self.raw if score > COMPLEX_FROM]))]
 
 
 def _band(value: float, bands: tuple[tuple[float, str], ...]) -> str:
     """The first band whose lower bound the unrounded value reaches."""
-    return next((name for bound, name in bands if value >= bound), bands[-1][1])
+    for bound, name in bands:
+        if value >= bound:
+            return name
+    return bands[-1][1]

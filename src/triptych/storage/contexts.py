@@ -281,7 +281,7 @@ class Contexts:
     def _series(self, connection: Connection, context: str) -> tuple[UserMessage, ...]:
         newest = self._run(connection, _SERIES, context, KEPT_MESSAGES).all()
         return tuple(
-            UserMessage(_emotion(scores), None if id is None else bytes(id).decode())
+            UserMessage(_emotion(scores), None if id is None else str(id, "utf-8"))
             for id, scores in reversed(newest)
         )
 
@@ -326,10 +326,10 @@ def _packed(emotion: Emotion) -> bytes:
 
 
 def _emotion(packed: bytes) -> Emotion:
-    packed = bytes(packed)
+    # Of all messages of a context at every write: what is done here is done a thousand times.
     joy, love, sadness, anger, fear, surprise, valence, arousal, wonder = _SCORES.unpack_from(packed)
     raw = (joy, love, sadness, anger, fear, surprise)
-    return Emotion(raw, valence, arousal, wonder, packed[_SCORES.size :].decode())
+    return Emotion(raw, valence, arousal, wonder, str(packed[_SCORES.size :], "ascii"))
 
 
 def _place(owner: Owner, context: str, seq: int) -> bytes:

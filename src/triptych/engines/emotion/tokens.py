@@ -13,7 +13,9 @@ MARKS = 6
 NAME, NUMBER, LINK = "<name>", "<number>", "<link>"
 
 _TOKEN = re.compile(
-    r"https?://\S+|www\.\S+"
+    # Most words, before all that cannot begin with their first letter is tried.
+    r"[a-gi-np-vyzA-NP-SU-WYZ][^\W\d_]*(?:['’][^\W\d_]+)*"
+    r"|https?://\S+|www\.\S+"
     r"|[<>]?[:;=xX8][-'^oc]?[()\[\]DPpOo3/\\|*]+(?!\w)|</?3+|\b[xX][dD]+\b|[oO]_[oO]|\^_*\^|T_T|-_+-|¯\\_\(ツ\)_/¯"
     r"|\[[A-Z]+\]"
     r"|\d+(?:[.,:]\d+)*"
@@ -66,7 +68,7 @@ _AFTER_A_NAME = frozenset(
 class Lexicon:
     """What the tokeniser asks about words: which are known, which are given or family names, which may be either."""
 
-    __slots__ = ("known", "maybe_names", "names")
+    __slots__ = ("known", "maybe_names", "names", "plain")
 
     def __init__(
         self, known: "dict[str, int] | frozenset[str]", names: frozenset[str], maybe: frozenset[str]
@@ -74,16 +76,27 @@ class Lexicon:
         self.known = known
         self.names = names
         self.maybe_names = maybe
+        self.plain: set[str] = set()
+        """Known words that were found to be keys as they are, whatever stands around them."""
 
 
 def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
     """Keys and marks of a text, in order. The number of keys is what usage counts."""
     keys: list[str] = []
     marks: list[int] = []
-    known, names, maybe = lexicon.known, lexicon.names, lexicon.maybe_names
+    known, names, maybe, plain = lexicon.known, lexicon.names, lexicon.maybe_names, lexicon.plain
     initial = True
     awaiting = ""  # an ambiguous name at the start of a sentence: the next word decides
     for piece in _TOKEN.findall(text):
+        if piece in plain:
+            if awaiting:
+                if piece in _AFTER_A_NAME:
+                    keys[-1] = NAME
+                awaiting = ""
+            initial = False
+            keys.append(piece)
+            marks.append(0)
+            continue
         first = piece[0]
         mark = 0
         if len(piece) > 7 and (piece.startswith("www.") or "://" in piece):
@@ -123,6 +136,8 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
                         word = NAME
                 elif word not in known and length > 1:
                     word = NAME
+            elif word == piece and word in known:
+                plain.add(word)
             initial = False
         elif first.isdigit():
             word = NUMBER

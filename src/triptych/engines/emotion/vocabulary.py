@@ -35,13 +35,14 @@ class Vocabulary:
     The table stays in eight bits, a scale for each row: a fourth of the memory, and as quick.
     """
 
-    def __init__(self, words: Sequence[str], table: Any, scales: Any, grams: Any) -> None:
-        """``table`` int8 [words, width], ``scales`` float32 [words, 1], ``grams`` float32 [BUCKETS, width]."""
+    def __init__(self, words: Sequence[str], table: Any, scales: Any, grams: Any, grams_scale: float) -> None:
+        """``table`` int8 [words, width], ``scales`` float32 [words, 1], ``grams`` int8 [BUCKETS, width]."""
         self.index: dict[str, int] = {word: row for row, word in enumerate(words)}
         self._known = len(words)
         self._table = table
         self._scales = scales
         self._grams = grams
+        self._grams_scale = grams_scale
         self._unseen: dict[str, int] = {}
 
     @property
@@ -53,9 +54,12 @@ class Vocabulary:
         get = self.index.get
         return [row if (row := get(key)) is not None else self._unseen_row(key) for key in keys]
 
-    def vectors(self, rows: Any) -> Any:
+    def vectors(self, rows: Sequence[int], out: Any = None) -> Any:
         """float32 [rows, width]."""
-        return self._table.take(rows, axis=0) * self._scales.take(rows, axis=0)
+        import numpy as np
+
+        places = np.array(rows, np.intp)
+        return np.multiply(self._table.take(places, 0), self._scales.take(places, 0), out)
 
     def forget_unseen(self) -> None:
         """Frees the rows of unseen keys when there are too many; between batches only."""
@@ -87,4 +91,4 @@ class Vocabulary:
         named = [self.index[word] for word in emoji_words(key) if word in self.index]
         if named:
             return self.vectors(named).mean(0)
-        return self._grams[buckets(key)].mean(0)
+        return self._grams[buckets(key)].mean(0) * self._grams_scale

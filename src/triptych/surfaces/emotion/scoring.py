@@ -22,8 +22,9 @@ _THREADS = 4
 
 
 class Engine(Protocol):
-    def score(self, texts: Sequence[str]) -> list[Emotion]: ...
-    def count_tokens(self, text: str) -> int: ...
+    def analyse(self, texts: Sequence[str]) -> tuple[list[Emotion], int]:
+        """One emotion per text, in their order; the tokens of all texts."""
+        ...
 
 
 class Analysed(msgspec.Struct, frozen=True):
@@ -106,4 +107,4 @@ class Scoring:
 
 
 def _analyse(engine: Engine, texts: Sequence[str]) -> Analysed:
-    return Analysed(engine.score(texts), sum(engine.count_tokens(text) for text in texts))
+    return Analysed(*engine.analyse(texts))

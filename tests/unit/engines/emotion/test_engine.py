@@ -109,6 +109,13 @@ def test_one_strong_passage_in_a_long_text_is_seen(engine: EmotionEngine) -> Non
     assert found.raw[3] > alone.raw[3] + 0.1
 
 
+def test_one_reading_gives_scores_and_tokens(engine: EmotionEngine) -> None:
+    texts = ["I can't believe it!!! 😂😂", "", "The report has three sections. " * 30]
+    emotions, tokens = engine.analyse(texts)
+    assert emotions == engine.score(texts)
+    assert tokens == sum(engine.count_tokens(text) for text in texts) == 7 + 30 * 6
+
+
 def test_tokens_are_counted_as_they_are_read(engine: EmotionEngine) -> None:
     assert engine.count_tokens("I can't believe it!!! 😂😂") == 7
     assert engine.count_tokens("") == 0
