@@ -31,6 +31,10 @@ _STATES = frozenset(
     "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
     "RI SC SD TN TX UT VT VA WA WV WI WY".split()
 )
+_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+){3,}")
+_SLUG_BEGIN = re.compile(r"[a-z_-]*[a-z]")
+_SLUG_END = re.compile(r"[a-z][a-z_-]*$")
+_SLUG_REACH = 64
 _LEAST_PHONE_DIGITS = 5
 _AGE_OF_IDENTIFIERS = 90
 
@@ -41,6 +45,8 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
     if found.type in {"PERSON", "LOCATION"}:
         if _is_state(text, value, found):
             return False
+        if _in_slug(text, value, found, lexicon):
+            return True
         return _is_usual(value, found, lexicon) or _is_medical(text, value, found, lexicon)
     digits = sum(letter.isdigit() for letter in value)
     if found.type == "DATE_TIME":
@@ -55,7 +61,20 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
 
 def _is_state(text: str, value: str, found: Candidate) -> bool:
     """``MD`` in "Baltimore, MD": some abbreviations of states are medical ones too."""
-    return value.upper() in _STATES and text[: found.start].rstrip().endswith((",", "."))
+    return value.upper() in _STATES and text[max(0, found.start - 8) : found.start].rstrip().endswith((",", "."))
+
+
+def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
+    """Words of ``fix-pulley-stirrup-mount``: a name there stands, half of it at least, on a list of common ones."""
+    before = _SLUG_END.search(text, max(0, found.start - _SLUG_REACH), found.start)
+    after = _SLUG_BEGIN.match(text, found.end, found.end + _SLUG_REACH)
+    start = before.start() if before else found.start
+    end = after.end() if after else found.end
+    if _SLUG.fullmatch(text, start, end) is None:
+        return False
+    name = lexicon.mask("first_name", "rare_first_name", "surname")
+    words = _WORD.findall(value)
+    return 2 * sum(lexicon.find(word)[1] & name != 0 for word in words) < len(words)
 
 
 def _is_calendar(value: str, lexicon: Lexicon) -> bool:

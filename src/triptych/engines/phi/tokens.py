@@ -23,6 +23,7 @@ BITS = (
     "calendar", "title", "street", "facility",
 )  # fmt: skip
 _CACHED_TOKENS = 32_768
+_PREFIX, _SUFFIX = crc32(b"p"), crc32(b"s")
 
 
 class Tokens(msgspec.Struct, gc=False):
@@ -44,9 +45,9 @@ class Lexicon:
         self._keys, self._numbers, self._bits = keys, numbers, bits
         self._one_key = array("I", keys.tobytes())  # quicker than numpy where one word is asked for
 
-    def find_all(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def find_all(self, words: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Numbers and bits of lower-case words; 0 where one is unknown."""
-        keys = np.array([crc32(word.encode()) for word in words], dtype=np.uint32)
+        keys = np.array([crc32(word) for word in words], dtype=np.uint32)
         places = self._keys.searchsorted(keys)
         places[places == len(self._keys)] = 0
         known = self._keys[places] == keys
@@ -161,13 +162,13 @@ class Features:
                 known.numbers[words[number]] = place
 
     def describe(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        lower = [word.replace(" ", "").lower() if " " in word else word.lower() for word in words]
+        lower = [word.replace(" ", "").lower().encode() for word in words]
         numbers, bits = self._lexicon.find_all(lower)
         numbers[numbers == 0] = UNKNOWN
         ids = np.empty((len(words), 4), dtype=np.int32)
         ids[:, 0] = numbers
-        ids[:, 1] = [1 + crc32(b"p" + word[:3].encode()) % (AFFIX_BUCKETS - 1) for word in lower]
-        ids[:, 2] = [1 + crc32(b"s" + word[-3:].encode()) % (AFFIX_BUCKETS - 1) for word in lower]
+        ids[:, 1] = [1 + crc32(word[:3], _PREFIX) % (AFFIX_BUCKETS - 1) for word in lower]
+        ids[:, 2] = [1 + crc32(word[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1) for word in lower]
         ids[:, 3] = [_shape(word) for word in words]
         expanded = ((bits[:, None] >> _BIT_NUMBERS) & 1).astype(np.float32)
         return ids, expanded
