@@ -1,7 +1,7 @@
 """Once a name in a call, always one: what was found in one text is found wherever it stands again."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate
 from triptych.engines.phi.tokens import Lexicon
@@ -10,6 +10,8 @@ RECOGNISER = "consistency"
 _SCORE = 0.6
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[A-Za-z]")
 _WORDS = re.compile(r"[A-Za-z0-9]+")
+_FEW_WORDS = 64
+"""So many are quicker found one by one."""
 _LONGEST = 100
 """Longer ones are noise."""
 _TITLES = frozenset(
@@ -54,14 +56,13 @@ class Known:
         begins = self._begins()
         found: list[Candidate] = []
         last = 0
-        for match in _WORDS.finditer(text):
-            sizes = begins.get(match[0])
-            if sizes is None or match.start() < last:
+        for place, word in _placed(text, begins.keys() & set(_WORDS.findall(text))):
+            if place < last:
                 continue
-            for before, size in sizes:
-                start = match.start() - before
+            for before, size in begins[word]:
+                start = place - before
                 end = start + size
-                if start < last or text[end : end + 1].isalnum():
+                if start < last or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
                     continue
                 kind = self._values.get(text[start:end])
                 if kind is not None:
@@ -81,6 +82,20 @@ class Known:
                     sizes.setdefault(word[0], set()).add((word.start(), len(value)))
             self._first = {word: sorted(pairs, key=_by_size) for word, pairs in sizes.items()}
         return self._first
+
+
+def _placed(text: str, words: Set[str]) -> list[tuple[int, str]]:
+    """Where these words stand, also within others."""
+    if len(words) > _FEW_WORDS:
+        return [(match.start(), match[0]) for match in _WORDS.finditer(text) if match[0] in words]
+    placed: list[tuple[int, str]] = []
+    for word in words:
+        place = text.find(word)
+        while place >= 0:
+            placed.append((place, word))
+            place = text.find(word, place + len(word))
+    placed.sort()
+    return placed
 
 
 def _by_size(pair: tuple[int, int]) -> int:
