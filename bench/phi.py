@@ -27,6 +27,8 @@ PEER = HERE / ".peers" / "presidio" / "bin" / "python"
 SAMPLE = Path(str(resources.files("triptych.engines.phi"))) / "weights" / "sample.jsonl"
 RESULT = HERE / "results" / "phi.json"
 SIZES = (50, 300, 2_000)
+WARM_UP = 150
+"""Messages before the race: patterns build their automata from the first texts they see."""
 ROUNDS = {50: 40, 300: 12, 2_000: 4}
 
 
@@ -121,7 +123,7 @@ def main() -> int:
             file=sys.stderr,
         )
     every = [example for examples in sets.values() for example in examples]
-    for text in messages(every, 50, 20):
+    for text in messages(every, 50, WARM_UP):
         ours.scan([text])
         if peer is not None:
             peer.ask(text)

@@ -53,13 +53,14 @@ class Known:
         """Where the names and values stand as whole words. Time is linear in the text."""
         if not self._values:
             return []
-        begins = self._begins()
+        composed = self._composed()
+        known = {word for word in set(_WORDS.findall(text)) if word in self._values or word in composed}
         found: list[Candidate] = []
         last = 0
-        for place, word in _placed(text, begins.keys() & set(_WORDS.findall(text))):
+        for place, word in _placed(text, known):
             if place < last:
                 continue
-            for before, size in begins[word]:
+            for before, size in (*composed.get(word, ()), (0, len(word))):
                 start = place - before
                 end = start + size
                 if start < last or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
@@ -72,13 +73,12 @@ class Known:
                     break
         return found
 
-    def _begins(self) -> dict[str, list[tuple[int, int]]]:
-        """By the first word of a value: the characters before that word, and all; the longest first."""
+    def _composed(self) -> dict[str, list[tuple[int, int]]]:
+        """Values of several words, by the first: the characters before it, and all; the longest first."""
         if self._first is None:
             sizes: dict[str, set[tuple[int, int]]] = {}
             for value in self._values:
-                word = _WORDS.search(value)
-                if word is not None:
+                if not value.isalnum() and (word := _WORDS.search(value)) is not None:
                     sizes.setdefault(word[0], set()).add((word.start(), len(value)))
             self._first = {word: sorted(pairs, key=_by_size) for word, pairs in sizes.items()}
         return self._first

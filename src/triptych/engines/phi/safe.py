@@ -67,7 +67,11 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
 
 def _is_state(text: str, value: str, found: Candidate) -> bool:
     """``MD`` in "Baltimore, MD": some abbreviations of states are medical ones too."""
-    return len(value) == 2 and value.upper() in _STATES and text[max(0, found.start - 8) : found.start].rstrip().endswith((",", "."))
+    return (
+        len(value) == 2
+        and value.upper() in _STATES
+        and text[max(0, found.start - 8) : found.start].rstrip().endswith((",", "."))
+    )
 
 
 def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:

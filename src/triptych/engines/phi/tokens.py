@@ -45,7 +45,7 @@ class Lexicon:
         self._keys, self._numbers, self._bits = keys, numbers, bits
         # Quicker than numpy where one word is asked for.
         self._one_key = array("I", keys.tobytes())
-        self._one_number, self._one_bits = memoryview(numbers), memoryview(bits)
+        self._one_number, self._one_bits = numbers.data, bits.data
 
     def find_all(self, words: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Numbers and bits of lower-case words; 0 where one is unknown."""
@@ -170,9 +170,7 @@ class Features:
         ids, bits, _ = self._described(words)
         return ids, bits
 
-    def _described(
-        self, words: Sequence[str]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], list[int]]:
+    def _described(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32], list[int]]:
         """And the numbers of the words that stand on a list."""
         lower = [word.replace(" ", "").lower().encode() for word in words]
         numbers, bits = self._lexicon.find_all(lower)
