@@ -1,10 +1,7 @@
 """Once a name in a call, always one: what was found in one text is found wherever it stands again."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-import re2
+from collections.abc import Iterable, Set
 
 from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate
 from triptych.engines.phi.tokens import Lexicon
@@ -12,12 +9,11 @@ from triptych.engines.phi.tokens import Lexicon
 RECOGNISER = "consistency"
 _SCORE = 0.6
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[A-Za-z]")
-_VALUES_PER_PATTERN = 200
+_WORDS = re.compile(r"[A-Za-z0-9]+")
+_FEW_WORDS = 64
+"""So many are quicker found one by one."""
 _LONGEST = 100
-"""Longer ones are noise, and an automaton for them is costly."""
-_MOST_IN_PATTERNS = 1_000
-"""Of more, whole words are looked up one by one: time stays linear in the text."""
-_WHOLE_WORD = re2.compile(rb"[A-Za-z0-9]+(?:[/-][A-Za-z0-9]+)*")
+"""Longer ones are noise."""
 _TITLES = frozenset(
     "mr mrs ms miss mx dr doctor prof professor sir nurse father sister rev pastor herr frau mme md rn np do phd jr sr "
     "van von de der den del la le di da bin al el the and of".split()
@@ -35,6 +31,7 @@ class Known:
     def __init__(self, words: "NameWords") -> None:
         self._words = words
         self._values: dict[str, str] = {}
+        self._first: dict[str, list[tuple[int, int]]] | None = None
 
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
         for found in candidates:
@@ -52,32 +49,57 @@ class Known:
             elif found.type in _VALUE_TYPES and 5 <= len(value) <= _LONGEST and any(map(str.isdigit, value)):
                 self._values.setdefault(value, found.type)
 
-    def patterns(self) -> list[Any]:
-        """What to look for, for ``find``; empty when nothing was learned."""
-        values = sorted(self._values, key=lambda value: (-len(value), value))
-        if len(values) > _MOST_IN_PATTERNS:
-            return [_WHOLE_WORD]
-        options = re2.Options()
-        options.log_errors = False
-        return [
-            re2.compile(
-                "|".join(map(re2.escape, values[start : start + _VALUES_PER_PATTERN])).encode(), options
-            )
-            for start in range(0, len(values), _VALUES_PER_PATTERN)
-        ]
-
-    def find(self, patterns: Sequence[Any], text: str) -> list[Candidate]:
+    def find(self, text: str) -> list[Candidate]:
+        """Where the names and values stand as whole words. Time is linear in the text."""
+        if not self._values:
+            return []
+        composed = self._composed()
+        known = {word for word in set(_WORDS.findall(text)) if word in self._values or word in composed}
         found: list[Candidate] = []
-        encoded = text.encode("ascii")
-        for pattern in patterns:
-            for match in pattern.finditer(encoded):
-                start, end = match.span()
-                kind = self._values.get(text[start:end])
-                if kind is None or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
+        last = 0
+        for place, word in _placed(text, known):
+            if place < last:
+                continue
+            for before, size in (*composed.get(word, ()), (0, len(word))):
+                start = place - before
+                end = start + size
+                if start < last or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
                     continue
-                rank = RANK_NAME - 1 if kind == "PERSON" else RANK_RULE
-                found.append(Candidate(start, end, kind, _SCORE, RECOGNISER, rank))
+                kind = self._values.get(text[start:end])
+                if kind is not None:
+                    rank = RANK_NAME - 1 if kind == "PERSON" else RANK_RULE
+                    found.append(Candidate(start, end, kind, _SCORE, RECOGNISER, rank))
+                    last = end
+                    break
         return found
+
+    def _composed(self) -> dict[str, list[tuple[int, int]]]:
+        """Values of several words, by the first: the characters before it, and all; the longest first."""
+        if self._first is None:
+            sizes: dict[str, set[tuple[int, int]]] = {}
+            for value in self._values:
+                if not value.isalnum() and (word := _WORDS.search(value)) is not None:
+                    sizes.setdefault(word[0], set()).add((word.start(), len(value)))
+            self._first = {word: sorted(pairs, key=_by_size) for word, pairs in sizes.items()}
+        return self._first
+
+
+def _placed(text: str, words: Set[str]) -> list[tuple[int, str]]:
+    """Where these words stand, also within others."""
+    if len(words) > _FEW_WORDS:
+        return [(match.start(), match[0]) for match in _WORDS.finditer(text) if match[0] in words]
+    placed: list[tuple[int, str]] = []
+    for word in words:
+        place = text.find(word)
+        while place >= 0:
+            placed.append((place, word))
+            place = text.find(word, place + len(word))
+    placed.sort()
+    return placed
+
+
+def _by_size(pair: tuple[int, int]) -> int:
+    return -pair[1]
 
 
 class NameWords:

@@ -68,11 +68,10 @@ class Recogniser:
         known = Known(self._words)
         for text, found in zip(spelled, candidates, strict=True):
             known.learn(text.text, found)
-        patterns = known.patterns()
         split = straddling([text.text for text in spelled], self._rules) if len(spelled) > 1 else {}
         findings: list[list[Finding]] = []
         for number, (text, found) in enumerate(zip(spelled, candidates, strict=True)):
-            more = known.find(patterns, text.text) if patterns else []
+            more = _uncovered(known.find(text.text), found)
             more.extend(split.get(number, ()))
             every = joined(resolve([*found, *more], text.text), text.text) if more else found
             findings.append(_findings(text, every))
@@ -106,6 +105,24 @@ def joined(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
                 continue
         kept.append(candidate)
     return kept
+
+
+def _uncovered(more: Sequence[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
+    """Those that do not lie in a finding that decides anyway. Both are sorted, and do not overlap."""
+    left: list[Candidate] = []
+    place = 0
+    for candidate in more:
+        while place < len(found) and found[place].end <= candidate.start:
+            place += 1
+        over = found[place] if place < len(found) else None
+        if (
+            over is None
+            or over.start > candidate.start
+            or over.end < candidate.end
+            or over.rank < candidate.rank
+        ):
+            left.append(candidate)
+    return left
 
 
 def _findings(spelled: Plain, candidates: Sequence[Candidate]) -> list[Finding]:

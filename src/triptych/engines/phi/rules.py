@@ -50,6 +50,10 @@ class Candidate(msgspec.Struct, gc=False):
     """Who decides where two overlap: the higher."""
 
 
+_NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE"})
+_USED = (str.isalnum, str.isdigit)
+"""What a left-over needs to tell anything; that of a number, a digit: not the words between two numbers."""
+
 RANK_FILTER = 4
 RANK_CREDENTIAL = 3
 RANK_RULE = 2
@@ -261,6 +265,6 @@ def _left_over(candidate: Candidate, taken: bytearray, text: str) -> Iterator[Ca
         stop = taken.find(1, free, candidate.end)
         stop = candidate.end if stop < 0 else stop
         start, end = trimmed(text, free, stop)
-        if start < end and any(letter.isalnum() for letter in text[start:end]):
+        if start < end and any(map(_USED[candidate.type in _NUMERIC], text[start:end])):
             yield Candidate(start, end, candidate.type, candidate.score, candidate.recogniser, candidate.rank)
         place = stop

@@ -31,6 +31,16 @@ _STATES = frozenset(
     "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
     "RI SC SD TN TX UT VT VA WA WV WI WY".split()
 )
+_JOINTS = frozenset("-_")
+_SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+){3,}")
+_SLUG_BEGIN = re.compile(r"[a-z_-]*[a-z]")
+_SLUG_END = re.compile(r"[a-z][a-z_-]*$")
+_SLUG_REACH = 64
+_LISTED_NAME = Lexicon.mask("first_name", "rare_first_name", "surname")
+_PERSON = Lexicon.mask("first_name", "surname", "title")
+_MEDICAL = Lexicon.mask("medical")
+_FACILITY = Lexicon.mask("facility", "medical")
+_CALENDAR = Lexicon.mask("calendar")
 _LEAST_PHONE_DIGITS = 5
 _AGE_OF_IDENTIFIERS = 90
 
@@ -41,6 +51,8 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
     if found.type in {"PERSON", "LOCATION"}:
         if _is_state(text, value, found):
             return False
+        if _in_slug(text, value, found, lexicon):
+            return True
         return _is_usual(value, found, lexicon) or _is_medical(text, value, found, lexicon)
     digits = sum(letter.isdigit() for letter in value)
     if found.type == "DATE_TIME":
@@ -55,13 +67,30 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
 
 def _is_state(text: str, value: str, found: Candidate) -> bool:
     """``MD`` in "Baltimore, MD": some abbreviations of states are medical ones too."""
-    return value.upper() in _STATES and text[: found.start].rstrip().endswith((",", "."))
+    return (
+        len(value) == 2
+        and value.upper() in _STATES
+        and text[max(0, found.start - 8) : found.start].rstrip().endswith((",", "."))
+    )
+
+
+def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
+    """Words of ``fix-pulley-stirrup-mount``: a name there stands, half of it at least, on a list of common ones."""
+    if not value.islower() or not _JOINTS.intersection(text[max(0, found.start - 1) : found.end + 1]):
+        return False
+    before = _SLUG_END.search(text, max(0, found.start - _SLUG_REACH), found.start)
+    after = _SLUG_BEGIN.match(text, found.end, found.end + _SLUG_REACH)
+    start = before.start() if before else found.start
+    end = after.end() if after else found.end
+    if _SLUG.fullmatch(text, start, end) is None:
+        return False
+    words = _WORD.findall(value)
+    return 2 * sum(lexicon.find(word)[1] & _LISTED_NAME != 0 for word in words) < len(words)
 
 
 def _is_calendar(value: str, lexicon: Lexicon) -> bool:
-    calendar = lexicon.mask("calendar")
     return _HOLIDAY.search(value) is not None or any(
-        lexicon.find(word)[1] & calendar for word in _WORD.findall(value.lower())
+        lexicon.find(word)[1] & _CALENDAR for word in _WORD.findall(value.lower())
     )
 
 
@@ -72,19 +101,17 @@ def _is_usual(value: str, found: Candidate, lexicon: Lexicon) -> bool:
     words = _WORD.findall(value)
     if found.type != "LOCATION" or not words or any(word.istitle() and len(word) > 1 for word in words):
         return not words
-    allowed = lexicon.mask("facility", "medical")
-    return all(word.lower() in _DETERMINERS or lexicon.find(word.lower())[1] & allowed for word in words)
+    return all(word.lower() in _DETERMINERS or lexicon.find(word.lower())[1] & _FACILITY for word in words)
 
 
 def _is_medical(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
     """All its words are on the list of medical terms, and no given name or title says otherwise, or what follows
     says that something is called after it."""
-    medical, person = lexicon.mask("medical"), lexicon.mask("first_name", "surname", "title")
     words = [word for word in _WORD.findall(value) if len(word) > 1]
     known = [lexicon.find(word.lower())[1] for word in words]
-    if not known or not all(bits & medical for bits in known):
+    if not known or not all(bits & _MEDICAL for bits in known):
         return False
-    if _CALLED_AFTER.match(text, found.end) or not any(bits & person for bits in known):
+    if _CALLED_AFTER.match(text, found.end) or not any(bits & _PERSON for bits in known):
         return True
     if len(known) > 1:
         return False

@@ -23,6 +23,7 @@ BITS = (
     "calendar", "title", "street", "facility",
 )  # fmt: skip
 _CACHED_TOKENS = 32_768
+_PREFIX, _SUFFIX = crc32(b"p"), crc32(b"s")
 
 
 class Tokens(msgspec.Struct, gc=False):
@@ -42,11 +43,13 @@ class Lexicon:
         self, keys: NDArray[np.uint32], numbers: NDArray[np.uint16], bits: NDArray[np.uint16]
     ) -> None:
         self._keys, self._numbers, self._bits = keys, numbers, bits
-        self._one_key = array("I", keys.tobytes())  # quicker than numpy where one word is asked for
+        # Quicker than numpy where one word is asked for.
+        self._one_key = array("I", keys.tobytes())
+        self._one_number, self._one_bits = numbers.data, bits.data
 
-    def find_all(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def find_all(self, words: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Numbers and bits of lower-case words; 0 where one is unknown."""
-        keys = np.array([crc32(word.encode()) for word in words], dtype=np.uint32)
+        keys = np.array([crc32(word) for word in words], dtype=np.uint32)
         places = self._keys.searchsorted(keys)
         places[places == len(self._keys)] = 0
         known = self._keys[places] == keys
@@ -61,7 +64,7 @@ class Lexicon:
         place = bisect_left(self._one_key, key)
         if place == len(self._one_key) or self._one_key[place] != key:
             return 0, 0
-        return int(self._numbers[place]), int(self._bits[place])
+        return self._one_number[place], self._one_bits[place]
 
     @staticmethod
     def mask(*names: str) -> int:
@@ -133,23 +136,26 @@ class Features:
             return known.ids[places], known.bits[places]
         missing = dict.fromkeys(word for word, place in zip(words, places, strict=True) if place < 0)
         new = list(missing)
-        ids, bits = self.describe(new)
-        self._keep(known, new, ids, bits)
-        index = np.array(places, dtype=np.int64)
+        ids, bits, listed = self._described(new)
+        if listed:
+            self._keep(known, new, ids, bits, listed)
         order = {word: number for number, word in enumerate(new)}
-        late = np.flatnonzero(index < 0)
-        index[late] = 0
-        all_ids, all_bits = known.ids[index], known.bits[index]
-        which = [order[words[place]] for place in late.tolist()]
+        late = [number for number, place in enumerate(places) if place < 0]
+        which = [order[words[number]] for number in late]
+        all_ids, all_bits = known.ids[places], known.bits[places]
         all_ids[late], all_bits[late] = ids[which], bits[which]
         return all_ids, all_bits
 
     def _keep(
-        self, known: "_Rows", words: Sequence[str], ids: NDArray[np.int32], bits: NDArray[np.float32]
+        self,
+        known: "_Rows",
+        words: Sequence[str],
+        ids: NDArray[np.int32],
+        bits: NDArray[np.float32],
+        listed: Sequence[int],
     ) -> None:
-        public = np.flatnonzero((ids[:, 0] > UNKNOWN) | bits.any(axis=1)).tolist()
         with self._lock:
-            for number in public:
+            for number in listed:
                 place = len(known.numbers)
                 if words[number] in known.numbers:
                     continue
@@ -161,16 +167,22 @@ class Features:
                 known.numbers[words[number]] = place
 
     def describe(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        lower = [word.replace(" ", "").lower() if " " in word else word.lower() for word in words]
+        ids, bits, _ = self._described(words)
+        return ids, bits
+
+    def _described(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32], list[int]]:
+        """And the numbers of the words that stand on a list."""
+        lower = [word.replace(" ", "").lower().encode() for word in words]
         numbers, bits = self._lexicon.find_all(lower)
+        listed = (numbers | bits).nonzero()[0].tolist()
         numbers[numbers == 0] = UNKNOWN
         ids = np.empty((len(words), 4), dtype=np.int32)
         ids[:, 0] = numbers
-        ids[:, 1] = [1 + crc32(b"p" + word[:3].encode()) % (AFFIX_BUCKETS - 1) for word in lower]
-        ids[:, 2] = [1 + crc32(b"s" + word[-3:].encode()) % (AFFIX_BUCKETS - 1) for word in lower]
+        ids[:, 1] = [1 + crc32(word[:3], _PREFIX) % (AFFIX_BUCKETS - 1) for word in lower]
+        ids[:, 2] = [1 + crc32(word[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1) for word in lower]
         ids[:, 3] = [_shape(word) for word in words]
         expanded = ((bits[:, None] >> _BIT_NUMBERS) & 1).astype(np.float32)
-        return ids, expanded
+        return ids, expanded, listed
 
 
 _BIT_NUMBERS: NDArray[np.int32] = np.arange(len(BITS), dtype=np.int32)

@@ -5,6 +5,7 @@ however long a prompt is, and because a guard that hangs or crashes must not tak
 It writes no files, leaves no core dump, and says nothing of what it reads.
 """
 
+import gc
 import os
 import queue
 import resource
@@ -91,7 +92,9 @@ def run(load: Callable[[], OrgRecogniser], compile_filters: Compile) -> None:
     # What a library prints must not get between the frames.
     told = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    Worker(load(), compile_filters, told).serve(sys.stdin.buffer)
+    recogniser = load()
+    gc.freeze()  # what was loaded stays; no collection need look at it again
+    Worker(recogniser, compile_filters, told).serve(sys.stdin.buffer)
 
 
 def main() -> None:

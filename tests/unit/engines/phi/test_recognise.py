@@ -204,3 +204,31 @@ class TestCache:
             cached.scan([f"Patient {rng.random()} SSN 123-45-{number:04}"], org="a")
         assert len(cached._entries) <= 20
         assert "123-45" not in repr(cached._entries)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Synthetic record gravel-stirrup-trowel-gutter-tarpaulin: card 4111-1111-1111-1111",
+        "see branch fix-grommet-pliers-crowbar-conduit and service gutter_nozzle_spindle_relay",
+    ],
+)
+def test_words_joined_to_a_slug_are_no_names(recogniser: Recogniser, text: str) -> None:
+    found = values(text, recogniser.scan([text])[0])
+    assert [value for value in found if any(map(str.isalpha, value))] == []
+
+
+def test_a_name_in_a_slug_is_found_all_the_same(recogniser: Recogniser) -> None:
+    text = "the file is discharge-summary-margaret-thornton-final for Margaret Thornton"
+    covered = " ".join(values(text, recogniser.scan([text])[0]))
+    assert covered.count("argaret") == 2 and covered.count("hornton") == 2
+
+
+def test_values_of_several_words_and_in_brackets_are_found_again(recogniser: Recogniser) -> None:
+    texts = [
+        "Patient John O'Malley-Quist, MRN AB-99 4411, phone (555) 201-3344",
+        "(555) 201-3344 O'Malley-Quist",
+    ]
+    again = values(texts[1], recogniser.scan(texts)[1])
+    assert again[0] == "(555) 201-3344"
+    assert "Quist" in "".join(again)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.engines.phi.conftest import Found
-from triptych.engines.phi.rules import Rules
+from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate, Rules, resolve
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,15 @@ def test_a_private_key_is_one_finding(by_rules: Found) -> None:
     body = "\n".join(["MIIEowIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF0qk" + "A" * 24] * 4)
     key = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"
     assert by_rules(f"see {key} thanks") == [("PRIVATE_KEY", key)]
+
+
+def test_words_between_two_numbers_are_no_telephone_number() -> None:
+    text = "997-63-1663, card 4111-1111"
+    number = [
+        Candidate(0, 11, "US_SSN", 0.9, "a", RANK_RULE),
+        Candidate(18, 27, "CREDIT_CARD", 0.9, "b", RANK_RULE),
+    ]
+    marked = Candidate(0, 27, "PHONE_NUMBER", 0.9, "tagger", RANK_NAME)
+    assert [one.type for one in resolve([*number, marked], text)] == ["US_SSN", "CREDIT_CARD"]
+    left = resolve([number[0], marked], text)[1]
+    assert text[left.start : left.end] == "card 4111-1111"
