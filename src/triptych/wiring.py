@@ -49,7 +49,6 @@ from triptych.storage.seeds import SeedReader
 from triptych.surfaces.clinical.chat import CreateChat
 from triptych.surfaces.clinical.compliance import BAA_PATH, Compliance
 from triptych.surfaces.clinical.control_routes import MODELS_PATH, Control, control_routes
-from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
 from triptych.surfaces.clinical.keys import Keys
 from triptych.surfaces.clinical.models import Catalogue
 from triptych.surfaces.clinical.provider_status import ProviderStatus
@@ -57,7 +56,6 @@ from triptych.surfaces.clinical.records import Records
 from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assistant_routes
 from triptych.surfaces.clinical.usage import Usage
 from triptych.surfaces.emotion.body import check_size
-from triptych.surfaces.emotion.described import EMOTION
 from triptych.surfaces.emotion.dialect import guard as emotion_guard
 from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.idempotent import Idempotency
@@ -68,7 +66,6 @@ from triptych.surfaces.inference.routes import InferenceSurface, State
 from triptych.surfaces.inference.runs import Runs
 from triptych.surfaces.inference.stored_responses import StoredResponsesEndpoints
 from triptych.surfaces.lookup import Lookup
-from triptych.surfaces.openapi import INFERENCE, Described, describe
 from triptych.surfaces.operations import Check, OperationsSurface, greet
 from triptych.telemetry import Telemetry
 from triptych.upstreams.sandbox import sandbox_model_ids
@@ -250,14 +247,18 @@ async def running(
             resolve,
             checks,
         )
-        mounted: list[tuple[Surface, Described]] = [
-            (inference, INFERENCE),
-            (clinical, CLINICAL_WHOLE),
-            (emotion, EMOTION),
-        ]
 
         def description() -> bytes:
-            return describe((surface.prefix.decode(), surface.routes, said) for surface, said in mounted)
+            # Most gateways are never asked what they serve.
+            from triptych.surfaces.clinical.described_control import CLINICAL_WHOLE
+            from triptych.surfaces.emotion.described import EMOTION
+            from triptych.surfaces.openapi import INFERENCE, describe
+
+            said = (INFERENCE, CLINICAL_WHOLE, EMOTION, INFERENCE)
+            return describe(
+                (surface.prefix.decode(), surface.routes, described)
+                for surface, described in zip(surfaces, said, strict=True)
+            )
 
         operations = OperationsSurface(
             checks,
@@ -266,8 +267,7 @@ async def running(
             inference.refuse,
             root=Route(greet, always=True) if inference.prefix else None,
         )
-        mounted.append((operations, INFERENCE))
-        surfaces = tuple(surface for surface, _ in mounted)
+        surfaces: tuple[Surface, ...] = (inference, clinical, emotion, operations)
         gateway = Gateway(surfaces, server_settings.max_body_bytes, telemetry.count_refusal)
         limits = EdgeLimits(
             max_header_bytes=server_settings.max_header_bytes,

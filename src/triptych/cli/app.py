@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from triptych.cli import apply, baa, check, doctor, emotion, init, keys, models, phi, usage
-from triptych.cli.terminal import ConfigOption, help_when_alone, say
+from triptych.cli.options import ConfigOption, help_when_alone
+from triptych.cli.terminal import say
 
 
 def build() -> typer.Typer:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli.keys import OrgOption, opened_vault
-from triptych.cli.terminal import ConfigOption, help_when_alone, note, program, say, table, warn
+from triptych.cli.options import ConfigOption, help_when_alone
+from triptych.cli.terminal import note, program, say, table, warn
 
 if TYPE_CHECKING:
     from triptych.core.agreement import Acceptance, Template

@@ -2,7 +2,8 @@
 
 import os
 
-from triptych.cli.terminal import ConfigOption, say, warn
+from triptych.cli.options import ConfigOption
+from triptych.cli.terminal import say, warn
 
 
 def check(config: ConfigOption = None) -> None:

@@ -8,37 +8,32 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-import typer
-
+from triptych.cli.plain_serve import serve_options
 from triptych.cli.terminal import complain
 
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
 
-# The common base of typer's complaints about arguments, wherever this version of typer keeps it.
-_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
-
 
 def run(arguments: Sequence[str] | None) -> int:
-    from triptych.cli.app import build
     from triptych.settings.problem import SettingsError
 
-    command = typer.main.get_command(build())
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = serve_options(given)
     try:
-        code = command.main(
-            None if arguments is None else list(arguments), prog_name="triptych", standalone_mode=False
-        )
+        if options is None:
+            code = _command(given)
+        else:
+            from triptych.cli.serve import serve
+
+            serve(*options)
+            code = 0
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code
     except SettingsError as error:
         complain(str(error))
         return MISUSED
-    except _UsageError as error:
-        complain(_usage(error))
-        return MISUSED
-    except typer.Abort:
-        return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -51,6 +46,23 @@ def run(arguments: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort of the program: told, never swallowed
         complain(_unexpected(error))
         return FAILED
+
+
+def _command(arguments: list[str]) -> int:
+    import typer
+
+    from triptych.cli.app import build
+
+    # The common base of typer's complaints about arguments, wherever this version of typer keeps it.
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]
+    try:
+        code = typer.main.get_command(build()).main(arguments, prog_name="triptych", standalone_mode=False)
+    except usage_error as error:
+        complain(_usage(error))
+        return MISUSED
+    except typer.Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
 
 
 def _usage(error: Exception) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from triptych.cli.terminal import ConfigOption, say, table
+from triptych.cli.options import ConfigOption
+from triptych.cli.terminal import say, table
 
 if TYPE_CHECKING:
     from triptych.cli.examinations import Finding

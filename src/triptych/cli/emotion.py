@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.terminal import complain, help_when_alone, say
+from triptych.cli.options import help_when_alone
+from triptych.cli.terminal import complain, say
 
 LINES_AT_ONCE = 64
 

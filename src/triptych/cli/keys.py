@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.terminal import ConfigOption, help_when_alone, note, program, say, table
+from triptych.cli.options import ConfigOption, help_when_alone
+from triptych.cli.terminal import note, program, say, table
 from triptych.core.principal import SCOPES
 
 if TYPE_CHECKING:

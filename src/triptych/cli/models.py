@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli.keys import opened_vault
-from triptych.cli.terminal import ConfigOption, help_when_alone, note, say, table
+from triptych.cli.options import ConfigOption, help_when_alone
+from triptych.cli.terminal import note, say, table
 from triptych.cli.usage import usd
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.terminal import complain, help_when_alone, note, say, table
+from triptych.cli.options import help_when_alone
+from triptych.cli.terminal import complain, note, say, table
 
 if TYPE_CHECKING:
     from triptych.engines.phi.evaluation import Report, Share

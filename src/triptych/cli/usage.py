@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli.keys import known_org, opened_vault, users_by_org
-from triptych.cli.terminal import ConfigOption, say, table
+from triptych.cli.options import ConfigOption
+from triptych.cli.terminal import say, table
 
 if TYPE_CHECKING:
     from triptych.storage.usage import UsageSum

@@ -91,7 +91,8 @@ def held_output_tokens(asked: int | None, model: Model, choices: int = 1) -> int
         asked = DEFAULT_OUTPUT_TOKENS if most is None else most
     elif most is not None and asked > most:
         asked = most
-    return min(asked * choices, MAX_PLAUSIBLE_TOKENS)
+    total = asked * choices
+    return min(MAX_PLAUSIBLE_TOKENS, total)
 
 
 def scopes_of(budgets: tuple[BudgetScope, ...]) -> tuple[tuple[str, str], ...]:
@@ -110,7 +111,8 @@ def hold(
     """``input_tokens`` is an estimate, to which the margin is added; ``output_tokens`` the most there
     can be. Without a price only credits and tokens are held. ``scopes``: those of the budgets, where
     they are known already."""
-    input_tokens = min(input_tokens, MAX_PLAUSIBLE_TOKENS)
+    if input_tokens > MAX_PLAUSIBLE_TOKENS:
+        input_tokens = MAX_PLAUSIBLE_TOKENS
     held_tokens = -(-input_tokens * (100 + MARGIN_PERCENT) // 100) + output_tokens
     if not budgets:
         return Hold(held_tokens, 0, 0)

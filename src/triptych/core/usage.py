@@ -50,7 +50,10 @@ class Price(msgspec.Struct, frozen=True):
 
     @property
     def dearest_input(self) -> int:
-        return max(self.input, self.cache_read, self.cache_write)
+        most = self.input
+        if self.cache_read > most:
+            most = self.cache_read
+        return max(self.cache_write, most)
 
     @property
     def dearest_output(self) -> int:

@@ -1,6 +1,5 @@
 """How a message shows what was found and what was expected."""
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import date, time
@@ -48,6 +47,8 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     """``; did you mean "..."?`` when a known word is close to ``word``, else nothing."""
     if not isinstance(word, str):
         return ""
+    import difflib
+
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""
 

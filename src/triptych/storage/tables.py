@@ -5,10 +5,13 @@ Ids are bare ULIDs; the prefixes that the contracts show (``key_``, ``req_``) ar
 surfaces. The migrations say the same thing again, by hand; a test holds the two together.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     text,
 )
 
@@ -191,12 +195,16 @@ exchanges = Table(
     Column("phi", Text),
 )
 Index("ix_exchanges_org_id_started_us", exchanges.c.org_id, exchanges.c.started_us)
-Index(
-    "ix_exchanges_open",
-    exchanges.c.started_us,
-    sqlite_where=exchanges.c.ended_us.is_(None),
-    postgresql_where=exchanges.c.ended_us.is_(None),
-)
+_OPEN = exchanges.c.ended_us.is_(None)
+_open_exchanges = Index("ix_exchanges_open", exchanges.c.started_us, sqlite_where=_OPEN)
+
+
+@event.listens_for(exchanges, "before_create")
+def _partial_on_postgresql(_table: Table, connection: Connection, **_: Any) -> None:
+    """Said as ``postgresql_where`` above, it would load PostgreSQL's dialect in every process."""
+    if connection.dialect.name == "postgresql":
+        _open_exchanges.dialect_options["postgresql"]["where"] = _OPEN
+
 
 balances = Table(
     "balances",

@@ -14,6 +14,7 @@ MAX_VALUES = 1_000_000
 """Values in one large text: decoded, 50 MB of ``{},`` would be a gigabyte of objects."""
 
 LARGE_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
 _SLICE_BYTES = 1 << 20
 
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{},'))
@@ -54,6 +55,16 @@ def is_dense(body: bytes) -> bool:
     object, or follows a comma."""
     size = len(body)
     return size > LARGE_BYTES and sum(_count(body, mark, 0, size) for mark in _MARKS) > MAX_VALUES
+
+
+def is_shallow(body: bytes) -> bool:
+    """Whether a text is small and opens too few brackets to nest too deep, wherever they stand: most
+    requests are told by that alone."""
+    size = len(body)
+    if size > _SMALL_BYTES:
+        return False
+    # As in ``_count``, without the slices.
+    return 2 * size - len(body.replace(b"[", b"")) - len(body.replace(b"{", b"")) <= MAX_DEPTH
 
 
 def check_depth(body: bytes, start: int, end: int, depth: int) -> None:

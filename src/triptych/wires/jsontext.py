@@ -12,7 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from triptych.core.failure import Failure, FailureKind
-from triptych.wires.jsonshape import MAX_DEPTH, check_depth, check_shape, is_dense, too_deep
+from triptych.wires.jsonshape import check_depth, check_shape, is_dense, is_shallow, too_deep
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 MAX_MEMBERS = 10_000
@@ -88,7 +88,7 @@ def members(body: bytes) -> tuple[Member, ...]:
             FailureKind.INVALID_BODY, f"The request body has more than {MAX_MEMBERS} members at top level."
         )
     found = _walk(body, values)
-    if not dense and len(body) > 2 * MAX_DEPTH:
+    if not dense and not is_shallow(body):
         for member in found:
             check_depth(body, member.value_start, member.value_end, 1)
     return found

@@ -40,14 +40,16 @@ def estimate_request_tokens(body: bytes) -> int:
     if b'"tools"' in body:
         tools = body.count(b'"input_schema"') or body.count(b'"parameters"')
         tokens += TOOL_USE_TOKENS + tools * TOOL_TOKENS
-    images = _images(body) if b"image" in body else 0
-    documents = body.count(b'"document"') + body.count(b'"input_file"')
-    if images or documents:
-        # Those inside the body have been counted above.
-        left_out = max(0, images + documents - files)
-        remote_images = min(images, left_out)
-        tokens += remote_images * IMAGE_TOKENS + (left_out - remote_images) * REMOTE_DOCUMENT_TOKENS
-    return max(1, tokens)
+    # Whatever is not text says what it is.
+    if b'"type"' in body:
+        images = _images(body) if b"image" in body else 0
+        documents = body.count(b'"document"') + body.count(b'"input_file"')
+        if images or documents:
+            # Those inside the body have been counted above.
+            left_out = max(0, images + documents - files)
+            remote_images = min(images, left_out)
+            tokens += remote_images * IMAGE_TOKENS + (left_out - remote_images) * REMOTE_DOCUMENT_TOKENS
+    return tokens or 1
 
 
 def _images(body: bytes) -> int:

@@ -105,12 +105,13 @@ class MemoryIndex:
         now_ms = self._clock_ms()
         if now_ms - self._turned_ms >= WINDOW_MS:
             self._turn(now_ms)
-        recent = self._requests.recent
+        ended_ms = now_ms - WINDOW_MS
+        recent, recent_tokens = self._requests.recent, self._tokens.recent
         least = tokens_left = -1
         scope = limit = tokens_limit = tokens_reset_ms = 0
         daily = refused = False
         minutes: list[Window] = []
-        days: list[str] = []
+        days: list[tuple[str, int]] = []
         slots: list[str] | None = None
         wall_us = 0
         position = -1
@@ -121,7 +122,7 @@ class MemoryIndex:
             if rpm is not None:
                 minute = recent.get(scope_id) or self._requests.revived(scope_id)
                 entries = minute.entries
-                if entries and entries[0][0] <= now_ms - WINDOW_MS:
+                if entries and entries[0][0] <= ended_ms:
                     minute.trim(now_ms)
                 left = rpm - minute.total
                 if left <= 0:
@@ -134,18 +135,25 @@ class MemoryIndex:
                 if not wall_us:
                     wall_us = self._wall_clock_us()
                     self._turn_day(wall_us)
-                left = rpd - self._days.get(scope_id, 0)
+                counted = self._days.get(scope_id, 0)
+                left = rpd - counted
                 if left <= 0:
                     refused = True
                 elif left < least or least < 0:
                     least, scope, limit, daily = left, position, rpd, True
-                days.append(scope_id)
+                days.append((scope_id, counted + 1))
             tpm = limits.tpm
             if tpm is not None:
-                window = self._token_window(scope_id, now_ms)
-                left = max(0, tpm - window.total)
+                window = recent_tokens.get(scope_id) or self._tokens.revived(scope_id)
+                entries = window.entries
+                if entries and entries[0][0] <= ended_ms:
+                    window.trim(now_ms)
+                left = tpm - window.total
+                if left < 0:
+                    left = 0
                 if left < tokens_left or tokens_left < 0:
-                    tokens_left, tokens_limit, tokens_reset_ms = left, tpm, window.reset_ms(now_ms)
+                    tokens_left, tokens_limit = left, tpm
+                    tokens_reset_ms = entries[-1][0] - ended_ms if entries else 0
             if limits.concurrency is not None and exchange_id is not None:
                 if self._slots.get(scope_id, 0) >= limits.concurrency:
                     refused = True
@@ -162,11 +170,13 @@ class MemoryIndex:
                 else:
                     entries.append([now_ms, 1])
                 minute.total += 1
-            for scope_id in days:
-                self._days[scope_id] = self._days.get(scope_id, 0) + 1
+            if days:
+                self._days.update(days)
             if slots is not None and exchange_id is not None:
                 hold = self._holds[exchange_id] = Hold()
-                self._take_slots(hold, slots)
+                hold.slots = slots
+                for scope_id in slots:
+                    self._slots[scope_id] = self._slots.get(scope_id, 0) + 1
         if tokens_left < 0:
             if least < 0:
                 return _UNLIMITED
@@ -175,7 +185,7 @@ class MemoryIndex:
         return Admission(
             True,
             limit if least >= 0 else None,
-            max(0, least - 1),
+            least - 1 if least > 0 else 0,
             (to_midnight_ms(wall_us) if daily else WINDOW_MS) if least >= 0 else 0,
             None,
             SCOPE_KINDS[scope],
@@ -272,11 +282,15 @@ class MemoryIndex:
         windows: list[tuple[Window, int, int]] = []
         full: Reservation | None = None
         longest_ms = 0
+        recent = self._tokens.recent
         for asked in scopes:
             tpm = asked.limits.tpm
             if tpm is None:
                 continue
-            window = self._token_window(asked.id, now_ms)
+            scope_id = asked.id
+            window = recent.get(scope_id) or self._tokens.revived(scope_id)
+            if window.entries and window.entries[0][0] <= now_ms - WINDOW_MS:
+                window.trim(now_ms)
             counted = min(tpm, tokens)
             if window.total + (counted or 1) > tpm:
                 wait_ms = window.wait_ms(tpm, counted or 1, now_ms)
@@ -300,8 +314,17 @@ class MemoryIndex:
         hold.windows = entries = []
         limit, left = None, 0
         for window, counted, tpm in windows:
-            entries.append((window, window.add(now_ms, counted), counted))
-            remaining = tpm - window.total
+            # ``Window.add``, without the call.
+            counts = window.entries
+            if counts and counts[-1][0] >= now_ms:
+                entry = counts[-1]
+                entry[1] += counted
+            else:
+                entry = [now_ms, counted]
+                counts.append(entry)
+            total = window.total = window.total + counted
+            entries.append((window, entry, counted))
+            remaining = tpm - total
             if limit is None or remaining < left:
                 limit, left = tpm, remaining
         if limit is None:
@@ -322,16 +345,22 @@ class MemoryIndex:
         hold = self._holds.pop(exchange_id, None)
         if hold is None:
             return _UNKNOWN
+        slots = self._slots
         for scope_id in hold.slots:
-            taken = self._slots[scope_id] - 1
+            taken = slots[scope_id] - 1
             if taken:
-                self._slots[scope_id] = taken
+                slots[scope_id] = taken
             else:
-                del self._slots[scope_id]
+                del slots[scope_id]
         if hold.windows:
             for window, entry, counted in hold.windows:
                 if counted != actual_tokens:
-                    window.replace(entry, actual_tokens - counted)
+                    # ``Window.replace``, without the call.
+                    counts = window.entries
+                    if counts and counts[0][0] <= entry[0]:
+                        difference = actual_tokens - counted
+                        entry[1] += difference
+                        window.total += difference
         held_nusd, held_credits = hold.nusd, hold.credits
         for balance in hold.balances:
             balance.held_nusd -= held_nusd
