@@ -160,10 +160,10 @@ def test_an_exchange_waits_for_redis_once_and_is_refused_as_a_request_first(node
     spent = 0
     for path, body in PATHS.items():
         assert ask(node, body, path=path, key=key).status == 200
-        before = round_trips(node)
+        before = quiet_round_trips(node)
         assert ask(node, body, path=path, key=key).status == 200
         # The other one is the settlement, which nobody waits for.
-        assert round_trips(node) - before <= 2
+        assert quiet_round_trips(node) - before <= 2
         spent += 2
     assert ask(node, message("nobody"), key=key).status == 400, "a refusal by the catalogue is a request"
     for _ in range(RPM - spent - 1):
@@ -171,6 +171,15 @@ def test_an_exchange_waits_for_redis_once_and_is_refused_as_a_request_first(node
     for body in (b"{}", message("nobody"), PATHS["/v1/messages"]):
         refused = ask(node, body, key=key)
         assert (refused.status, refused.header("anthropic-ratelimit-requests-remaining")) == (429, "0")
+
+
+def quiet_round_trips(node: Gateway) -> int:
+    """As ``round_trips``, once the settlement of what was asked before is among them."""
+    count, before = round_trips(node), -1
+    while count != before:
+        time.sleep(0.3)
+        count, before = round_trips(node), count
+    return count
 
 
 def round_trips(node: Gateway) -> int:

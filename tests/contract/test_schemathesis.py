@@ -49,7 +49,7 @@ def run(folder: Path, seconds: int, org: str, *arguments: str) -> None:
             text=True,
             timeout=seconds + 300,
         )
-        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
+        assert ended.returncode == 0, ended.stdout[-20000:] + ended.stderr[-2000:]
         assert "unexpected" not in running.gateway.log
 
 

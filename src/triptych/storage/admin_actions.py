@@ -108,5 +108,7 @@ def admin_actions_of(database: Database, org_id: str | None) -> list[AdminAction
     """All of an org (None: of the installation), oldest first. Raises StorageError."""
     of_org = admin_actions.c.org_id == org_id if org_id is not None else admin_actions.c.org_id.is_(None)
     with database.read() as connection:
-        rows = connection.execute(select(admin_actions).where(of_org).order_by(admin_actions.c.id)).mappings()
+        rows = connection.execute(
+            select(admin_actions).where(of_org).order_by(admin_actions.c.created_us, admin_actions.c.id)
+        ).mappings()
         return [AdminAction(**{**row, "metadata": msgspec.json.decode(row["metadata"])}) for row in rows]

@@ -79,7 +79,7 @@ SCHEMAS: Schema = {
             "messages": {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": MAX_MESSAGES,
+                "description": f"At most {MAX_MESSAGES}; more are 413.",
                 "items": _ref("AnalysisMessage"),
             },
         }
@@ -157,7 +157,7 @@ SCHEMAS: Schema = {
             "messages": {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": MAX_MESSAGES,
+                "description": f"At most {MAX_MESSAGES}; more are 413.",
                 "items": _object({"role": _words(*ROLES), "content": _MESSAGE_TEXT}, "content"),
             },
             "context_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
@@ -282,7 +282,7 @@ _CHAT_ANSWER: Schema = {
     "description": "The completion; with `stream`, its chunks.",
     "content": {
         "application/json": {"schema": _ref("EmotionChatCompletion")},
-        "text/event-stream": {"schema": _TEXT},
+        "text/event-stream": {},
     },
 }
 

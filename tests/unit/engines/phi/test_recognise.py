@@ -158,8 +158,9 @@ def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) ->
         recogniser.scan([text])
         return time.process_time() - began
 
+    # The least of several: what a pattern's automaton costs the first time is not the text's length.
     small = min(cpu_s(20_000) for _ in range(2))
-    large = cpu_s(80_000)
+    large = min(cpu_s(80_000) for _ in range(2))
     assert large < 9 * small + 0.05
 
 
