@@ -473,7 +473,8 @@ def test_what_is_answered_fits_what_is_described(
     content = operation["responses"][str(status)]["content"]
     content_type = (answer.header("content-type") or "").partition(";")[0]
     value = json.loads(answer.body) if content_type == "application/json" else answer.body.decode()
-    assert faults(value, content[content_type]["schema"], document) == []
+    # Of events only the type is described: there is no schema for a stream of them.
+    assert faults(value, content[content_type].get("schema", {}), document) == []
     if body is not None and status == 200:
         asked = operation["requestBody"]["content"]["application/json"]["schema"]
         assert faults(json.loads(body), asked, document) == []
