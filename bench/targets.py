@@ -218,6 +218,7 @@ name = "mock"
 kind = "anthropic"
 base_url = "http://127.0.0.1:{mock_port}"
 api_key = "not-a-real-key"
+baa = "bench_mock_2026"
 
 [[models]]
 id = "{MODEL_ID}"
