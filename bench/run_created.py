@@ -51,7 +51,7 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, req
 
 
 async def paced(port: int, requests: list[bytes], rate: float, duration_s: float) -> list[float]:
-    """``rate`` streams a second over all connections, evenly spread over time; ``rate`` 0: as many as can be."""
+    """``rate`` streams a second over all connections, evenly spread; 0: as many as can be."""
     found: list[float] = []
     ends = time.perf_counter() + duration_s
 
@@ -99,7 +99,9 @@ def main() -> None:
             gateway.stop()
             mock.stop()
     within = sum(one <= BAR_MS for one in times) / len(times)
-    print(f"{one_us:.0f} us of CPU a stream; {rate:.0f} a second on {CONCURRENCY} connections: {busy:.2f} cores")
+    print(
+        f"{one_us:.0f} us of CPU a stream; {rate:.0f} a second on {CONCURRENCY} connections: {busy:.2f} cores"
+    )
     print(
         f"run.created after {percentile(times, 0.5):.2f} ms (p50), {percentile(times, 0.95):.2f} (p95), "
         f"{percentile(times, 0.99):.2f} (p99), {max(times):.2f} (longest) of {len(times)}; "

@@ -5,7 +5,6 @@ from sqlalchemy import delete, text, update
 
 from triptych.core.clock import now_us
 from triptych.storage.admin_actions import CLI, Actor, admin_actions_of
-from triptych.storage.agreement_tables import admin_actions
 from triptych.storage.agreements import (
     add_template,
     agreements,
@@ -25,6 +24,7 @@ from triptych.storage.errors import StorageError
 from triptych.storage.keys import create_key, revoke_key
 from triptych.storage.secrets import KeyHasher
 from triptych.storage.specs import GroupSpec, KeySpec, OrgSpec, UserSpec
+from triptych.storage.tables import admin_actions
 
 ME = Actor(CLI, name="ana")
 NAMES = {"name": "Ana Abreu", "title": "CEO", "email": "ana@example.org"}

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, insert, select
 
 from triptych.core.clock import now_us
 from triptych.core.ids import new_ulid
-from triptych.storage.agreement_tables import admin_actions
 from triptych.storage.database import Database
+from triptych.storage.tables import admin_actions
 
 API, CLI, FILE = "api", "cli", "file"
 _MAX_IP_CHARS: Final = 45

@@ -32,10 +32,9 @@ from triptych.storage.admin_actions import (
     Actor,
     note,
 )
-from triptych.storage.agreement_tables import baa_acceptances, baa_templates
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
-from triptych.storage.tables import orgs
+from triptych.storage.tables import baa_acceptances, baa_templates, orgs
 from triptych.storage.versions import changing
 
 FIRST_VERSION = "2026-11-29"

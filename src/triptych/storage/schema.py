@@ -8,12 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
 
-from triptych.storage import agreement_tables
 from triptych.storage.errors import StorageError
 from triptych.storage.tables import metadata, snapshot_version
-
-# Their tables are part of the metadata once they are imported.
-__all__ = ("agreement_tables",)
 
 HEAD = "0008"
 """The newest revision in ``migrations/versions``; a test compares the two."""

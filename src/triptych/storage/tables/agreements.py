@@ -1,8 +1,8 @@
-"""Agreements, and who changed what: tables beside ``tables.py``."""
+"""Business Associate Agreements, and who changed what."""
 
 from sqlalchemy import DDL, BigInteger, Column, ForeignKey, Index, Table, Text, event
 
-from triptych.storage.tables import metadata
+from triptych.storage.tables.base import metadata
 
 baa_templates = Table(
     "baa_templates",
