@@ -323,7 +323,12 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         _json(_ref("Models"), "The models."),
         _MODELS_REFUSALS,
         ("anthropic-version", "header", _TEXT, "Asks for Anthropic's shape, in pages."),
-        ("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "Models per page; 20."),
+        (
+            "limit",
+            "query",
+            _TEXT,
+            "1 to 1000 models per page; 20. Anthropic's shape only, as all that follow.",
+        ),
         ("after_id", "query", _TEXT, "The page behind this model."),
         ("before_id", "query", _TEXT, "The page before this model."),
         ("lifecycle", "query", _TEXT, "Only `active` or `deprecated` ones."),

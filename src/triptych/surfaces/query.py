@@ -23,10 +23,10 @@ class Query:
         return values[0] or None if values else None
 
     def number(self, name: str, least: int, most: int) -> int | None:
-        """A whole number between ``least`` and ``most``."""
-        text = self.text(name)
-        if text is None:
+        """A whole number between ``least`` and ``most``, or None when it is absent."""
+        if name not in self._fields:
             return None
+        text = self.text(name) or ""
         # isdecimal alone would take digits of other scripts; int alone would take "1_0" and " 1".
         if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
             return int(text)

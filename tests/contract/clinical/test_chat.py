@@ -390,5 +390,5 @@ def test_the_catalogue_comes_in_pages(running: Clinic) -> None:
             break
         cursor = "&cursor=" + page["meta"]["next_cursor"]
     assert found == whole["data"]
-    for query in ("limit=0", "limit=201", "limit=x", "cursor=nobody"):
+    for query in ("limit=", "limit=0", "limit=201", "limit=x", "cursor=nobody"):
         assert running.ask(f"/clinical/v1/ai/models?{query}", method="GET").status == 400

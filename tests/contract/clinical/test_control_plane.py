@@ -143,6 +143,7 @@ def test_pages_are_stable_while_keys_are_made(side: Side) -> None:
 @pytest.mark.parametrize(
     ("query", "param"),
     [
+        ("limit=", "limit"),
         ("limit=0", "limit"),
         ("limit=201", "limit"),
         ("limit=ten", "limit"),

@@ -165,6 +165,7 @@ def test_the_lifecycle_narrows_the_list(sides: TwoSides, spelling: str) -> None:
 
 
 BAD_PAGES = {
+    "limit=": "limit",
     "limit=0": "limit",
     "limit=1001": "limit",
     "limit=ten": "limit",

@@ -28,6 +28,10 @@ def _words(*words: str) -> Schema:
     return {"enum": list(dict.fromkeys(words))}
 
 
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 _BANDS = [name for _, name in INTENSITY_LEVELS]
 _LEVELS = [name for _, name in DISCOVERY_LEVELS]
 _TIME: Schema = {"type": "string", "format": "date-time"}
@@ -66,10 +70,10 @@ SCHEMAS: Schema = {
     ),
     "AnalysisMessage": _object(
         {
-            "role": _words(*ROLES),
-            "externalId": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
+            "role": _or_null(_words(*ROLES)),
+            "externalId": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
             "content": {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]},
-            "timestamp": _TIME,
+            "timestamp": _or_null(_TIME),
         },
         "content",
     ),
@@ -153,27 +157,29 @@ SCHEMAS: Schema = {
     "EmotionChat": _object(
         {
             "model": {"type": "string", "minLength": 1},
-            "emotion_model": {"const": "emotion-v2"},
+            "emotion_model": _or_null({"const": "emotion-v2"}),
             "messages": {
                 "type": "array",
                 "minItems": 1,
                 "description": f"At most {MAX_MESSAGES}; more are 413.",
-                "items": _object({"role": _words(*ROLES), "content": _MESSAGE_TEXT}, "content"),
+                "items": _object({"role": _or_null(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
             },
-            "context_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
-            "model_params": {
-                "type": "object",
-                "properties": {
-                    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-                    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-                    "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
-                    "frequency_penalty": {"type": "number", "minimum": -2, "maximum": 2},
-                    "max_tokens": {"type": "integer", "minimum": 1},
-                },
-            },
-            "emotion_model_params": {"type": "object"},
-            "stream": {"type": "boolean"},
-            "tools": {"type": "array", "items": {"type": "object"}},
+            "context_id": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "model_params": _or_null(
+                {
+                    "type": "object",
+                    "properties": {
+                        "temperature": _or_null({"type": "number", "minimum": 0, "maximum": 2}),
+                        "top_p": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
+                        "presence_penalty": _or_null({"type": "number", "minimum": -2, "maximum": 2}),
+                        "frequency_penalty": _or_null({"type": "number", "minimum": -2, "maximum": 2}),
+                        "max_tokens": _or_null({"type": "integer", "minimum": 1}),
+                    },
+                }
+            ),
+            "emotion_model_params": _or_null({"type": "object"}),
+            "stream": _or_null({"type": "boolean"}),
+            "tools": _or_null({"type": "array", "items": {"type": "object"}}),
         },
         "model",
         "messages",
