@@ -196,7 +196,7 @@ async def running(
             settings.surfaces.inference.prefix,
             pipeline,
             Lookup("inference", throttle, ledger, telemetry.report, index),
-            Models(resolve),
+            Models(resolve, route),
             state,
             authenticate,
             server_settings.max_body_bytes,
