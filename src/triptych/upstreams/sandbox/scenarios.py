@@ -79,8 +79,5 @@ def scenario_of(model: str) -> Scenario | None:
 def _failure(kind: FailureKind, model: str) -> Failure:
     if kind is FailureKind.MODEL_NOT_FOUND:
         return Failure(kind, f"Model '{model}' not found.", param="model")
-    if kind is FailureKind.PAYLOAD_TOO_LARGE:
-        # Byte for byte as the edge says it where max_body_bytes has its default.
-        return Failure(kind, "Request body too large. Maximum size is 50 MB.")
     headers = ((b"allow", b"POST"),) if kind is FailureKind.METHOD_NOT_ALLOWED else ()
     return Failure(kind, retry_after_s=_RETRY_AFTER_S.get(kind), headers=headers)
