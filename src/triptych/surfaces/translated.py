@@ -3,18 +3,15 @@
 import time
 from typing import Any
 
-from triptych.core.call import Headers
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.hold import DEFAULT_OUTPUT_TOKENS
 from triptych.core.usage import Usage
 from triptych.pipeline import Carriage
+from triptych.surfaces.forwarded import forwarded
 from triptych.wires.spoken import SPOKEN, SpokenWire
 from triptych.wires.translated_stream import TranslatedStream
 from triptych.wires.translation import Inexpressible
-
-# What a client says to its own wire's vendor means nothing to another one.
-_FORWARDED_HEADERS = frozenset({b"traceparent", b"tracestate"})
 
 
 class Translation:
@@ -75,7 +72,7 @@ def translate(exchange: Exchange, wire: str, parsed: Any, wires: frozenset[str])
             provider.name,
             provider.path,
             b"",
-            _forwarded(exchange.headers),
+            forwarded(exchange.headers, translated=True),
             encoded.body,
             _TRANSLATIONS[wire, provider.name],
         )
@@ -96,7 +93,3 @@ def _refusal(caller: SpokenWire, model_id: str, wires: frozenset[str], gap: Inex
         f"on {caller.name}.",
         param=field,
     )
-
-
-def _forwarded(headers: Headers) -> Headers:
-    return [pair for pair in headers if pair[0] in _FORWARDED_HEADERS]
