@@ -145,12 +145,13 @@ async def running(
             frozenset(sandbox_model_ids()),
             settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
         )
-        route = RouteCall(models, breaker_rule(settings))
+        refuse_unpriced = settings.limits.unpriced == "refuse"
+        route = RouteCall(models, breaker_rule(settings), refuse_unpriced=refuse_unpriced)
         guard = Guard()
         stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
-            reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
+            reserve=Reserve(index),
             index=index,
             read=Read(apart),
             resolve=resolve,

@@ -43,9 +43,8 @@ class BilledRequest(Protocol):
 
 
 class Reserve:
-    def __init__(self, index: BudgetIndex, *, refuse_unpriced: bool) -> None:
+    def __init__(self, index: BudgetIndex) -> None:
         self._index = index
-        self._refuse_unpriced = refuse_unpriced
 
     def __call__(
         self,
@@ -59,14 +58,11 @@ class Reserve:
         ``throttled``: the decision on the request, where it waits for this one; what is returned
         then has both.
 
-        Raises Failure BUDGET_EXCEEDED, CREDITS_EXHAUSTED, RATE_LIMITED (tokens a minute),
-        MODEL_ACCESS_DENIED (a model without a price, where those are refused), and
+        Raises Failure BUDGET_EXCEEDED, CREDITS_EXHAUSTED, RATE_LIMITED (tokens a minute), and
         SERVICE_UNAVAILABLE when the index cannot be asked.
         """
         principal = exchange.principal
         live = principal.environment == "live"
-        if self._refuse_unpriced and live:
-            _refuse_unpriced(exchange, legs)
         if not principal.reserves:
             return throttled
         # What a test key does costs nothing.
@@ -130,17 +126,6 @@ def _dearer(first: Hold, other: Hold) -> Hold:
         max(first.credits, other.credits),
         first.booking,
     )
-
-
-def _refuse_unpriced(exchange: Exchange, legs: Sequence[Leg]) -> None:
-    for leg in legs:
-        model = leg.model
-        if model.price_at(exchange.started_us) is None:
-            raise Failure(
-                FailureKind.MODEL_ACCESS_DENIED,
-                f"The model '{model.id}' has no price on this gateway, which refuses models without one.",
-                param="model",
-            )
 
 
 # Stock SDKs retry a 429 by themselves.

@@ -52,7 +52,7 @@ class Models:
         usable = [
             model
             for model in self._resolve.offered(principal, moment_us)
-            if may_use(principal, model) and self._covered(principal, model, moment_us)
+            if may_use(principal, model) and self._routed(principal, model, moment_us)
         ]
         found = (
             anthropic_page(usable, Query(exchange.query))
@@ -63,7 +63,7 @@ class Models:
 
     async def retrieve(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         """What a call of the model would be refused with, this is: MODEL_NOT_FOUND, MODEL_RETIRED,
-        MODEL_ACCESS_DENIED, PREMIUM_NOT_ENABLED, BAA_REQUIRED."""
+        MODEL_ACCESS_DENIED (also for want of a price), PREMIUM_NOT_ENABLED, BAA_REQUIRED."""
         model_id, moment_us = parameters[0].decode("utf-8", "replace"), now_us()
         model, _ = self._resolve(exchange.principal, model_id, moment_us)
         authorize_model(exchange.principal, model)
@@ -72,7 +72,7 @@ class Models:
         found = anthropic_model(model) if dialect is _messages else openai_model(model)
         return json_response(200, msgspec.json.encode(found), dialect.answer_headers(exchange))
 
-    def _covered(self, principal: Principal, model: Model, moment_us: int) -> bool:
+    def _routed(self, principal: Principal, model: Model, moment_us: int) -> bool:
         try:
             self._route.authorize(principal, model, moment_us)
         except Failure:
