@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import msgspec
+
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.hold import DEFAULT_OUTPUT_TOKENS
@@ -52,7 +54,8 @@ def translate(exchange: Exchange, wire: str, parsed: Any, wires: frozenset[str])
     assert exchange.target is not None
     assert exchange.model is not None
     caller = SPOKEN[wire]
-    conversation = caller.decode_request(parsed.body)
+    said = caller.decode_request(parsed.body)
+    conversation = msgspec.structs.replace(said, cache_scope=exchange.principal.org_id)
     gap: Inexpressible | None = None
     for provider in SPOKEN.values():
         if provider.name not in wires:
