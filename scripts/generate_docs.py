@@ -72,6 +72,10 @@ def renderings() -> list[Rendering]:
 
 UNSEEN = (FailureKind.CLIENT_DISCONNECTED, FailureKind.INTERRUPTED)
 """Nobody asks for them by the id of a model."""
+SHOWN = {
+    FailureKind.INVALID_JSON: " is another thing: a provider that answers half a JSON body (502)",
+    FailureKind.UPSTREAM_ERROR: ": a provider's own 500, which inference passes as it is",
+}
 
 
 def errors() -> str:
@@ -91,7 +95,8 @@ def errors() -> str:
         "kind; clients branch on the status and on the type or code. Inside a stream the same error comes as an "
         "event (`event: error`, on native chat `run.failed`).\n\nA model id `sandbox-error-<kind>` with a test key "
         "(or the demo org's key) fails with that kind, so that a client can be tried with each of them: "
-        '`{"model": "sandbox-error-rate_limited", ...}`.\n\n'
+        '`{"model": "sandbox-error-rate_limited", ...}`. Ids that show what a provider does are in '
+        "[the contract](contracts/inference.md#test-keys-and-the-sandbox).\n\n"
         f"{heads}\n{overview}\n\n{sections}"
     )
 
@@ -118,7 +123,7 @@ def section(kind: FailureKind, shown: list[Rendering]) -> str:
         f"- Cause: {advice.cause}\n- Remedy: {advice.remedy}\n- Retryable: {told}",
     ]
     if kind not in UNSEEN:
-        lines.append(f"- In the sandbox: `sandbox-error-{kind.value}`")
+        lines.append(f"- In the sandbox: `sandbox-error-{kind.value}`{SHOWN.get(kind, '')}")
     bodies: dict[str, list[str]] = {}
     for one in shown:
         answer = example(one, kind)

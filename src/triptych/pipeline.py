@@ -271,7 +271,7 @@ class Pipeline:
         reader = carriage.reader
         if exchange.restore is not None and not carriage.restores:
             reader = exchange.restore(reader)
-        return Departure(leg, upstream, call, reader)
+        return Departure(leg, upstream, call, reader, endpoint.billed)
 
     def _detour(
         self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg

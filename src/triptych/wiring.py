@@ -89,6 +89,8 @@ class Running(msgspec.Struct, frozen=True):
     renewal: Renewal
     port: int
     metrics_port: int | None
+    refresh_keys: Callable[[], None]
+    """Makes what was just written of keys known to this node."""
 
 
 @asynccontextmanager
@@ -143,12 +145,13 @@ async def running(
             frozenset(sandbox_model_ids()),
             settings.compliance.docs_url or clinical_prefix + MODELS_PATH,
         )
-        route = RouteCall(models, breaker_rule(settings))
+        refuse_unpriced = settings.limits.unpriced == "refuse"
+        route = RouteCall(models, breaker_rule(settings), refuse_unpriced=refuse_unpriced)
         guard = Guard()
         stack.push_async_callback(guard.close)
         pipeline = Pipeline(
             throttle=throttle,
-            reserve=Reserve(index, refuse_unpriced=settings.limits.unpriced == "refuse"),
+            reserve=Reserve(index),
             index=index,
             read=Read(apart),
             resolve=resolve,
@@ -196,7 +199,7 @@ async def running(
             settings.surfaces.inference.prefix,
             pipeline,
             Lookup("inference", throttle, ledger, telemetry.report, index),
-            Models(resolve),
+            Models(resolve, route),
             state,
             authenticate,
             server_settings.max_body_bytes,
@@ -303,7 +306,7 @@ async def running(
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)
-        yield Running(server, gateway, runs, renewal, port, metrics_port)
+        yield Running(server, gateway, runs, renewal, port, metrics_port, keys.refresh)
 
 
 async def serve_until_signal(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.caller import Caller, ask, facts, settled_row
+from tests.contract.raw_client import ask as look
 from tests.devices import messages_wire as wire
 from tests.devices.faulty_behaviours import JSON, SSE, Exchange, answer, head, whole_stream
 from tests.devices.faulty_upstream import FaultyUpstream
@@ -350,6 +351,12 @@ def test_tokens_a_minute_are_limited_told_and_given_back() -> None:
         assert (refused.status, refused.json["error"]["type"]) == (429, "rate_limit_error")
         assert "tokens per minute for this org" in refused.json["error"]["message"]
         assert 1 <= int(refused.header("retry-after") or 0) <= 60
+        assert refused.header("x-should-retry") is None
+        # Stock SDKs would retry what no waiting can bring through.
+        never = ask(gateway, message("plain", max_tokens=1_000))
+        assert (never.status, never.json["error"]["type"]) == (429, "rate_limit_error")
+        assert "no waiting helps" in never.json["error"]["message"]
+        assert never.header("x-should-retry") == "false"
         chat = ask(
             gateway, PATHS["/v1/chat/completions"].replace(b"exact", b"plain"), path="/v1/chat/completions"
         )
@@ -391,11 +398,24 @@ def test_requests_at_the_same_time_are_limited_by_key_and_slots_come_back() -> N
 
 def test_a_model_without_a_price_is_refused_where_that_is_asked_for(upstream: FaultyUpstream) -> None:
     models = provider(upstream.base_url, "m") + '[[models]]\nid = "new"\nprovider = "mock"\n'
+    models += '[[models]]\nid = "both"\nprovider = "mock"\nprice = { input = 3.0 }\nfallback = ["new"]\n'
     with Gateway('[limits]\nunpriced = "refuse"\n' + ORG + models) as gateway:
         assert ask(gateway, message("m")).status == 200
         got = ask(gateway, message("new"))
         assert (got.status, got.json["error"]["type"]) == (403, "permission_error")
         assert "'new' has no price" in got.json["error"]["message"]
+        # Of a model that has one, a fallback without is passed over.
+        assert ask(gateway, message("both")).status == 200
+        upstream.enqueue(*["error:500"] * 3)
+        asked = len(upstream.requests)
+        assert ask(gateway, message("both")).status == 500
+        assert {json.loads(seen.body)["model"] for seen in upstream.requests[asked:]} == {"both"}
+        key = f"x-api-key: {LIVE_KEY}"
+        listed = json.loads(look(gateway.port, "GET", "/v1/models", key).body)["data"]
+        assert {model["id"] for model in listed} == {"m", "both"}
+        assert look(gateway.port, "GET", "/v1/models/new", key).status == 403
+        # To the sandbox prices mean nothing.
+        assert ask(gateway, message("new"), key=TEST_KEY).status == 200
 
 
 def test_an_alert_is_written_once_when_a_part_of_the_cap_is_reached() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.caller import Answer, Caller, ask, facts, settled_row
+from tests.acceptance.expected import NO_TOKENS
 from tests.devices import messages_wire as wire
 from tests.devices.faulty_behaviours import Exchange, begin_stream, chunk, head
 from tests.devices.faulty_upstream import FaultyUpstream, Script
@@ -90,6 +91,11 @@ def test_leaving_before_the_first_byte_stops_the_provider(
     row = cancelled_row(gateway, rows_before)
     assert (row["bytes_out"], row["first_byte_us"], row["stream"]) == (0, None, stream)
     assert len(upstream.requests) == requests_before + 1
+    # The provider bills what it was sent: leaving in time must not make calls free.
+    input_tokens = len(upstream.requests[-1].body) // 4
+    expected = {"input_tokens": input_tokens, "output_tokens": 0, "usage_source": "estimate"}
+    assert facts(row, *expected) == expected
+    assert row["cost_nusd"] == input_tokens * 3_000
 
 
 @leaving
@@ -169,10 +175,19 @@ def test_leaving_while_a_retry_is_due_asks_the_provider_no_more(
         assert upstream.wait_until(lambda: len(upstream.requests) > requests_before)
         time.sleep(0.1)
     rows = gateway.settled_rows(rows_before + 1)
-    expected = {"ending": "cancelled", "failure_kind": "client_disconnected"}
+    expected = {"ending": "cancelled", "failure_kind": "client_disconnected", **NO_TOKENS}
     assert facts(rows[-1], *expected) == expected
     time.sleep(1.2)
     assert len(upstream.requests) == requests_before + 1
+
+
+def test_leaving_a_count_of_tokens_costs_nothing(gateway: Gateway, upstream: FaultyUpstream) -> None:
+    rows_before, requests_before = len(gateway.rows()), len(upstream.requests)
+    upstream.enqueue("hang_before_head")
+    with Caller(gateway) as caller:
+        caller.send(message("m"), path="/v1/messages/count_tokens")
+        assert upstream.wait_until(lambda: len(upstream.requests) > requests_before)
+    assert facts(cancelled_row(gateway, rows_before), *NO_TOKENS) == NO_TOKENS
 
 
 def test_leaving_with_a_request_half_sent_leaves_no_trace(gateway: Gateway, upstream: FaultyUpstream) -> None:

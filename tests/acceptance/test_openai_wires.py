@@ -174,6 +174,36 @@ def last(upstream: FaultyUpstream) -> SeenRequest:
     return upstream.requests[-1]
 
 
+PICTURE = b"iVBOR" + b"A" * 200_000
+DATA_URL = b'"data:image/png;base64,%s"' % PICTURE
+PICTURES = {
+    CHAT.path: b'[{"role":"user","content":[{"type":"image_url","image_url":{"url":%s}}]}]' % DATA_URL,
+    RESPONSES.path: b'[{"role":"user","content":[{"type":"input_image","image_url":%s}]}]' % DATA_URL,
+}
+
+
+@WIRES
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "broken-stream"])
+def test_a_picture_in_a_request_that_nobody_counted_is_not_charged_by_its_bytes(
+    gateway: Gateway, upstream: FaultyUpstream, wire: Wire, *, stream: bool
+) -> None:
+    said = PICTURES[wire.path]
+    if stream:
+        streams(upstream, *wire.events)
+        body = wire.streamed.replace(b'"x"', said) if wire is RESPONSES else wire.streamed
+    else:
+        answers(upstream, wire.answer.replace(b"tokens", b"words"))
+        body = wire.request.replace(b'"x"', said) if wire is RESPONSES else wire.request
+    body = body.replace(b'[{"role":"user","content":"x"}]', said)
+    got = send(gateway, wire, body)
+    assert got.status == 200 and len(last(upstream).body) > len(PICTURE)
+    row = settled_row(gateway, got.request_id)
+    assert row["usage_source"] == "estimate"
+    text_tokens = (len(last(upstream).body) - len(PICTURE)) // 4
+    assert 1_600 <= row["input_tokens"] <= 1_600 + text_tokens + 1
+    assert row["cost_nusd"] == row["input_tokens"] * 3_000 + row["output_tokens"] * 15_000
+
+
 @WIRES
 def test_a_plain_answer_passes_byte_for_byte(gateway: Gateway, upstream: FaultyUpstream, wire: Wire) -> None:
     answers(upstream, wire.answer, 200, "x-request-id: req_theirs", "openai-processing-ms: 41")

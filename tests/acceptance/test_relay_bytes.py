@@ -245,6 +245,21 @@ def test_only_the_headers_of_the_list_reach_the_provider(
         assert secret not in everything
 
 
+def test_what_the_client_says_to_this_hop_alone_does_not_go_on(
+    gateway: Gateway, upstream: RecordingUpstream
+) -> None:
+    """RFC 9110, 7.6.1: a proxy removes the fields that ``Connection`` names."""
+    headers = {**FORWARDED, "connection": "Keep-Alive, Anthropic-Beta,traceparent , x-nothing"}
+    seen = play(gateway, upstream, message("m"), headers=headers)
+    passed = {name: value for name, value in seen.headers if name in FORWARDED}
+    assert passed == {
+        name: value for name, value in FORWARDED.items() if name not in ("anthropic-beta", "traceparent")
+    }
+    assert seen.header("connection") is None
+    seen = play(gateway, upstream, message("m"), headers={**FORWARDED, "connection": "keep-alive"})
+    assert {name: value for name, value in seen.headers if name in FORWARDED} == FORWARDED
+
+
 def test_the_version_has_a_default(gateway: Gateway, upstream: RecordingUpstream) -> None:
     assert play(gateway, upstream, message("m")).header("anthropic-version") == "2023-06-01"
 

@@ -61,6 +61,13 @@ def test_a_response_is_stored_continued_listed_and_deleted(sides: StateSides, cl
         client.responses.retrieve(first.id)
 
 
+def test_a_response_whose_store_is_left_open_is_not_stored(client: openai.OpenAI) -> None:
+    answered = client.responses.create(model="sandbox-echo", input="left open", store=None)
+    assert answered.output_text == "left open" and answered.conversation is None
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(answered.id)
+
+
 def test_a_stream_is_resumed(client: openai.OpenAI) -> None:
     seen = []
     with client.responses.create(model="sandbox-lorem", input="40 words", store=True, stream=True) as stream:

@@ -197,7 +197,7 @@ def pipeline(
     return Pipeline(
         read=Read(),
         throttle=Throttle(Windows()),
-        reserve=Reserve(index, refuse_unpriced=False),
+        reserve=Reserve(index),
         index=index,
         resolve=Resolve({"m": model}, frozenset()),
         route=RouteCall({"m": model}, BreakerRule()),

@@ -30,4 +30,5 @@ def apply(
         lines = list(differences(before, directory(database))) if changed else []
     for line in lines:
         say(line)
-    say(f"{len(lines)} changed, {len(settings.orgs)} orgs applied" if changed else "Nothing to change.")
+    orgs = "1 org" if len(settings.orgs) == 1 else f"{len(settings.orgs)} orgs"
+    say(f"{len(lines)} changed, {orgs} applied" if changed else "Nothing to change.")

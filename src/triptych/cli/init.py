@@ -7,9 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from triptych.cli.terminal import program, say
+from triptych.cli.terminal import DEFAULT_FILE, program, say
 
-DEFAULT_FILE: Final = Path("triptych.toml")
 FIRST_KEY: Final = "first"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triptych.cli.directory_changes import left_over
-from triptych.cli.terminal import program, warn
+from triptych.cli.terminal import DEFAULT_FILE, program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.vault import Vault, open_vault
 
@@ -30,6 +30,11 @@ def serve(
         return with_server(load_settings(path, os.environ), host, port, workers)
 
     settings = read()
+    if path is None and DEFAULT_FILE.is_file():
+        warn(
+            f"{DEFAULT_FILE} stands here, but nothing names it: the built-in defaults hold. To serve with it: "
+            f"{program()} serve --config {DEFAULT_FILE}"
+        )
     for remark in remarks(settings):
         warn(remark)
     several = settings.server.workers > 1
@@ -48,7 +53,7 @@ def serve(
             metrics = f"http://{_shown_host(settings)}:{node.metrics_port}/metrics"
             print(f"triptych: metrics on {metrics}", flush=True)
         if path is None:
-            _show_demo(settings, vault, _address(settings, node.port))
+            _show_demo(settings, vault, _address(settings, node.port), node.refresh_keys)
 
     _run(settings, vault, announce, path, read)
 
@@ -118,7 +123,7 @@ def _shown_host(settings: Settings) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
 
 
-def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
+def _show_demo(settings: Settings, vault: Vault, address: str, refresh_keys: Callable[[], None]) -> None:
     """The demo org's first key, shown once; afterwards the command that makes another."""
     from triptych.storage.directory import create_key, list_keys
 
@@ -132,6 +137,7 @@ def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
     issued = create_key(
         vault.database, vault.key_hasher, DEMO_SLUG, "demo", "first", prefix=settings.keys.prefix
     )
+    refresh_keys()  # who reads the key can use it
     print(
         _TOUR.format(key=issued.plaintext, address=address, database=vault.database.name, program=program()),
         flush=True,

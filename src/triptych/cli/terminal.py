@@ -4,6 +4,11 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+DEFAULT_FILE: Final = Path("triptych.toml")
+"""The configuration as ``init`` writes it, and as a terminal's user finds it again."""
 
 
 def program() -> str:

@@ -203,6 +203,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_retention: str | None = None
     cache: CacheHint | None = None
     """Cache the longest prefix that can be cached."""
+    cache_scope: str = ""
+    """Whose it is: a cache key that is made for it is shared with nobody else. No wire says it."""
     left_out: tuple[str, ...] = ()
     """Fields of the caller that change nothing of the answer and that its decoder left out (see the
     wire's table); the caller is told in a header."""

@@ -130,7 +130,8 @@ FACTS: Mapping[FailureKind, FailureFacts] = {
         (_K.AGENT_INPUTS_UNMAPPABLE, _C, False, "The agent has two or more named inputs."),
         (_K.AGENT_INPUT_MISSING, _C, False, "A required input of the agent is missing."),
         (_K.UNSUPPORTED_DOCUMENT_TYPE, _C, False, "The document's type is not supported."),
-        (_K.PAYLOAD_TOO_LARGE, _C, False, "Request body too large."),
+        # Byte for byte what the inference contract promises where max_body_bytes has its default.
+        (_K.PAYLOAD_TOO_LARGE, _C, False, "Request body too large. Maximum size is 50 MB."),
         (_K.HEADERS_TOO_LARGE, _C, False, "The request's headers are too large."),
         (_K.UNSUPPORTED_MEDIA_TYPE, _C, False, "The body's encoding or type is not supported."),
         (_K.NOT_ACCEPTABLE, _C, False, "No acceptable representation: see the Accept header."),

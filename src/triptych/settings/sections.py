@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
-from triptych.settings.secret import SecretUrl, without_password
+from triptych.settings.secret import Secret, SecretUrl, without_password
 from triptych.settings.table import ENV, Table
 from triptych.settings.tree import (
     BreakerSettings,
@@ -25,6 +25,8 @@ from triptych.settings.tree import (
 
 MASTER_KEY_VARIABLE: Final = "TRIPTYCH_MASTER_KEY"
 """Read when ``[secrets] master_key`` is absent and the variable is set."""
+MIN_MASTER_KEY_CHARS = 16
+"""As the storage demands: what would not start must not pass a check."""
 
 MOST_WORKERS: Final = 256
 MOST_BODY_BYTES: Final = 1 << 30
@@ -167,12 +169,24 @@ def _host_of(url: str) -> str | None:
 
 def read_secrets(table: Table, master_key_is_set: bool) -> SecretsSettings:
     if table.has("master_key"):
-        return SecretsSettings(master_key=table.secret("master_key"))
+        return SecretsSettings(master_key=_master_key(table))
     if master_key_is_set:
         implied = table.open("", {"master_key": f"{ENV}{MASTER_KEY_VARIABLE}"})
         implied.where = table.where
-        return SecretsSettings(master_key=implied.secret("master_key"))
+        return SecretsSettings(master_key=_master_key(implied))
     return SecretsSettings()
+
+
+def _master_key(table: Table) -> Secret | None:
+    key = table.secret("master_key")
+    if key is not None and len(key.reveal()) < MIN_MASTER_KEY_CHARS:
+        holder = f"the variable {key.source.removeprefix(ENV)}" if key.source else "the value"
+        table.note(
+            "master_key",
+            f"{holder} has {len(key.reveal())} characters, expected at least {MIN_MASTER_KEY_CHARS}; "
+            "`openssl rand -hex 32` makes a good one",
+        )
+    return key
 
 
 def read_keys(table: Table) -> KeyIssueSettings:

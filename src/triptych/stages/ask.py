@@ -77,6 +77,9 @@ class Ask:
             outcome = failure
             if detours is not None and failure.kind is FailureKind.UPSTREAM_TIMEOUT:
                 _pace(departure, asked_s)
+        except asyncio.CancelledError:
+            exchange.usage = departure.given_up()
+            raise
         else:
             if outcome.status < 400:
                 if detours is not None:
@@ -125,6 +128,9 @@ class Ask:
                     outcome = await departure.upstream.call(departure.call)
                 except Failure as failure:
                     outcome = failure
+                except asyncio.CancelledError:
+                    exchange.usage = departure.given_up()
+                    raise
                 else:
                     if outcome.status < 400:
                         return outcome

@@ -6,8 +6,10 @@ import msgspec
 
 from triptych.core.call import Upstream, UpstreamCall
 from triptych.core.response import Response
-from triptych.core.usage import Usage
+from triptych.core.usage import NO_USAGE, Usage, UsageSource
 from triptych.stages.route import Detours, Leg
+from triptych.wires.request_size import SHORTEST_FILE, estimate_request_tokens
+from triptych.wires.token_estimate import BYTES_PER_TOKEN
 
 
 class StreamMeter(Protocol):
@@ -45,6 +47,28 @@ class Departure(msgspec.Struct, frozen=True):
     upstream: Upstream
     call: UpstreamCall
     reader: AnswerReader
+    billed: bool = True
+    """False where the answer costs a request only."""
+
+    def weighed(self, usage: Usage) -> Usage:
+        """``usage``, an estimated input put right: wires take it from the length of the body, but files
+        are most of the bytes of a large one and few of its tokens."""
+        body = self.call.body
+        if (
+            len(body) <= SHORTEST_FILE
+            or usage.source != UsageSource.ESTIMATE
+            or usage.input_tokens != len(body) // BYTES_PER_TOKEN
+        ):
+            return usage
+        return msgspec.structs.replace(usage, input_tokens=estimate_request_tokens(body))
+
+    def given_up(self) -> Usage:
+        """What is charged when the caller leaves before anything of the answer came: the provider has
+        the input, and nobody knows how far it got. Leaving in time must not make calls free."""
+        if not self.billed:
+            return NO_USAGE
+        tokens = len(self.call.body) // BYTES_PER_TOKEN
+        return self.weighed(Usage(input_tokens=tokens, source=UsageSource.ESTIMATE))
 
 
 Elsewhere = Detours[Departure | Response]

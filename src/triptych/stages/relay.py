@@ -128,6 +128,10 @@ class Relay:
                         or not detours.prepare(monotonic())
                     ):
                         raise
+                except asyncio.CancelledError:
+                    if answer is not None and answer.status < 400 and exchange.usage is NO_USAGE:
+                        exchange.usage = departure.given_up()
+                    raise
                 finally:
                     if answer is not None:
                         answer.close()
@@ -177,7 +181,8 @@ class Relay:
         if not body.strip():
             raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
         request_bytes = len(departure.call.body)
-        body, exchange.usage = departure.reader.read_answer(parsed, body, request_bytes)
+        body, usage = departure.reader.read_answer(parsed, body, request_bytes)
+        exchange.usage = departure.weighed(usage)
         exchange.first_byte_s = now_s = monotonic()
         if (circuit := departure.leg.circuit) is not None:
             circuit.answered(now_s)
@@ -231,7 +236,7 @@ class Relay:
                 self._begin(exchange, answer, dialect, reply, circuit)
             final = meter.final + await self._trailing(answer, meter)
         finally:
-            exchange.usage = meter.usage()
+            exchange.usage = departure.weighed(meter.usage())
         if meter.ended in FAILED_ENDINGS:
             exchange.ending = Ending.FAILED
             exchange.failure_kind = FailureKind.UPSTREAM_STREAM_ERROR

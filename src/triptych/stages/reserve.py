@@ -43,9 +43,8 @@ class BilledRequest(Protocol):
 
 
 class Reserve:
-    def __init__(self, index: BudgetIndex, *, refuse_unpriced: bool) -> None:
+    def __init__(self, index: BudgetIndex) -> None:
         self._index = index
-        self._refuse_unpriced = refuse_unpriced
 
     def __call__(
         self,
@@ -59,14 +58,11 @@ class Reserve:
         ``throttled``: the decision on the request, where it waits for this one; what is returned
         then has both.
 
-        Raises Failure BUDGET_EXCEEDED, CREDITS_EXHAUSTED, RATE_LIMITED (tokens a minute),
-        MODEL_ACCESS_DENIED (a model without a price, where those are refused), and
+        Raises Failure BUDGET_EXCEEDED, CREDITS_EXHAUSTED, RATE_LIMITED (tokens a minute), and
         SERVICE_UNAVAILABLE when the index cannot be asked.
         """
         principal = exchange.principal
         live = principal.environment == "live"
-        if self._refuse_unpriced and live:
-            _refuse_unpriced(exchange, legs)
         if not principal.reserves:
             return throttled
         # What a test key does costs nothing.
@@ -132,24 +128,23 @@ def _dearer(first: Hold, other: Hold) -> Hold:
     )
 
 
-def _refuse_unpriced(exchange: Exchange, legs: Sequence[Leg]) -> None:
-    for leg in legs:
-        model = leg.model
-        if model.price_at(exchange.started_us) is None:
-            raise Failure(
-                FailureKind.MODEL_ACCESS_DENIED,
-                f"The model '{model.id}' has no price on this gateway, which refuses models without one.",
-                param="model",
-            )
+# Stock SDKs retry a 429 by themselves.
+_NEVER = ((b"x-should-retry", b"false"),)
 
 
 def _refusal(exchange: Exchange, decision: Reservation) -> Failure:
     if decision.refused_by == TPM:
+        most = 0 if exchange.hold is None else exchange.hold.tokens
+        message = f"Rate limit exceeded: {decision.limit} tokens per minute for this {decision.scope}. "
+        if most > decision.limit:
+            message += f"This request alone may use {most}, so no waiting helps: ask for fewer output tokens."
+        else:
+            message += f"Retry after {decision.retry_after_s} s."
         return Failure(
             FailureKind.RATE_LIMITED,
-            f"Rate limit exceeded: {decision.limit} tokens per minute for this {decision.scope}. Retry "
-            f"after {decision.retry_after_s} s.",
+            message,
             retry_after_s=decision.retry_after_s,
+            headers=_NEVER if most > decision.limit else (),
             details={
                 "retry_after_seconds": decision.retry_after_s,
                 "limit": decision.limit,

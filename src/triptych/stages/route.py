@@ -8,6 +8,7 @@ provider asked for time. Within a priority, what is far slower than its peers co
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -46,9 +47,13 @@ class RouteCall:
         rule: BreakerRule,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = monotonic,
+        *,
+        refuse_unpriced: bool = False,
     ) -> None:
-        """``chance`` returns numbers from 0 up to 1, which is left out."""
+        """``chance`` returns numbers from 0 up to 1, which is left out. ``refuse_unpriced``: live keys
+        get no models without a price, neither asked for nor as a fallback."""
         self._models = models
+        self._refuse_unpriced = refuse_unpriced
         self._clock = clock
         self._chance = chance
         self._rule = rule
@@ -77,12 +82,14 @@ class RouteCall:
     ) -> Sequence[Leg]:
         """At least one leg. ``target`` is what the model resolved to.
 
-        Raises Failure BAA_REQUIRED (no target is covered by an agreement the org needs),
-        SERVICE_UNAVAILABLE (every circuit is open).
+        Raises Failure MODEL_ACCESS_DENIED (no price, where those are refused), BAA_REQUIRED (no target is
+        covered by an agreement the org needs), SERVICE_UNAVAILABLE (every circuit is open).
         """
         own = self._legs.get(model.id)
         if own is None or principal.environment == "test":
             return (Leg(model, target, None),)
+        if self._refuse_unpriced and model.price_at(now_us) is None:
+            raise _unpriced(model)
         needs_cover = principal.policy.compliance == "hipaa"
         if len(own) == 1 and not model.fallback and not needs_cover:
             circuit = own[0].circuit
@@ -94,12 +101,7 @@ class RouteCall:
         if needs_cover:
             legs = [[leg for leg in some if _covered(leg.target)] for some in legs]
         if not any(legs):
-            raise Failure(
-                FailureKind.BAA_REQUIRED,
-                f"No provider of the model '{model.id}' is covered by a Business Associate Agreement.",
-                param="model",
-                details={"baa_url": principal.policy.baa_url, "baa_status": principal.policy.baa},
-            )
+            raise _uncovered(principal, model)
         order = [leg for some in legs for leg in self._ordered(some, stream, now_s)]
         if not order:
             raise closed([leg for some in legs for leg in some], now_s)
@@ -109,11 +111,26 @@ class RouteCall:
             order[0].circuit.permits(now_s)
         return order
 
+    def authorize(self, principal: Principal, model: Model, now_us: int) -> None:
+        """Raises Failure MODEL_ACCESS_DENIED, BAA_REQUIRED as ``legs`` would, whatever the circuits say."""
+        own = self._legs.get(model.id)
+        if own is None or principal.environment == "test":
+            return
+        if self._refuse_unpriced and model.price_at(now_us) is None:
+            raise _unpriced(model)
+        if principal.policy.compliance != "hipaa":
+            return
+        legs = chain(own, *self._fallbacks(principal, model, now_us))
+        if not any(_covered(leg.target) for leg in legs):
+            raise _uncovered(principal, model)
+
     def _fallbacks(self, principal: Principal, model: Model, now_us: int) -> Iterator[Sequence[Leg]]:
         """Of the models that the caller could have named himself."""
         for id in model.fallback:
             other = self._models.get(id)
             if other is None or (other.retires_at_us is not None and other.retires_at_us <= now_us):
+                continue
+            if self._refuse_unpriced and other.price_at(now_us) is None:
                 continue
             if may_use(principal, other):
                 yield self._legs[id]
@@ -239,6 +256,23 @@ def _legs_of(
 
 def _covered(target: Target) -> bool:
     return target.covered or target.provider == SANDBOX
+
+
+def _unpriced(model: Model) -> Failure:
+    return Failure(
+        FailureKind.MODEL_ACCESS_DENIED,
+        f"The model '{model.id}' has no price on this gateway, which refuses models without one.",
+        param="model",
+    )
+
+
+def _uncovered(principal: Principal, model: Model) -> Failure:
+    return Failure(
+        FailureKind.BAA_REQUIRED,
+        f"No provider of the model '{model.id}' is covered by a Business Associate Agreement.",
+        param="model",
+        details={"baa_url": principal.policy.baa_url, "baa_status": principal.policy.baa},
+    )
 
 
 def _rests_until_s(leg: Leg, now_s: float) -> float:

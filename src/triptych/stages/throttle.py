@@ -23,15 +23,16 @@ class Throttle:
         self._index = index
         self._slots = slots
 
-    def __call__(self, exchange: Exchange) -> "Throttled | None":
+    def __call__(self, exchange: Exchange, *, slot: bool = True) -> "Throttled | None":
         """None: admitted. An index that must be asked over the network gives something to await.
+        Without ``slot`` it is no request "at the same time": it counts in the windows only.
 
         Raises Failure RATE_LIMITED or CONCURRENCY_EXCEEDED (a refusal consumes nothing), and
         SERVICE_UNAVAILABLE when the index cannot be asked.
         """
         scopes = exchange.principal.request_scopes
         # Slots are counted by key, and given back at the end.
-        occupies = exchange.occupies = self._slots and scopes[0].limits.concurrency is not None
+        occupies = exchange.occupies = slot and self._slots and scopes[0].limits.concurrency is not None
         admission = self._index.admit_request(exchange.id if occupies else None, scopes)
         if type(admission) is not Admission:
             return Throttled(exchange, admission)  # type: ignore[arg-type]  # no other is left

@@ -20,6 +20,7 @@ from triptych.edge.message import Request
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
 from triptych.stages.settle import Dialect, Reply, Settlement
+from triptych.surfaces.forwarded import forwarded
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses
@@ -27,18 +28,6 @@ from triptych.wires.jsontext import members
 
 SCOPE = "ai:chat"
 """What a key must have to ask models."""
-
-# Everything else of the client's headers stays here: credentials and cookies above all.
-FORWARDED_HEADERS = frozenset(
-    {
-        b"anthropic-version",
-        b"anthropic-beta",
-        b"x-claude-code-session-id",
-        b"openai-beta",
-        b"traceparent",
-        b"tracestate",
-    }
-)
 
 # Reading takes about 2 ms for a megabyte; to be inflated, compressed text is a few times as long.
 LARGE_BYTES = 1 << 20
@@ -112,7 +101,7 @@ class Operation:
         )
 
     def forwarded(self, headers: Headers) -> Headers:
-        return [pair for pair in headers if pair[0] in FORWARDED_HEADERS]
+        return forwarded(headers)
 
     def recalls(self, parsed: Any) -> bool:
         """See ``Endpoint.recalls``."""

@@ -55,8 +55,10 @@ class Lookup:
         *,
         scope: str | None = SCOPE,
         idempotency: Idempotency | None = None,
+        slot: bool = True,
     ) -> Callable[[Request, Reply], Awaitable[None]]:
         """The endpoint of one kind of look-up; ``name`` stands in its rows. ``scope`` None: any valid key.
+        Without ``slot`` limits of concurrency do not count it: what it asks about may hold the last slot.
         With ``idempotency`` it takes idempotency keys; ``look_up`` must then let ``exchange.once`` take
         the key before it does anything that shows."""
 
@@ -76,7 +78,7 @@ class Lookup:
             async with Settlement(
                 exchange, self._ledger, dialect, reply, self._report, self._index
             ) as settlement:
-                admission = self._throttle(exchange)
+                admission = self._throttle(exchange, slot=slot)
                 if admission is not None:
                     await admission
                 if self._check_size is not None:

@@ -3,18 +3,17 @@
 import time
 from typing import Any
 
-from triptych.core.call import Headers
+import msgspec
+
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.hold import DEFAULT_OUTPUT_TOKENS
 from triptych.core.usage import Usage
 from triptych.pipeline import Carriage
+from triptych.surfaces.forwarded import forwarded
 from triptych.wires.spoken import SPOKEN, SpokenWire
 from triptych.wires.translated_stream import TranslatedStream
 from triptych.wires.translation import Inexpressible
-
-# What a client says to its own wire's vendor means nothing to another one.
-_FORWARDED_HEADERS = frozenset({b"traceparent", b"tracestate"})
 
 
 class Translation:
@@ -55,7 +54,8 @@ def translate(exchange: Exchange, wire: str, parsed: Any, wires: frozenset[str])
     assert exchange.target is not None
     assert exchange.model is not None
     caller = SPOKEN[wire]
-    conversation = caller.decode_request(parsed.body)
+    said = caller.decode_request(parsed.body)
+    conversation = msgspec.structs.replace(said, cache_scope=exchange.principal.org_id)
     gap: Inexpressible | None = None
     for provider in SPOKEN.values():
         if provider.name not in wires:
@@ -75,7 +75,7 @@ def translate(exchange: Exchange, wire: str, parsed: Any, wires: frozenset[str])
             provider.name,
             provider.path,
             b"",
-            _forwarded(exchange.headers),
+            forwarded(exchange.headers, translated=True),
             encoded.body,
             _TRANSLATIONS[wire, provider.name],
         )
@@ -96,7 +96,3 @@ def _refusal(caller: SpokenWire, model_id: str, wires: frozenset[str], gap: Inex
         f"on {caller.name}.",
         param=field,
     )
-
-
-def _forwarded(headers: Headers) -> Headers:
-    return [pair for pair in headers if pair[0] in _FORWARDED_HEADERS]

@@ -29,8 +29,8 @@ def effort_of(thinking: Thinking) -> str | None:
 def cache_key(conversation: Conversation) -> str:
     """The same for every turn of a conversation: made from its tools and what stands before its first
     turn. The provider caches prefixes by itself; a key brings requests that share one to the same
-    machine."""
-    prefix = hashlib.sha256()
+    machine. Two scopes never share one: how fast an answer comes must not tell what others ask."""
+    prefix = hashlib.sha256(b"%d:%b" % (len(conversation.cache_scope), conversation.cache_scope.encode()))
     for text in _prefix(conversation):
         prefix.update(b"%d:%b" % (len(text), text))
     return f"trp-{prefix.hexdigest()[:_CACHE_KEY_HEX_DIGITS]}"

@@ -21,7 +21,7 @@ TOOL_USE_TOKENS: Final = 350
 (https://docs.anthropic.com/en/docs/build-with-claude/tool-use: 346 for most models)."""
 _FILE_BYTES_PER_TOKEN: Final = 40
 """Of a decoded document: ``token_estimate`` says the same."""
-_SHORTEST_FILE: Final = 4_096
+SHORTEST_FILE: Final = 4_096
 """In base64. A smaller one may count by its bytes."""
 # Beyond so many marks, bytes count as text: a body of nothing but marks must not cost time.
 _MOST_FILES: Final = 1_000
@@ -34,7 +34,7 @@ def estimate_request_tokens(body: bytes) -> int:
     """At least 1."""
     files = 0
     tokens = len(body) // BYTES_PER_TOKEN
-    if len(body) > _SHORTEST_FILE:
+    if len(body) > SHORTEST_FILE:
         file_bytes, files, file_tokens = _files(body)
         tokens += file_tokens - file_bytes // BYTES_PER_TOKEN
     if b'"tools"' in body:
@@ -76,7 +76,7 @@ def _files(body: bytes) -> tuple[int, int, int]:
                 break
             size = end - start
             # A data URL in a field "data" is met twice, but has only one file.
-            if size >= _SHORTEST_FILE and not (mark == b'"data"' and body.startswith(b"data:", start)):
+            if size >= SHORTEST_FILE and not (mark == b'"data"' and body.startswith(b"data:", start)):
                 file_bytes += size
                 files += 1
                 image = body.startswith(_IMAGE_BEGINNINGS, start)

@@ -39,7 +39,10 @@ class SpokenWire(msgspec.Struct, frozen=True):
 
     def field_of(self, feature: Feature) -> str:
         """The field by which this wire's callers say it."""
-        return next((field.path for field in self.fields if field.feature is feature), feature.value)
+        for field in self.fields:
+            if field.feature is feature or feature in field.also:
+                return field.path
+        return feature.value
 
 
 MESSAGES = SpokenWire(

@@ -68,6 +68,8 @@ class Field(msgspec.Struct, frozen=True):
     """How it is mapped, or which values of a refused field mean nothing and are accepted."""
     ignored: bool = False
     """Nothing of the answer depends on it: it is left out, and the caller is told."""
+    also: tuple[Feature, ...] = ()
+    """What else it may mean, by its value or its neighbours; for the names of refusals."""
 
 
 class Inexpressible(Exception):

@@ -22,6 +22,7 @@ from tests.devices.faulty_upstream import FaultyUpstream
 from tests.devices.gateway import Gateway, provider
 
 ANA, ANA_TEST = "acme-key-of-ana-000000000000000", "acme-key-of-ana-for-tests-00000"
+ANA_SINGLE = "acme-key-of-ana-one-at-a-time00"
 BOB, EVE = "acme-key-of-bob-000000000000000", "other-key-of-eve-00000000000000"
 RESPONSES = "/v1/responses"
 
@@ -71,6 +72,11 @@ plan = "enterprise"
   user = "ana"
   secret = "{ANA_TEST}"
   environment = "test"
+  [[orgs.keys]]
+  name = "ana single"
+  user = "ana"
+  secret = "{ANA_SINGLE}"
+  concurrency = 1
   [[orgs.keys]]
   name = "bob"
   user = "bob"

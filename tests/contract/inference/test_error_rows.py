@@ -374,6 +374,11 @@ def test_the_sandbox_makes_each_row_that_no_real_cause_can_make_yet(sides: TwoSi
         expected = sentence or json.loads(answer.body)["error"]["message"]
         check(answer, status, type_, expected, "x-triptych-environment", *headers)
         assert answer.header("x-should-retry") == ("false" if status == 402 else None)
+    flat = sides.ask(TEST, body=message("sandbox-error-payload_too_large"))
+    assert (flat.status, flat.body) == (
+        413,
+        b'{"message":"Request body too large. Maximum size is 50 MB."}',
+    )
 
 
 CRASHING = """

@@ -17,7 +17,7 @@ from tests.contract.inference.world import (
 )
 from tests.contract.raw_client import LIVE, TEST, Answer
 from tests.devices.faulty_upstream import FaultyUpstream, refused_port
-from tests.devices.gateway import Gateway
+from tests.devices.gateway import Gateway, message
 
 VERSION = "anthropic-version: 2023-06-01"
 SLASHED = "acme/team-one/best-model"
@@ -38,6 +38,38 @@ retires_at = "2100-06-01"
 id = "other-groups-model"
 provider = "mock"
 groups = ["somebody-else"]
+[[providers]]
+name = "signed"
+kind = "anthropic"
+base_url = "http://127.0.0.1:9"
+api_key = "upstream-secret-key"
+baa = "agreement_2026"
+[[models]]
+id = "covered-model"
+provider = "signed"
+[[models]]
+id = "covered-in-the-end"
+provider = "mock"
+fallback = ["covered-model"]
+"""
+SIGNED = "signed-key-with-an-agreement-00"
+HOSPITAL = f"""
+[[orgs]]
+slug = "hospital"
+plan = "enterprise"
+compliance = "hipaa"
+baa = "active"
+  [[orgs.groups]]
+  name = "everyone"
+  models = ["*"]
+  api_key_access = true
+  [[orgs.users]]
+  name = "ana"
+  groups = ["everyone"]
+  [[orgs.keys]]
+  name = "live"
+  user = "ana"
+  secret = "{SIGNED}"
 """
 
 
@@ -46,7 +78,7 @@ def sides() -> Iterator[TwoSides]:
     with FaultyUpstream() as upstream, refused_port() as nobody:
         organised = WORLD.format(upstream=upstream.base_url, nobody=nobody)
         models, orgs = organised.split("[[orgs]]", 1)
-        with Gateway(models + MORE + "[[orgs]]" + orgs) as gateway:
+        with Gateway(models + MORE + "[[orgs]]" + orgs + HOSPITAL) as gateway:
             yield TwoSides(gateway, upstream)
 
 
@@ -70,6 +102,19 @@ def test_the_list_holds_what_a_call_would_be_let_through_for(sides: TwoSides) ->
 
 def test_a_group_that_grants_one_model_lists_one_model(sides: TwoSides) -> None:
     assert ids(sides, f"x-api-key: {NARROW}") == ["mapped-model"]
+
+
+def test_an_org_that_needs_agreements_sees_what_is_covered_by_one(sides: TwoSides) -> None:
+    """The same answer as a call of the model, in the list and of the model alone."""
+    key = f"x-api-key: {SIGNED}"
+    found = ids(sides, key)
+    assert {"covered-model", "covered-in-the-end"} <= set(found) < set(ids(sides, LIVE)) | {LEAVING}
+    assert "mapped-model" not in found
+    called = sides.ask(key, body=message("mapped-model"))
+    shown = sides.ask(key, VERSION, method="GET", target="/v1/models/mapped-model")
+    assert (called.status, shown.status) == (403, 403)
+    assert json.loads(called.body)["error"] == json.loads(shown.body)["error"]
+    assert get(sides, "/v1/models/covered-in-the-end", key)["id"] == "covered-in-the-end"
 
 
 def test_a_test_key_also_sees_the_sandbox_each_id_once(sides: TwoSides) -> None:

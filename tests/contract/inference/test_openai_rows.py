@@ -324,6 +324,29 @@ def test_a_field_the_models_wire_has_nothing_for_is_refused_by_name(
     assert len(sides.upstream.requests) == before
 
 
+UNREADABLE = {
+    "file-id": ([{"type": "input_file", "file_id": "file-1"}], "input[].content[].file_id"),
+    "bitmap": (
+        [{"type": "input_image", "image_url": "data:image/bmp;base64,Qk0="}],
+        "input[].content[].image_url",
+    ),
+    "nothing": ("", "input"),
+}
+
+
+@pytest.mark.parametrize(("content", "param"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_the_models_wire_cannot_read_is_refused_by_the_callers_name_of_it(
+    sides: TwoSides, content: object, param: str
+) -> None:
+    said: object = [{"role": "user", "content": content}] if content else ""
+    before = len(sides.upstream.requests)
+    got = sides.ask(LIVE, target=RESPONSES, body=body_for(RESPONSES, "mapped-model", input=said))
+    error = json.loads(got.body)["error"]
+    assert (got.status, error["code"], error["param"]) == (400, "unsupported_parameter", param)
+    assert error["message"].startswith(f"{param} (")
+    assert len(sides.upstream.requests) == before
+
+
 def test_a_field_no_wire_of_openai_has_is_refused_by_name_on_messages(sides: TwoSides) -> None:
     before = len(sides.upstream.requests)
     got = sides.ask(LIVE, body=message("gpt", top_k=5))

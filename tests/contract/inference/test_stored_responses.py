@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.inference.state_world import (
     ANA,
+    ANA_SINGLE,
     ANA_TEST,
     BOB,
     EVE,
@@ -436,6 +437,23 @@ def test_a_client_that_leaves_what_is_not_stored_stops_it(sides: StateSides) -> 
     leave(client)
     rows = sides.wait_for_rows("model = 'sandbox-lorem' AND ending = 'cancelled'", 1, 3.0)
     assert rows[-1]["failure_kind"] == "client_disconnected"
+
+
+def test_a_key_of_one_request_at_a_time_can_follow_and_stop_what_its_client_left(sides: StateSides) -> None:
+    client = sides.begin("8000 words", ANA_SINGLE, model="sandbox-lorem")
+    seen = read_events(client, b"output_text.delta")
+    leave(client)
+    response_id = json.loads(seen.split(b"data: ")[1].split(b"\n")[0])["response"]["id"]
+    assert error(sides.create("another", ANA_SINGLE))[:3] == (429, "rate_limit_error", "concurrency_exceeded")
+    assert sides.stored(response_id, ANA_SINGLE)["status"] == "in_progress"
+    with RawClient(sides.gateway.port) as follower:
+        target = f"{RESPONSES}/{response_id}?stream=true&starting_after=3"
+        follower.send(request("GET", target, f"authorization: Bearer {ANA_SINGLE}"))
+        read_events(follower, b"output_text.delta")
+        assert sides.ask("DELETE", f"{RESPONSES}/{response_id}", ANA_SINGLE).status == 200
+        read_events(follower, b"response.failed")
+    free = sides.upstream.wait_until(lambda: sides.create("another", ANA_SINGLE).status == 200, 3.0)
+    assert free
 
 
 @pytest.mark.parametrize("stays", [True, False])

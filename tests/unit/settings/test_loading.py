@@ -143,7 +143,7 @@ rpd = 5000
 phi_mode = "block"
 """
 ENVIRON = {
-    "MASTER": "bWFzdGVy",
+    "MASTER": "bWFzdGVyIGtleSBvZiAxNg",
     "ANTHROPIC_API_KEY": "sk-ant-canary",
     "OPENAI_API_KEY": "sk-oai-canary",
     "ACME_KEY": "acme-canary",
@@ -165,7 +165,7 @@ def test_the_whole_contract_is_accepted(tmp_path: Path) -> None:
     assert settings.server.port == 8081
     assert settings.server.idle_stream_timeout_s == 120.5
     assert settings.secrets.master_key is not None
-    assert settings.secrets.master_key.reveal() == "bWFzdGVy"
+    assert settings.secrets.master_key.reveal() == "bWFzdGVyIGtleSBvZiAxNg"
     claude, gpt, sandbox = settings.providers
     assert claude.base_url == "https://api.anthropic.com"
     assert claude.api_key is not None
@@ -246,9 +246,9 @@ def test_without_a_file_there_is_a_sandbox_and_a_demo_org_without_keys() -> None
 
 
 def test_the_master_key_variable_is_used_without_being_named(tmp_path: Path) -> None:
-    settings = load(tmp_path, "", {"TRIPTYCH_MASTER_KEY": "abc"})
+    settings = load(tmp_path, "", {"TRIPTYCH_MASTER_KEY": "abcdefghijklmnop"})
     assert settings.secrets.master_key is not None
-    assert settings.secrets.master_key.reveal() == "abc"
+    assert settings.secrets.master_key.reveal() == "abcdefghijklmnop"
 
 
 def test_a_url_may_come_from_the_environment(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_the_template_uncommented_is_accepted_too(tmp_path: Path) -> None:
         commented_setting = re.match(r"# ([a-z_]+ = |\[\[)", line)
         lines.append(bare if commented_setting and not line.startswith(("# targets", "# tls_")) else line)
     text = re.sub(r'\n(wire = "auto"|region = "us-east-1")', "\n", "\n".join(lines))
-    settings = load(tmp_path, text, ENVIRON | {"TRIPTYCH_MASTER_KEY": "k", "DEMO_KEY": "d"})
+    settings = load(tmp_path, text, ENVIRON | {"TRIPTYCH_MASTER_KEY": "k" * 16, "DEMO_KEY": "d"})
     defaults = load(tmp_path, "", {})
     for table in (
         "server",
@@ -331,7 +331,7 @@ def test_no_secret_is_ever_shown(tmp_path: Path, render: object) -> None:
     )
     shown = render(load(tmp_path, text))  # type: ignore[operator]
     assert "canary" not in shown
-    assert "bWFzdGVy" not in shown
+    assert "bWFzdGVyIGtleSBvZiAxNg" not in shown
 
 
 def test_a_masked_url_keeps_everything_but_the_password(tmp_path: Path) -> None:

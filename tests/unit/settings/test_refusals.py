@@ -232,6 +232,13 @@ def test_a_missing_variable_is_named_with_its_key(tmp_path: Path, text: str, whe
     assert len(said.splitlines()) == 1
 
 
+def test_a_master_key_that_no_start_would_take_is_refused_without_showing_it(tmp_path: Path) -> None:
+    said = refusal(tmp_path, '[secrets]\nmaster_key = "env:K"\n', {"K": "canary-of-15-ch"})
+    assert said.startswith("secrets.master_key: the variable K has 15 characters, expected at least 16")
+    assert "canary" not in said
+    assert "has 5 characters" in refusal(tmp_path, '[secrets]\nmaster_key = "short"\n')
+
+
 @pytest.mark.parametrize("secret", ["", "canary ", "can\nary", "canaré", " canary"])
 def test_a_secret_no_header_can_carry_is_refused_without_showing_it(tmp_path: Path, secret: str) -> None:
     said = refusal(tmp_path, ORG.replace('"s1"', '"env:K"'), {"K": secret})

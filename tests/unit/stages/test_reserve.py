@@ -90,10 +90,8 @@ def reserve(
     one: Exchange,
     index: MemoryIndex | None = None,
     models: Sequence[Model] = (model(),),
-    *,
-    refuse_unpriced: bool = False,
 ) -> None:
-    stage = Reserve(MemoryIndex() if index is None else index, refuse_unpriced=refuse_unpriced)
+    stage = Reserve(MemoryIndex() if index is None else index)
     assert stage(one, legs(models), Asked()) is None
 
 
@@ -204,16 +202,6 @@ def test_with_fallbacks_the_dearest_model_is_held() -> None:
     assert one.hold.tokens == 1_200
 
 
-def test_a_model_without_a_price_is_served_or_refused_as_configured() -> None:
-    unpriced = (model(), model("new", price=None))
-    reserve(exchange(), models=unpriced)
-    failure = refused(exchange(), models=unpriced, refuse_unpriced=True)
-    assert failure.kind is FailureKind.MODEL_ACCESS_DENIED
-    assert failure.param == "model"
-    assert "'new' has no price" in failure.message
-    reserve(exchange(environment="test"), models=unpriced, refuse_unpriced=True)
-
-
 def test_the_cycle_is_that_of_the_moment_the_exchange_began() -> None:
     one = exchange(cap=10**9)
     one.started_us = 20_530 * DAY_US
@@ -276,7 +264,7 @@ def test_an_index_that_is_asked_over_the_network_is_waited_for() -> None:
 
     def asked(answer: Reservation) -> Exchange:
         one = exchange(cap=10**9)
-        waiting = Reserve(Distant(answer), refuse_unpriced=False)(one, legs([model()]), Asked())
+        waiting = Reserve(Distant(answer))(one, legs([model()]), Asked())
         assert waiting is not None
         with pytest.raises(StopIteration):
             waiting.send(None)  # type: ignore[attr-defined]

@@ -69,7 +69,7 @@ def test_what_asks_for_state_is_reported(
 
 
 def test_null_means_not_given_where_the_vendor_says_so() -> None:
-    assert parse(conversation=None, previous_response_id=None, background=None).stateless
+    assert parse(store=None, conversation=None, previous_response_id=None, background=None).stateless
 
 
 def test_fields_that_are_not_core_are_never_looked_at() -> None:
@@ -123,9 +123,13 @@ def test_the_model_is_a_non_empty_string(literal: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["stream", "store"])
-@pytest.mark.parametrize("literal", ["null", "0", "1", '"true"', "[]"])
+@pytest.mark.parametrize("literal", ["0", "1", '"true"', "[]"])
 def test_stream_and_store_are_booleans(field: str, literal: str) -> None:
     assert refused_with(field, literal) == (f"{field} must be true or false", field)
+
+
+def test_stream_is_never_null() -> None:
+    assert refused_with("stream", "null") == ("stream must be true or false", "stream")
 
 
 @pytest.mark.parametrize("literal", ["{}", "null", "5", "true"])
@@ -268,6 +272,9 @@ def test_the_provider_is_told_to_keep_nothing() -> None:
     )
     assert rewritten(b'{"store": true,"model":"m","input":"x"}') == (
         b'{"store": false,"model":"m","input":"x"}'
+    )
+    assert rewritten(b'{"store" :null,"model":"m","input":"x"}') == (
+        b'{"store" :false,"model":"m","input":"x"}'
     )
 
 

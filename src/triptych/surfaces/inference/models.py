@@ -14,11 +14,13 @@ from triptych.core.call import header
 from triptych.core.clock import MICROSECONDS_PER_S, now_us, utc_from_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.principal import Principal
 from triptych.core.response import Response, json_response
 from triptych.core.target import Model
 from triptych.edge.message import Request
 from triptych.stages.authorize import authorize_model, may_use
 from triptych.stages.resolve import Resolve
+from triptych.stages.route import RouteCall
 from triptych.stages.settle import Dialect
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.openai import ChatDialect
@@ -40,13 +42,18 @@ def dialect_of(request: Request) -> Dialect:
 class Models:
     """The catalogue as one caller may see it."""
 
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(self, resolve: Resolve, route: RouteCall) -> None:
         self._resolve = resolve
+        self._route = route
 
     async def list(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         """Raises Failure INVALID_BODY: a page that cannot be (Anthropic's shape only)."""
-        principal = exchange.principal
-        usable = [model for model in self._resolve.offered(principal, now_us()) if may_use(principal, model)]
+        principal, moment_us = exchange.principal, now_us()
+        usable = [
+            model
+            for model in self._resolve.offered(principal, moment_us)
+            if may_use(principal, model) and self._routed(principal, model, moment_us)
+        ]
         found = (
             anthropic_page(usable, Query(exchange.query))
             if dialect is _messages
@@ -56,13 +63,21 @@ class Models:
 
     async def retrieve(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         """What a call of the model would be refused with, this is: MODEL_NOT_FOUND, MODEL_RETIRED,
-        MODEL_ACCESS_DENIED, PREMIUM_NOT_ENABLED."""
-        model_id = parameters[0].decode("utf-8", "replace")
-        model, _ = self._resolve(exchange.principal, model_id, now_us())
+        MODEL_ACCESS_DENIED (also for want of a price), PREMIUM_NOT_ENABLED, BAA_REQUIRED."""
+        model_id, moment_us = parameters[0].decode("utf-8", "replace"), now_us()
+        model, _ = self._resolve(exchange.principal, model_id, moment_us)
         authorize_model(exchange.principal, model)
+        self._route.authorize(exchange.principal, model, moment_us)
         exchange.asked = model
         found = anthropic_model(model) if dialect is _messages else openai_model(model)
         return json_response(200, msgspec.json.encode(found), dialect.answer_headers(exchange))
+
+    def _routed(self, principal: Principal, model: Model, moment_us: int) -> bool:
+        try:
+            self._route.authorize(principal, model, moment_us)
+        except Failure:
+            return False
+        return True
 
 
 def openai_model(model: Model) -> dict[str, Any]:

@@ -64,8 +64,9 @@ class InferenceSurface:
         list_models = lookup.serve("models", models.list, dialect_of_models)
         retrieve_model = lookup.serve("models", models.retrieve, dialect_of_models)
         stored, told = state.responses, StoredDialect()
-        retrieve_response = lookup.serve("responses", stored.retrieve, lambda _: told)
-        delete_response = lookup.serve("responses", stored.delete, lambda _: told)
+        # A response whose client left goes on, in its slot: it can be followed and stopped all the same.
+        retrieve_response = lookup.serve("responses", stored.retrieve, lambda _: told, slot=False)
+        delete_response = lookup.serve("responses", stored.delete, lambda _: told, slot=False)
         conversations, dialect = state.conversations, ConversationsDialect()
         list_items = lookup.serve("conversations", conversations.list_items, lambda _: dialect)
         retrieve_item = lookup.serve("conversations", conversations.retrieve_item, lambda _: dialect)

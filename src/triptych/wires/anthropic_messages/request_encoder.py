@@ -99,7 +99,9 @@ class _Encoding:
                 messages.append({"role": role, "content": content})
             previous = message
         if not messages:
-            raise Inexpressible(Feature.SYSTEM_TEXT, "there must be a message of the user too")
+            if self._said.messages:
+                raise Inexpressible(Feature.SYSTEM_TEXT, "there must be a message of the user too")
+            raise Inexpressible(Feature.TEXT, "there must be a message of the user")
         return messages
 
     def _content(self, parts: tuple[Part, ...]) -> str | list[Object]:

@@ -222,15 +222,25 @@ _ITEMS = (
 def _attachments(path: str, image: Feature, document: Feature) -> tuple[Field, ...]:
     """Of a message, and of a tool's output: the features are what the first of each would be."""
     return (
-        Field(f"{path}.image_url", image, "a data URL is an image as base64"),
+        Field(f"{path}.image_url", image, "a data URL is an image as base64", also=(Feature.IMAGE_BASE64,)),
         Field(
             f"{path}.detail",
             Feature.IMAGE_DETAIL,
             "auto says nothing: it is the default; a file may have no other",
         ),
-        Field(f"{path}.file_id", Feature.IMAGE_FILE, "of an image; for a document see document by file id"),
+        Field(
+            f"{path}.file_id",
+            Feature.IMAGE_FILE,
+            "of an image; for a document see document by file id",
+            also=(Feature.DOCUMENT_FILE,),
+        ),
         Field(f"{path}.file_url", document),
-        Field(f"{path}.file_data", Feature.DOCUMENT_BASE64, "a data URL; text/plain is a document as text"),
+        Field(
+            f"{path}.file_data",
+            Feature.DOCUMENT_BASE64,
+            "a data URL; text/plain is a document as text",
+            also=(Feature.DOCUMENT_TEXT,),
+        ),
         Field(f"{path}.filename", Feature.DOCUMENT_NAME),
         Field(f"{path}.prompt_cache_breakpoint", Feature.CACHE_HINT),
         Field(f"{path}.prompt_cache_breakpoint.mode", Feature.CACHE_HINT),

@@ -38,7 +38,7 @@ def refusal(body: bytes) -> Failure:
 
 
 def _store(raw: msgspec.Raw | None) -> Failure | None:
-    if raw is None or bytes(raw) in (_TRUE, _FALSE):
+    if raw is None or bytes(raw) in (_TRUE, _FALSE, _NULL):
         return None
     return wrong("store", "must be true or false")
 

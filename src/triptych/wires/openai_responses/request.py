@@ -62,8 +62,8 @@ class _Asked(msgspec.Struct):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     input: str | list[_Item]
     stream: bool = False
-    store: bool = False
-    # Null is "not set" in the vendor's schema: clients copy these from an answer.
+    # Null is "not set" in the vendor's schema: SDKs send it, clients copy it from an answer.
+    store: bool | None = None
     background: bool | None = None
     conversation: _Id | _Conversation | None = None
     previous_response_id: _Id | None = None
@@ -96,7 +96,7 @@ def parse_request(body: bytes) -> ResponsesRequest:
         asked.model,
         asked.stream,
         user_id(asked.metadata),
-        asked.store,
+        asked.store is True,
         conversation.id if isinstance(conversation, _Conversation) else conversation,
         asked.previous_response_id,
         found,
@@ -144,7 +144,9 @@ def rewrite_request(request: ResponsesRequest, upstream_model: str) -> bytes:
 def _unstored(request: ResponsesRequest) -> list[Edit]:
     for member in request.members:
         if member.key == "store":
-            return [replace_value(member, _FALSE)] if request.store else []
+            # Null would be the provider's default.
+            kept = request.body[member.value_start : member.value_end] == _FALSE
+            return [] if kept else [replace_value(member, _FALSE)]
     # Behind the model, which always stays: what is removed around it takes its own comma along.
     model = next(member for member in request.members if member.key == "model")
     return [Edit(model.value_end, model.value_end, b',"store":false')]
