@@ -17,7 +17,7 @@ from triptych.core.response import Response
 from triptych.edge.message import Request
 from triptych.stages.authorize import authorize_call
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.storage.idempotency import Claim, Claimant, IdempotencyKeys, InProgress, Reused
 
 logger = logging.getLogger("triptych.idempotent")
@@ -60,9 +60,9 @@ class Idempotency:
         try:
             once = _Once(self._keys, exchange, dialect, _claimant(request, exchange))
             known = await once.known()
-        except Failure as failure:
+        except (Failure, SpoiltContent) as error:
             async with self._settlement(exchange, dialect, reply):
-                raise failure from None
+                raise error from None
             return
         if known is None:
             exchange.once = once
@@ -98,9 +98,11 @@ class _Once:
         return self._claim is not None
 
     async def known(self) -> Response | None:
-        """The first answer, if there is one. Raises Failure SERVICE_UNAVAILABLE."""
+        """The first answer, if there is one. Raises Failure SERVICE_UNAVAILABLE, SpoiltContent."""
         try:
             answer = await asyncio.to_thread(self._keys.find, self._claimant, self._request)
+        except SpoiltContent:
+            raise  # nothing that passes by itself
         except StorageError as error:
             raise _unavailable() from error
         return None if answer is None else self._replay(answer)
@@ -123,6 +125,8 @@ class _Once:
                 "The first request with this Idempotency-Key is still being answered. Retry shortly.",
                 retry_after_s=1,
             ) from None
+        except SpoiltContent:
+            raise  # as above
         except StorageError as error:
             raise _unavailable() from error
         self._request = b""
