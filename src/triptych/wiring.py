@@ -41,6 +41,7 @@ from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
 from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
+from triptych.storage.outcomes import Outcomes
 from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.retirements import known_retirements
@@ -181,7 +182,8 @@ async def running(
         )
         idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
         chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored, chats, idempotency_keys)
+        outcomes = Outcomes(database, retention_days=settings.retention.rows_days)
+        pruning = Pruning(stored, chats, idempotency_keys, outcomes)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
