@@ -309,10 +309,20 @@ def test_a_stream_that_does_not_open_is_tried_again(way: str, waits: list[float]
     assert len(waits) == 1
 
 
-def test_a_path_takes_any_id() -> None:
+@pytest.mark.parametrize(
+    ("context_id", "spelled"),
+    [
+        ("a/b c?ü%2F", "a%2Fb%20c%3F%C3%BC%252F"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("../x", "..%2Fx"),
+        ("a.b", "a.b"),
+    ],
+)
+def test_a_path_takes_any_id(context_id: str, spelled: str) -> None:
     with ScriptedGateway([answer(204, b"")]) as gateway, Triptych(gateway.url, api_key="key") as triptych:
-        triptych.emotion.forget("a/b c?ü%2F")
-    assert gateway.heard[0].target == "/v2/emotions/a%2Fb%20c%3F%C3%BC%252F"
+        triptych.emotion.forget(context_id)
+    assert gateway.heard[0].target == f"/v2/emotions/{spelled}"
 
 
 def test_both_clients_offer_the_same() -> None:

@@ -194,4 +194,5 @@ def provider_status() -> Call[Any]:
 
 def _segment(text: str) -> str:
     """One segment of a path, whatever stands in it."""
-    return quote(text, safe="")
+    # "." and ".." would be taken for steps along the path.
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")

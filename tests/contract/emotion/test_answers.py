@@ -400,12 +400,16 @@ def test_our_client_speaks_to_the_gateway(sides: World) -> None:
         emotion = triptych.emotion
         found = emotion.analyse([{"externalId": "m1", "content": "I am so happy!"}], context_id="of/a client")
         assert found.messages[0].external_id == "m1"
+        assert (found.metadata, found.trajectory) == ({"context_id": "of/a client"}, {"n": 1})
         with pytest.raises(ConflictError) as failed:
             emotion.analyse([{"externalId": "m1", "content": "Again."}], context_id="of/a client")
         assert (failed.value.code, failed.value.param) == ("duplicate_id", "messages[0].externalId")
         assert emotion.context("of/a client").metadata.message_count == 1
         assert emotion.message("of/a client", "m1").emotions["user"].category in LABELS
         emotion.forget("of/a client")
+        assert emotion.analyse(["One."], context_id="..").metadata == {"context_id": ".."}
+        assert emotion.context("..").metadata.message_count == 1
+        emotion.forget("..")
         assert emotion.analyse_batch(["One.", " "]).results[1].error is not None
         assert emotion.models()[0].type == "emotion"
         assert emotion.status()["status"] == "operational"
