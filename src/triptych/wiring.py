@@ -90,6 +90,8 @@ class Running(msgspec.Struct, frozen=True):
     renewal: Renewal
     port: int
     metrics_port: int | None
+    refresh_keys: Callable[[], None]
+    """Makes keys that were just made known at once, not with the next look at the database."""
 
 
 @asynccontextmanager
@@ -305,7 +307,7 @@ async def running(
             side = Server(Gateway((metrics,), 0, telemetry.count_refusal), limits, loop)
             metrics_port = await side.listen(server_settings.host, server_settings.metrics_port, None)
             stack.push_async_callback(side.close)
-        yield Running(server, gateway, runs, renewal, port, metrics_port)
+        yield Running(server, gateway, runs, renewal, port, metrics_port, keys.refresh)
 
 
 async def serve_until_signal(

@@ -48,7 +48,7 @@ def serve(
             metrics = f"http://{_shown_host(settings)}:{node.metrics_port}/metrics"
             print(f"triptych: metrics on {metrics}", flush=True)
         if path is None:
-            _show_demo(settings, vault, _address(settings, node.port))
+            _show_demo(settings, vault, _address(settings, node.port), node.refresh_keys)
 
     _run(settings, vault, announce, path, read)
 
@@ -118,8 +118,9 @@ def _shown_host(settings: Settings) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
 
 
-def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
-    """The demo org's first key, shown once; afterwards the command that makes another."""
+def _show_demo(settings: Settings, vault: Vault, address: str, refresh_keys: Callable[[], None]) -> None:
+    """The demo org's first key, shown once; afterwards the command that makes another. What is shown
+    works."""
     from triptych.storage.directory import create_key, list_keys
 
     if list_keys(vault.database, DEMO_SLUG):
@@ -132,6 +133,7 @@ def _show_demo(settings: Settings, vault: Vault, address: str) -> None:
     issued = create_key(
         vault.database, vault.key_hasher, DEMO_SLUG, "demo", "first", prefix=settings.keys.prefix
     )
+    refresh_keys()
     print(
         _TOUR.format(key=issued.plaintext, address=address, database=vault.database.name, program=program()),
         flush=True,
