@@ -351,6 +351,16 @@ def test_a_streamed_chat_brings_them_where_they_are_known(sides: World, model: s
     assert sides.row(answer)["stream"] == 1
 
 
+def test_a_model_that_is_leaving_says_so(sides: World) -> None:
+    for stream in (False, True):
+        answer = sides.ask("/v2/chat/completions", completion("leaving-model", stream=stream))
+        assert answer.status == 200
+        assert answer.header("sunset") == "Fri, 01 Jan 2100 00:00:00 GMT"
+        assert (answer.header("deprecation") or "").startswith("@")
+        assert answer.header("x-triptych-replacement") == "mapped-model"
+    assert sides.ask("/v2/chat/completions", completion("mapped-model")).header("sunset") is None
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_in_a_context_adds_what_is_new_of_both_sides(sides: World, stream: bool) -> None:
     place = f"chat-in-context-{stream}"
