@@ -58,7 +58,14 @@ class Idempotency:
         """Answer an exchange whose request brings a key: with the first answer, or by ``govern``, which
         must end in a Settlement and let ``exchange.once`` take the key once the request is valid."""
         try:
-            once = _Once(self._keys, exchange, dialect, _claimant(request, exchange))
+            claimant = _claimant(request, exchange)
+        except Failure as failure:
+            # Told in its place among the checks, to a request that was counted.
+            exchange.once = _NoKey(failure)
+            await govern(exchange)
+            return
+        try:
+            once = _Once(self._keys, exchange, dialect, claimant)
             known = await once.known()
         except (Failure, SpoiltContent) as error:
             async with self._settlement(exchange, dialect, reply):
@@ -75,6 +82,27 @@ class Idempotency:
 
     def _settlement(self, exchange: Exchange, dialect: Dialect, reply: Reply) -> Settlement:
         return Settlement(exchange, self._ledger, dialect, reply, self._report, self._index)
+
+
+class _NoKey:
+    """What came as a key and is none; ``core.exchange.Once``."""
+
+    held = False
+
+    def __init__(self, failure: Failure) -> None:
+        self._failure = failure
+
+    async def take(self, stream: bool) -> Response | None:
+        raise self._failure
+
+    def writes(self, outcome: Outcome, ended_us: int, answer: Response | None) -> tuple[Any, ...]:
+        return ()
+
+    async def end(self, answer: Response | None) -> None:
+        pass
+
+    def answered_in(self, connection: Any, answer: Response) -> None:
+        pass
 
 
 class _Once:
