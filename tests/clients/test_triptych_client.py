@@ -114,6 +114,18 @@ def chat(gateway: ScriptedGateway, way: str) -> Any:
     return asyncio.run(call())
 
 
+def models(gateway: ScriptedGateway, way: str) -> Any:
+    if way == "sync":
+        with Triptych(gateway.url, api_key="key") as triptych:
+            return triptych.clinical.models()
+
+    async def call() -> Any:
+        async with AsyncTriptych(gateway.url, api_key="key") as triptych:
+            return await triptych.clinical.models()
+
+    return asyncio.run(call())
+
+
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
@@ -129,6 +141,25 @@ def test_an_analysis_is_asked_for_and_read(way: str) -> None:
     assert (heard.method, heard.target) == ("POST", "/v2/emotions/analysis")
     assert heard.headers["x-api-key"] == "key" and len(heard.headers["idempotency-key"]) == 36
     assert heard.json == {"model": "emotion-v2", "messages": [{"content": {"text": "What a lovely day!"}}]}
+
+
+@WAYS
+def test_models_are_read_to_the_last_page(way: str) -> None:
+    pages = [
+        answer(
+            200, {"success": True, "data": [{"id": "a"}], "meta": {"next_cursor": "a/1", "has_more": True}}
+        ),
+        answer(
+            200, {"success": True, "data": [{"id": "b"}], "meta": {"next_cursor": None, "has_more": False}}
+        ),
+    ]
+    with ScriptedGateway(pages) as gateway:
+        found = models(gateway, way)
+    assert [model["id"] for model in found] == ["a", "b"]
+    assert [heard.target for heard in gateway.heard] == [
+        "/clinical/v1/ai/models?limit=200",
+        "/clinical/v1/ai/models?limit=200&cursor=a%2F1",
+    ]
 
 
 @WAYS
