@@ -58,6 +58,7 @@ from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assist
 from triptych.surfaces.clinical.usage import Usage
 from triptych.surfaces.emotion.body import check_size
 from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.models import ModelList
 from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
@@ -211,7 +212,7 @@ async def running(
         assistant = Assistant(
             pipeline,
             clinical_lookup,
-            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            CreateChat(server_settings.max_body_bytes, resolve, route, chats, org_keys),
             Records(chats),
             Catalogue(resolve, agreements),
             server_settings.max_body_bytes,
@@ -248,7 +249,7 @@ async def running(
             ),
             emotion_engines(settings, database, org_keys, stack),
             idempotency,
-            resolve,
+            ModelList(resolve, route),
             checks,
         )
 

@@ -109,6 +109,16 @@ class RouteCall:
             order[0].circuit.permits(now_s)
         return order
 
+    def covers(self, principal: Principal, model: Model, now_us: int) -> bool:
+        """Whether a call of the model has a target that the principal's agreement covers, or needs none:
+        else :meth:`legs` refuses it, whatever the circuits say."""
+        own = self._legs.get(model.id)
+        if own is None or principal.environment == "test" or principal.policy.compliance != "hipaa":
+            return True
+        return any(
+            _covered(leg.target) for some in (own, *self._fallbacks(principal, model, now_us)) for leg in some
+        )
+
     def _fallbacks(self, principal: Principal, model: Model, now_us: int) -> Iterator[Sequence[Leg]]:
         """Of the models that the caller could have named himself."""
         for id in model.fallback:

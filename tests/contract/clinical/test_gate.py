@@ -152,6 +152,21 @@ def test_a_model_without_a_covered_provider_is_not_asked(side: Side) -> None:
     status, code, details = error(side.chat("uncovered"))
     assert (status, code, details["baa_status"]) == (402, "BAA_REQUIRED", "active")
     assert side.chat("uncovered", org="open").status == 200
+    # Nor is it offered where it cannot be asked.
+    for slug, offered in (("acme", False), ("open", True)):
+        listed = json.loads(side.ask("/v2/models", org=slug).body)["data"]
+        assert ("uncovered" in {model["id"] for model in listed}) is offered
+
+
+def test_the_default_model_is_one_that_the_agreement_covers() -> None:
+    """Though another stands before it in the catalogue."""
+    late = '[[models]]\nid = "late"\nupstream_id = "fault-ok"\nprovider = "mock"\n'
+    orgs = (org("acme", SIGNED) + org("open")).replace('models = ["*"]', 'models = ["uncovered", "late"]')
+    with world(late + orgs) as found:
+        for slug, model in (("acme", "late"), ("open", "uncovered")):
+            answer = found.ask(CHAT, {"message": "hello", "stream": False}, org=slug)
+            assert answer.status == 200
+            assert json.loads(answer.body)["meta"]["usage"]["model"] == model
 
 
 SEARCH = {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}
