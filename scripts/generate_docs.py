@@ -244,7 +244,9 @@ def features() -> str:
         "else beyond text: what is not in it is 403 `feature_not_allowed`, content that cannot be inspected 400 "
         "`dlp_blocked` (on the clinical surface both are 403 `FEATURE_NOT_HIPAA_ELIGIBLE`). For other orgs the list "
         "means nothing. A tool that is not in the table counts as a feature of its own name, content and sources "
-        f"that are not as `{UNINSPECTABLE}`. Native chat counts as `anthropic-messages`.\n\n"
+        f"that are not as `{UNINSPECTABLE}`. A text in Base64 (a document or file of a type such "
+        "as `text/plain` or `application/json`) is read like any other text and needs no feature. Native chat counts "
+        "as `anthropic-messages`.\n\n"
         f"| feature | what it lets happen |\n|---|---|\n{meanings}\n\n"
         f"| wire | what a request has | feature |\n|---|---|---|\n{rows}\n"
     )

@@ -41,6 +41,7 @@ from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
 from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
+from triptych.storage.outcomes import Outcomes
 from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
 from triptych.storage.retirements import known_retirements
@@ -57,6 +58,7 @@ from triptych.surfaces.clinical.routes import Assistant, ClinicalSurface, assist
 from triptych.surfaces.clinical.usage import Usage
 from triptych.surfaces.emotion.body import check_size
 from triptych.surfaces.emotion.dialect import guard as emotion_guard
+from triptych.surfaces.emotion.models import ModelList
 from triptych.surfaces.emotion.routes import EmotionSurface
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.inference.conversations import Conversations
@@ -90,7 +92,7 @@ class Running(msgspec.Struct, frozen=True):
     port: int
     metrics_port: int | None
     refresh_keys: Callable[[], None]
-    """Makes what was just written of keys known to this node."""
+    """Makes keys that were just made known at once, not with the next look at the database."""
 
 
 @asynccontextmanager
@@ -184,7 +186,8 @@ async def running(
         )
         idempotency = Idempotency(idempotency_keys, ledger, telemetry.report, index)
         chats = Chats(database, org_keys, retention_days=settings.retention.responses_days)
-        pruning = Pruning(stored, chats, idempotency_keys)
+        outcomes = Outcomes(database, retention_days=settings.retention.rows_days)
+        pruning = Pruning(stored, chats, idempotency_keys, outcomes)
         pruning.start()
         stack.callback(pruning.close)
         runs = Runs(stored)
@@ -210,7 +213,7 @@ async def running(
         assistant = Assistant(
             pipeline,
             clinical_lookup,
-            CreateChat(server_settings.max_body_bytes, resolve, chats, org_keys),
+            CreateChat(server_settings.max_body_bytes, resolve, route, chats, org_keys),
             Records(chats),
             Catalogue(resolve, agreements),
             server_settings.max_body_bytes,
@@ -247,7 +250,7 @@ async def running(
             ),
             emotion_engines(settings, database, org_keys, stack),
             idempotency,
-            resolve,
+            ModelList(resolve, route),
             checks,
         )
 

@@ -114,6 +114,18 @@ def chat(gateway: ScriptedGateway, way: str) -> Any:
     return asyncio.run(call())
 
 
+def models(gateway: ScriptedGateway, way: str) -> Any:
+    if way == "sync":
+        with Triptych(gateway.url, api_key="key") as triptych:
+            return triptych.clinical.models()
+
+    async def call() -> Any:
+        async with AsyncTriptych(gateway.url, api_key="key") as triptych:
+            return await triptych.clinical.models()
+
+    return asyncio.run(call())
+
+
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
@@ -129,6 +141,25 @@ def test_an_analysis_is_asked_for_and_read(way: str) -> None:
     assert (heard.method, heard.target) == ("POST", "/v2/emotions/analysis")
     assert heard.headers["x-api-key"] == "key" and len(heard.headers["idempotency-key"]) == 36
     assert heard.json == {"model": "emotion-v2", "messages": [{"content": {"text": "What a lovely day!"}}]}
+
+
+@WAYS
+def test_models_are_read_to_the_last_page(way: str) -> None:
+    pages = [
+        answer(
+            200, {"success": True, "data": [{"id": "a"}], "meta": {"next_cursor": "a/1", "has_more": True}}
+        ),
+        answer(
+            200, {"success": True, "data": [{"id": "b"}], "meta": {"next_cursor": None, "has_more": False}}
+        ),
+    ]
+    with ScriptedGateway(pages) as gateway:
+        found = models(gateway, way)
+    assert [model["id"] for model in found] == ["a", "b"]
+    assert [heard.target for heard in gateway.heard] == [
+        "/clinical/v1/ai/models?limit=200",
+        "/clinical/v1/ai/models?limit=200&cursor=a%2F1",
+    ]
 
 
 @WAYS
@@ -309,10 +340,20 @@ def test_a_stream_that_does_not_open_is_tried_again(way: str, waits: list[float]
     assert len(waits) == 1
 
 
-def test_a_path_takes_any_id() -> None:
+@pytest.mark.parametrize(
+    ("context_id", "spelled"),
+    [
+        ("a/b c?ü%2F", "a%2Fb%20c%3F%C3%BC%252F"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("../x", "..%2Fx"),
+        ("a.b", "a.b"),
+    ],
+)
+def test_a_path_takes_any_id(context_id: str, spelled: str) -> None:
     with ScriptedGateway([answer(204, b"")]) as gateway, Triptych(gateway.url, api_key="key") as triptych:
-        triptych.emotion.forget("a/b c?ü%2F")
-    assert gateway.heard[0].target == "/v2/emotions/a%2Fb%20c%3F%C3%BC%252F"
+        triptych.emotion.forget(context_id)
+    assert gateway.heard[0].target == f"/v2/emotions/{spelled}"
 
 
 def test_both_clients_offer_the_same() -> None:

@@ -1,9 +1,13 @@
 """Operations: health, readiness, metrics, the root; and what every answer of every path carries."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -196,3 +200,23 @@ def test_metrics_may_have_a_port_of_their_own() -> None:
         assert ask(port, "GET", "/v1/messages").status == 404
         described = json.loads(ask(gateway.port, "GET", "/openapi.json").body)
         assert "/metrics" not in described["paths"]
+
+
+def test_the_first_key_works_from_the_moment_it_is_shown(tmp_path: Path) -> None:
+    port = free_port()
+    entry = (sys.executable, "-m", "triptych", "serve", "--port", str(port))
+    environment = {name: value for name, value in os.environ.items() if name != "TRIPTYCH_CONFIG"}
+    with subprocess.Popen(
+        entry, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            found = None
+            while found is None:
+                line = serving.stdout.readline()
+                assert line, "it ended without a key"
+                found = re.search(r"trp_live_[0-9A-Z]+", line)
+            answer = ask(port, "POST", "/v1/messages", f"x-api-key: {found[0]}", body=message())
+            assert answer.status == 200
+        finally:
+            serving.terminate()

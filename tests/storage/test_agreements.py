@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import delete, text, update
 
 from triptych.core.clock import now_us
+from triptych.core.ids import is_ulid
+from triptych.storage import admin_actions as noting
 from triptych.storage.admin_actions import CLI, Actor, admin_actions_of
 from triptych.storage.agreements import (
     add_template,
@@ -171,6 +173,26 @@ def test_every_act_is_noted_in_its_org(database: Database, hasher: KeyHasher) ->
         "admin.org_updated",
         "api_key.created",
     ]
+
+
+def test_acts_of_one_moment_and_of_a_clock_set_back_stay_in_their_order(
+    database: Database, hasher: KeyHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply_orgs(database, hasher, [org("acme")])
+    (found,), _ = agreements(database)
+    moment_us = now_us() + 10_000_000
+    for step in range(4):
+        monkeypatch.setattr(noting, "now_us", lambda step=step: moment_us - 3_600_000_000 * (step // 2))
+        with database.write() as connection:
+            entities = [(("thing", f"{step}.{place:02}"), {}) for place in range(20)]
+            noting.note_all(connection, ME, "admin.tried", org_id=found.org_id, entities=entities)
+            noting.note(connection, ME, "admin.tried", org_id=found.org_id, entity=("thing", f"{step}.x"))
+    tried = [row for row in admin_actions_of(database, found.org_id) if row.action == "admin.tried"]
+    assert [row.entity_id for row in tried] == sorted(row.entity_id for row in tried)
+    assert len({row.id for row in tried}) == 4 * 21
+    # Where the clock goes on, the id tells the moment.
+    assert tried[0].created_us // 1000 == moment_us // 1000
+    assert all(is_ulid(row.id) for row in tried)
 
 
 def test_noted_acts_cannot_be_changed_or_deleted(database: Database, hasher: KeyHasher) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import func, select, update
@@ -24,6 +25,7 @@ from triptych.storage.contexts import (
     Owner,
 )
 from triptych.storage.database import Database, open_database
+from triptych.storage.errors import StorageError
 from triptych.storage.tables import analyse_tokens, emotion_contexts, emotion_messages
 
 pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
@@ -324,6 +326,29 @@ def test_a_write_takes_two_milliseconds(sqlite_url: str) -> None:
     # commit waits for the disk ("strict"), 4 ms and more.
     assert sorted(taken_s)[len(taken_s) // 4] < 0.010
     database.close()
+
+
+def test_analysed_tokens_are_added_once_though_the_database_goes_away_behind_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = AnalyseTokens(database)
+    tokens.count("ORG", 5)
+
+    def away() -> NoReturn:
+        raise StorageError("The database does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "read", away)
+        with pytest.raises(StorageError):
+            tokens.flush()
+    assert tokens.used("ORG") == 5
+    tokens.count("ORG", 1)
+    tokens.flush()
+    assert tokens.used("ORG") == 6
+    later = AnalyseTokens(database)
+    later.start()
+    assert later.used("ORG") == 6
+    later.close()
 
 
 def test_analysed_tokens_are_added_up_by_month_and_known_to_all(database: Database) -> None:

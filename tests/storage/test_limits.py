@@ -275,6 +275,11 @@ def test_a_budget_admits_exactly_what_it_holds(limits: Index) -> None:
     assert refusal.retry_after_s is None
 
 
+def test_of_a_scope_without_credits_and_without_money_the_credits_are_told(limits: Index) -> None:
+    refusal = limits.reserve("a", budgets=(budget(0, 0),), nusd=1, credits=1)
+    assert (refusal.refused_by, refusal.scope, refusal.limit) == (CREDITS, "org", 0)
+
+
 def test_a_settled_hold_gives_back_what_was_not_used(limits: Index) -> None:
     budgets = (budget(1_000, 100),)
     limits.reserve("a", budgets=budgets, nusd=900, credits=90)

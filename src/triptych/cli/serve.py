@@ -124,7 +124,8 @@ def _shown_host(settings: Settings) -> str:
 
 
 def _show_demo(settings: Settings, vault: Vault, address: str, refresh_keys: Callable[[], None]) -> None:
-    """The demo org's first key, shown once; afterwards the command that makes another."""
+    """The demo org's first key, shown once; afterwards the command that makes another. What is shown
+    works."""
     from triptych.storage.directory import create_key, list_keys
 
     if list_keys(vault.database, DEMO_SLUG):

@@ -24,6 +24,7 @@ from triptych.client.types import (
 T = TypeVar("T")
 
 EMOTION_MODEL = "emotion-v2"
+MOST_IN_A_PAGE = 200
 Text = str | Mapping[str, Any]
 """A text of the user's, or a message as the surface takes it."""
 
@@ -161,8 +162,11 @@ def record(message_id: str) -> Call[dict[str, Any]]:
     return Call("GET", f"/v1/ai/messages/{_segment(message_id)}", _data(dict[str, Any]))
 
 
-def clinical_models() -> Call[list[dict[str, Any]]]:
-    return Call("GET", "/v1/ai/models", _data(list[dict[str, Any]]))
+def clinical_models(cursor: str | None) -> Call[Page]:
+    query: dict[str, str | int] = {"limit": MOST_IN_A_PAGE}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", "/v1/ai/models", _reader(Page), query=query)
 
 
 def api_keys(cursor: str | None, limit: int | None) -> Call[Page]:
@@ -194,4 +198,5 @@ def provider_status() -> Call[Any]:
 
 def _segment(text: str) -> str:
     """One segment of a path, whatever stands in it."""
-    return quote(text, safe="")
+    # "." and ".." would be taken for steps along the path.
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")

@@ -264,7 +264,13 @@ class Clinical:
         return self._connection.send(calls.record(message_id))
 
     def models(self) -> list[dict[str, Any]]:
-        return self._connection.send(calls.clinical_models())
+        """All of them, however many pages they fill."""
+        page = self._connection.send(calls.clinical_models(None))
+        found = page.data
+        while page.next_cursor is not None:
+            page = self._connection.send(calls.clinical_models(page.next_cursor))
+            found += page.data
+        return found
 
     def api_keys(self, *, cursor: str | None = None, limit: int | None = None) -> Page:
         return self._connection.send(calls.api_keys(cursor, limit))

@@ -49,8 +49,9 @@ class Analysis(msgspec.Struct, frozen=True):
     """Of each role the last message."""
     messages: list[AnalysedMessage]
     usage: AnalyseUsage
+    metadata: dict[str, str] = {}
+    """``context_id``; only in a context, and so is the trajectory."""
     trajectory: dict[str, Any] = {}
-    """Only in a context."""
 
 
 class ItemError(msgspec.Struct, frozen=True):
@@ -141,7 +142,7 @@ class ChatUsage(msgspec.Struct, frozen=True):
     model: str
     input_tokens: int
     output_tokens: int
-    sonnet_equivalent_tokens: float = 0
+    sonnet_equivalent_tokens: int = 0
     cost_usd: float | None = None
 
 

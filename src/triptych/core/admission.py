@@ -84,7 +84,8 @@ class Admission(msgspec.Struct, frozen=True):
 
 class Reservation(msgspec.Struct, frozen=True):
     """The decision on tokens, money and credits. The facts of a refusal are those of one limit: the
-    one that takes longest to recover (credits or money before tokens)."""
+    one that takes longest to recover (credits or money before tokens), and of a scope that has neither
+    credits nor money left its credits."""
 
     admitted: bool
     refused_by: str | None = None

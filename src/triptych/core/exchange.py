@@ -46,7 +46,7 @@ class Once(Protocol):
 
     async def take(self, stream: bool) -> Response | None:
         """Claim the key; the answer where another exchange gave it meanwhile. Raises Failure
-        IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, SERVICE_UNAVAILABLE."""
+        INVALID_VALUE (it is no key), IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, SERVICE_UNAVAILABLE."""
         ...
 
     @property

@@ -52,6 +52,29 @@ def new_ulid() -> str:
     return UlidSource().new()
 
 
+def ulids_after(last: str | None, moment_us: int, count: int) -> list[str]:
+    """Fresh ULIDs, each greater than the one before it and than ``last``: also within a millisecond, and
+    of a clock that was set back. Where they allow it, they are of the moment given."""
+    # The highest random bit stays free: what is counted up does not run into the next millisecond.
+    number = (moment_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big") >> 1
+    if last is not None and number <= (before := _decode(last)):
+        # Another process may be counting up from the same one.
+        number = before + 1 + int.from_bytes(os.urandom(8), "big")
+    return [_encode(number + place, 26) for place in range(count)]
+
+
+def first_ulid(moment_us: int) -> str:
+    """The least ULID of the millisecond: all that were made before it are smaller."""
+    return _encode(max(0, moment_us // 1000) << 80, 26)
+
+
+def _decode(ulid: str) -> int:
+    number = 0
+    for character in ulid:
+        number = number << 5 | _ALPHABET.index(character)
+    return number
+
+
 def is_ulid(text: str) -> bool:
     """Whether ``text`` is spelled like a ULID of ours (upper case, first character at most 7)."""
     return len(text) == 26 and text[0] <= "7" and all(c in _ALPHABET for c in text)

@@ -1,7 +1,5 @@
 """What a configuration may say, but a person should know about it: warnings, not errors."""
 
-from collections.abc import Iterator
-
 from triptych.settings.tree import BUILT_SURFACES, ProviderSettings, Settings, SurfacesSettings
 
 
@@ -24,7 +22,12 @@ def remarks(settings: Settings) -> tuple[str, ...]:
         for name in ("inference", "clinical", "emotion")
         if name not in BUILT_SURFACES and getattr(settings.surfaces, name) != getattr(defaults, name)
     ]
-    said += _not_yet(settings)
+    retention = settings.retention
+    if retention.outcomes_days < retention.rows_days:
+        said.append(
+            f"[retention] outcomes_days: rows of the ledger are kept for {retention.rows_days} days, for as "
+            "long as responses_days, and as a billing cycle may run"
+        )
     models = {model.id for model in settings.models}
     groups = {group.name for org in settings.orgs for group in org.groups}
     for model in settings.models:
@@ -51,13 +54,6 @@ def _temporary(provider: ProviderSettings) -> bool:
         return False
     key = provider.api_key.reveal()
     return key.count(":") == 2 or key.startswith("bedrock-api-key-")
-
-
-def _not_yet(settings: Settings) -> Iterator[str]:
-    """Settings that are right, but have no effect in this version: nobody should rely on them."""
-    defaults = Settings(source="")
-    if settings.retention.outcomes_days != defaults.retention.outcomes_days:
-        yield "[retention] outcomes_days is not built yet: rows of the ledger are kept"
 
 
 def _answered_by_sandbox(settings: Settings, id: str) -> bool:

@@ -131,9 +131,19 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     hold_lease_s: float = 30.0
 
 
+LONGEST_CYCLE_DAYS: Final = 32
+"""A month, and the day it began on."""
+
+
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
     responses_days: int = 30
     outcomes_days: int = 400
+
+    @property
+    def rows_days(self) -> int:
+        """How long rows of the ledger are kept: a row is the record of what may be stored of its
+        exchange, and what the running cycle has cost is told from rows."""
+        return max(self.outcomes_days, self.responses_days, LONGEST_CYCLE_DAYS)
 
 
 class EmotionSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,16 +113,19 @@ class RouteCall:
 
     def authorize(self, principal: Principal, model: Model, now_us: int) -> None:
         """Raises Failure MODEL_ACCESS_DENIED, BAA_REQUIRED as ``legs`` would, whatever the circuits say."""
-        own = self._legs.get(model.id)
-        if own is None or principal.environment == "test":
-            return
-        if self._refuse_unpriced and model.price_at(now_us) is None:
+        known = model.id in self._legs and principal.environment != "test"
+        if known and self._refuse_unpriced and model.price_at(now_us) is None:
             raise _unpriced(model)
-        if principal.policy.compliance != "hipaa":
-            return
-        legs = chain(own, *self._fallbacks(principal, model, now_us))
-        if not any(_covered(leg.target) for leg in legs):
+        if not self.covers(principal, model, now_us):
             raise _uncovered(principal, model)
+
+    def covers(self, principal: Principal, model: Model, now_us: int) -> bool:
+        """Whether a call of the model has a target that the principal's agreement covers, or needs none."""
+        own = self._legs.get(model.id)
+        if own is None or principal.environment == "test" or principal.policy.compliance != "hipaa":
+            return True
+        legs = chain(own, *self._fallbacks(principal, model, now_us))
+        return any(_covered(leg.target) for leg in legs)
 
     def _fallbacks(self, principal: Principal, model: Model, now_us: int) -> Iterator[Sequence[Leg]]:
         """Of the models that the caller could have named himself."""

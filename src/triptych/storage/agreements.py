@@ -24,6 +24,7 @@ from triptych.core.agreement import (
 )
 from triptych.core.clock import now_us
 from triptych.core.ids import new_ulid
+from triptych.core.plans import EVALUATION
 from triptych.storage.admin_actions import (
     BAA_ACCEPTED,
     BAA_ENDED,
@@ -265,6 +266,7 @@ class OrgAgreement(msgspec.Struct, frozen=True):
     org_id: str
     org_slug: str
     required: bool
+    """Whether its calls are refused without one."""
     agreement: Agreement
 
 
@@ -279,10 +281,14 @@ def agreements(
     with database.read() as connection:
         books = read_books(connection)
         found = [
-            OrgAgreement(row["id"], row["slug"], row["compliance"] == "hipaa", books.of(row, moment_us))
+            OrgAgreement(row["id"], row["slug"], _required(row), books.of(row, moment_us))
             for row in connection.execute(query).mappings()
         ]
     return found, in_effect(books.templates, moment_us)
+
+
+def _required(org: RowMapping) -> bool:
+    return bool(org["compliance"] == "hipaa" and org["plan"] != EVALUATION)
 
 
 def _org_id(connection: Connection, slug: str) -> str:

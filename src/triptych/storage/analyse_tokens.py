@@ -75,20 +75,26 @@ class AnalyseTokens:
             rows = [(org_id, month, tokens) for (org_id, month), tokens in sorted(counted.items())]
             with self._database.write() as connection:
                 connection.exec_driver_sql(statement, rows)
+            # At once: were the totals not to be read below, it would be added a second time.
+            self._added(counted)
         if counted or self._postgresql:
-            self._read(counted)
+            self._read()
 
-    def _read(self, counted: dict[tuple[str, int], int] | None = None) -> None:
-        """The totals take the place of what was ``counted`` into them, in one step."""
+    def _added(self, counted: dict[tuple[str, int], int]) -> None:
+        with self._lock:
+            for (org_id, month), tokens in counted.items():
+                self._pending[org_id, month] -= tokens
+                if not self._pending[org_id, month]:
+                    del self._pending[org_id, month]
+                if month == self._month:
+                    self._totals[org_id] = self._totals.get(org_id, 0) + tokens
+
+    def _read(self) -> None:
         month = self._turned()
         statement = _TOTALS.replace("?", "%s") if self._postgresql else _TOTALS
         with self._database.read() as connection:
             found = {row.org_id: int(row.tokens) for row in connection.exec_driver_sql(statement, (month,))}
         with self._lock:
-            for key, tokens in (counted or {}).items():
-                self._pending[key] -= tokens
-                if not self._pending[key]:
-                    del self._pending[key]
             if month == self._month:
                 self._totals = found
 

@@ -143,6 +143,13 @@ def identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """The headers every answer carries, whatever the wire."""
     request_id = exchange.request_id.encode()
     headers = [(b"request-id", request_id), (b"x-request-id", request_id)]
+    return headers + about(exchange)
+
+
+def about(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """What else a caller must know: that no provider was asked, that the model goes, what could not be
+    carried to it."""
+    headers: list[tuple[bytes, bytes]] = []
     if exchange.principal.environment == "test":
         headers.append((b"x-triptych-environment", b"test"))
     asked = exchange.asked

@@ -17,7 +17,7 @@ from triptych.core.response import Response
 from triptych.edge.message import Request
 from triptych.stages.authorize import authorize_call
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.storage.idempotency import Claim, Claimant, IdempotencyKeys, InProgress, Reused
 
 logger = logging.getLogger("triptych.idempotent")
@@ -58,11 +58,18 @@ class Idempotency:
         """Answer an exchange whose request brings a key: with the first answer, or by ``govern``, which
         must end in a Settlement and let ``exchange.once`` take the key once the request is valid."""
         try:
-            once = _Once(self._keys, exchange, dialect, _claimant(request, exchange))
-            known = await once.known()
+            claimant = _claimant(request, exchange)
         except Failure as failure:
+            # Told in its place among the checks, to a request that was counted.
+            exchange.once = _NoKey(failure)
+            await govern(exchange)
+            return
+        try:
+            once = _Once(self._keys, exchange, dialect, claimant)
+            known = await once.known()
+        except (Failure, SpoiltContent) as error:
             async with self._settlement(exchange, dialect, reply):
-                raise failure from None
+                raise error from None
             return
         if known is None:
             exchange.once = once
@@ -75,6 +82,27 @@ class Idempotency:
 
     def _settlement(self, exchange: Exchange, dialect: Dialect, reply: Reply) -> Settlement:
         return Settlement(exchange, self._ledger, dialect, reply, self._report, self._index)
+
+
+class _NoKey:
+    """What came as a key and is none; ``core.exchange.Once``."""
+
+    held = False
+
+    def __init__(self, failure: Failure) -> None:
+        self._failure = failure
+
+    async def take(self, stream: bool) -> Response | None:
+        raise self._failure
+
+    def writes(self, outcome: Outcome, ended_us: int, answer: Response | None) -> tuple[Any, ...]:
+        return ()
+
+    async def end(self, answer: Response | None) -> None:
+        pass
+
+    def answered_in(self, connection: Any, answer: Response) -> None:
+        pass
 
 
 class _Once:
@@ -98,9 +126,11 @@ class _Once:
         return self._claim is not None
 
     async def known(self) -> Response | None:
-        """The first answer, if there is one. Raises Failure SERVICE_UNAVAILABLE."""
+        """The first answer, if there is one. Raises Failure SERVICE_UNAVAILABLE, SpoiltContent."""
         try:
             answer = await asyncio.to_thread(self._keys.find, self._claimant, self._request)
+        except SpoiltContent:
+            raise  # nothing that passes by itself
         except StorageError as error:
             raise _unavailable() from error
         return None if answer is None else self._replay(answer)
@@ -123,6 +153,8 @@ class _Once:
                 "The first request with this Idempotency-Key is still being answered. Retry shortly.",
                 retry_after_s=1,
             ) from None
+        except SpoiltContent:
+            raise  # as above
         except StorageError as error:
             raise _unavailable() from error
         self._request = b""

@@ -136,6 +136,14 @@ def _attachment(path: Path, part: Mapping[str, Any]) -> Attachment | None:
     return Attachment(path, (*place, "file_data"))
 
 
+def is_encoded_text(part: Mapping[str, Any]) -> bool:
+    """Whether a part says that it is a text in Base64: then it is decoded, and read like any other."""
+    if not isinstance(part.get("type"), str):
+        return False
+    attachment = _attachment(("part",), part)
+    return attachment is not None and attachment.data is not None
+
+
 def _is_text(media_type: object) -> bool:
     return isinstance(media_type, str) and _TEXT_TYPE.fullmatch(media_type) is not None
 

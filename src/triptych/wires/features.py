@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from triptych.core.failure import Failure, FailureKind
+from triptych.wires.attachments import is_encoded_text
 from triptych.wires.slots import Path
 
 UNINSPECTABLE: Final = "uninspectable_content"
@@ -197,6 +198,8 @@ class _Wire:
 
 
 _TYPE: Final = b'"type"'
+_READ: Final = "source of a text"
+"""Stands for the member that holds a text in Base64, which the guard decodes: no rule is about it."""
 _WIRES: Final = {name: _Wire(name) for name in TABLE}
 _decode = msgspec.json.Decoder().decode
 
@@ -217,6 +220,7 @@ def uses(wire: str, body: bytes) -> Iterator[Use]:
     waiting: list[tuple[Any, Path, str]] = [(root, (), "")]
     while waiting:
         value, path, held_by = waiting.pop()
+        encoded_text = False
         if type(value) is list:
             for place in range(len(value) - 1, -1, -1):
                 item = value[place]
@@ -229,7 +233,10 @@ def uses(wire: str, body: bytes) -> Iterator[Use]:
             if feature is not None:
                 yield Use(feature, path)
         elif held_by in pieces:
-            feature = rules.content.find(value["type"], UNINSPECTABLE) if "type" in value else None
+            encoded_text = is_encoded_text(value)
+            feature = None
+            if "type" in value and not encoded_text:
+                feature = rules.content.find(value["type"], UNINSPECTABLE)
             if feature is not None:
                 yield Use(feature, path)
         elif held_by == "source":
@@ -243,6 +250,6 @@ def uses(wire: str, body: bytes) -> Iterator[Use]:
                 if found is not None:
                     yield Use(found, (*path, name))
             if (type(item) is dict or type(item) is list) and name not in free:
-                inside.append((item, (*path, name), name))
+                inside.append((item, (*path, name), _READ if encoded_text and name == "source" else name))
         inside.reverse()
         waiting += inside

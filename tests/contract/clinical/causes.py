@@ -129,6 +129,42 @@ def spoilt_conversation(clinic: Clinic) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def spoilt_answers(clinic: Clinic) -> Iterator[None]:
+    """Somebody changed the answers that are kept for a repetition."""
+    cause = CAUSES["kept_answer_spoilt"]
+    for form in cause.forms:
+        path = MESSAGES if form in WIRE else CHAT
+        assert clinic.ask(path, asked(cause, form, None), f"idempotency-key: kept-{form}").status == 200
+    connection = sqlite3.connect(clinic.gateway.database, timeout=10)
+    with connection:
+        connection.execute("UPDATE idempotency_keys SET answer = x'00' WHERE answer IS NOT NULL")
+    connection.close()
+    yield
+
+
+@contextmanager
+def spoilt_data_key(clinic: Clinic) -> Iterator[None]:
+    """The key that an org's content is encrypted with does not open any more."""
+    connection = sqlite3.connect(clinic.gateway.database, timeout=10)
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO org_data_keys (org_id, wrapped, created_us) "
+            "SELECT id, x'00', 0 FROM orgs WHERE slug = 'spoilt'"
+        )
+    connection.close()
+    yield
+
+
+@contextmanager
+def every_circuit_open(clinic: Clinic) -> Iterator[None]:
+    """All providers of the model have failed so often that none of them is asked for a while."""
+    for _ in range(100):
+        if clinic.chat("failing-model").status == 503:
+            break
+    yield
+
+
+@contextmanager
 def unwritable_store(clinic: Clinic) -> Iterator[None]:
     """Another process holds the database, and does not let go."""
     connection = sqlite3.connect(clinic.gateway.database, timeout=10, isolation_level=None)
@@ -191,6 +227,22 @@ CAUSES: dict[str, Cause] = {
     "too_many_at_once": Cause(429, "RATE_LIMITED", True, org="crowded", meanwhile=another_under_way),
     "spend_cap_reached": Cause(429, "BUDGET_EXCEEDED", org="capped"),
     "stored_content_spoilt": Cause(500, "INTERNAL_ERROR", True, forms=NATIVE, meanwhile=spoilt_conversation),
+    "kept_answer_spoilt": Cause(
+        500,
+        "INTERNAL_ERROR",
+        True,
+        headers=("idempotency-key: kept-{form}",),
+        forms=("native_json", "messages_json"),  # of a stream no answer is kept
+        meanwhile=spoilt_answers,
+    ),
+    "data_key_spoilt": Cause(
+        500,
+        "INTERNAL_ERROR",
+        True,
+        org="spoilt",
+        headers=("idempotency-key: sealed-{form}",),
+        meanwhile=spoilt_data_key,
+    ),
     "provider_overloaded": Cause(502, UPSTREAM, True, model=fault_model("error:529")),
     "provider_limits_us": Cause(502, UPSTREAM, True, model=fault_model("rate_limited:7")),
     "provider_refuses_our_key": Cause(502, UPSTREAM, True, model=fault_model("error:401")),
@@ -206,6 +258,9 @@ CAUSES: dict[str, Cause] = {
     ),
     "provider_stalls_in_the_stream": Cause(
         502, UPSTREAM, True, model=fault_model("stream_stalls:1"), forms=STREAMS
+    ),
+    "every_circuit_open": Cause(
+        503, "INFERENCE_UNAVAILABLE", True, model="failing-model", meanwhile=every_circuit_open
     ),
     "store_unwritable": Cause(503, "INFERENCE_UNAVAILABLE", True, meanwhile=unwritable_store),
 }

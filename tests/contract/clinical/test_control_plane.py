@@ -167,6 +167,8 @@ def test_usage_tells_what_models_cost_this_org_and_not_that_it_was_asked(side: S
     assert after["requests"]["failed"] == before["requests"]["failed"] + 1
     row = side.gateway.rows("model = 'good' AND endpoint = 'chat'")[-1]
     used = next(one for one in after["by_model"] if one["model"] == "good")
+    tokens = {"input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"}
+    assert set(used) == {"model", "requests", "failed", "credits", "spend_usd"} | tokens
     assert Decimal(str(used["spend_usd"])) == Decimal(row["cost_nusd"] * used["requests"]) / 10**9
     assert after["credits"]["used"] - before["credits"]["used"] == row["credits"]
     assert (after["credits"]["allotment"], after["credits"]["remaining"]) == (None, None)

@@ -1,6 +1,7 @@
 """Agreement, coverage, features, premium models: the checks before a model is asked, on every surface, and
 how soon a change of them holds."""
 
+import base64
 import json
 import threading
 import time
@@ -79,6 +80,8 @@ def test_an_evaluation_passes_without_an_agreement_and_with_nothing_protected(si
     assert side.chat(org="tried").status == 200
     refused = side.chat(org="tried", message="His SSN is 536-90-4399.")
     assert error(refused)[:2] == (403, "PHI_BLOCKED")
+    told = data(side.ask(f"{CONTROL}/compliance/baa", org="tried"))
+    assert (told["status"], told["required"]) == ("none", False)
 
 
 def test_signing_opens_the_gate_for_one_org_and_ending_closes_it(side: Side) -> None:
@@ -149,6 +152,21 @@ def test_a_model_without_a_covered_provider_is_not_asked(side: Side) -> None:
     status, code, details = error(side.chat("uncovered"))
     assert (status, code, details["baa_status"]) == (402, "BAA_REQUIRED", "active")
     assert side.chat("uncovered", org="open").status == 200
+    # Nor is it offered where it cannot be asked.
+    for slug, offered in (("acme", False), ("open", True)):
+        listed = json.loads(side.ask("/v2/models", org=slug).body)["data"]
+        assert ("uncovered" in {model["id"] for model in listed}) is offered
+
+
+def test_the_default_model_is_one_that_the_agreement_covers() -> None:
+    """Though another stands before it in the catalogue."""
+    late = '[[models]]\nid = "late"\nupstream_id = "fault-ok"\nprovider = "mock"\n'
+    orgs = (org("acme", SIGNED) + org("open")).replace('models = ["*"]', 'models = ["uncovered", "late"]')
+    with world(late + orgs) as found:
+        for slug, model in (("acme", "late"), ("open", "uncovered")):
+            answer = found.ask(CHAT, {"message": "hello", "stream": False}, org=slug)
+            assert answer.status == 200
+            assert json.loads(answer.body)["meta"]["usage"]["model"] == model
 
 
 SEARCH = {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}
@@ -196,6 +214,35 @@ def test_what_cannot_be_inspected_is_refused_unless_allowed(side: Side) -> None:
     assert (refused.status, json.loads(refused.body)["error"]["type"]) == (400, "invalid_request_error")
     assert side.ask(MESSAGES, body, org="allowed").status == 200
     assert side.ask(MESSAGES, body, org="open").status == 200
+
+
+def text_document(data: bytes) -> dict[str, Any]:
+    encoded = base64.b64encode(data).decode()
+    source = {"type": "base64", "media_type": "text/plain", "data": encoded}
+    return {"role": "user", "content": [{"type": "document", "source": source}]}
+
+
+def test_a_text_in_base64_is_read_like_any_text_and_needs_no_feature(side: Side) -> None:
+    body = {**message(), "messages": [text_document(b"Her SSN is 536-90-4399.")]}
+    for target, wished in ((MESSAGES, body), (CHAT, {**body, "stream": False})):
+        if target == CHAT:
+            del wished["max_tokens"]
+        assert side.ask(target, wished).status == 200
+        asked = json.loads(side.upstream.requests[-1].body)
+        read = base64.b64decode(asked["messages"][0]["content"][0]["source"]["data"])
+        assert read == b"Her SSN is [US_SSN_1]."
+        assert error(side.ask(target, wished, org="tried"))[:2] == (403, "PHI_BLOCKED")
+    sent = side.sent()
+    # What calls itself a text and is none, and a picture of that type, are not read.
+    for content in (text_document(b"\xff\xff\xff"), {**PICTURE, "content": [masked_picture()]}):
+        refused = side.ask(MESSAGES, {**message(), "messages": [content]})
+        assert error(refused)[1:] == ("FEATURE_NOT_HIPAA_ELIGIBLE", {"feature": "uninspectable_content"})
+    assert side.sent() == sent
+
+
+def masked_picture() -> dict[str, Any]:
+    (block,) = text_document(b"no picture")["content"]
+    return {**block, "type": "image"}
 
 
 def test_changes_hold_while_many_ask(side: Side) -> None:

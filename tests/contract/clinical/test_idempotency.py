@@ -206,6 +206,18 @@ def test_a_key_that_is_none_is_refused(side: Side, key: str) -> None:
     assert error(twice)[:2] == (400, "VALIDATION_FAILED")
 
 
+def test_a_key_that_is_none_is_told_after_what_comes_before_it(side: Side) -> None:
+    bad = named("a\tb")
+    counted = side.ask(MESSAGES, message(), bad)
+    assert counted.status == 400 and counted.header("x-ratelimit-remaining-requests") is not None
+    assert error(side.ask(MESSAGES, message(), bad, kind="narrow"))[1] == "MISSING_SCOPE"
+    assert error(side.ask(MESSAGES, b"{", bad))[1:] == ("VALIDATION_FAILED", None)
+    assert error(side.ask(MESSAGES, message(model="no-such-model"), bad))[2] == "Idempotency-Key"
+    wished = {"name": "x", "scopes": []}
+    assert error(side.ask(KEYS, wished, bad))[2] == "scopes"
+    assert error(side.ask(KEYS, {**wished, "scopes": ["ai:chat"]}, bad))[2] == "Idempotency-Key"
+
+
 def test_a_replay_is_refused_to_whom_the_request_would_be(side: Side) -> None:
     key, body = named("lapsing"), message()
     plain = data(side.ask(KEYS, {"name": "lapsing", "scopes": ["ai:chat"]}), 201)

@@ -84,6 +84,7 @@ ORGS = "".join(
         _org("counted", key="rpm = 100000\n  tpm = 100000000"),
         _org("narrow").replace('models = ["*"]', 'models = ["mapped-model"]'),
         _org("boxed", key='environment = "test"'),
+        _org("spoilt"),
         _org("guarded-box", org=HIPAA, key='environment = "test"'),
     )
 )
@@ -120,6 +121,10 @@ price = {{ input = 3.0, output = 15.0 }}
 [[models]]
 id = "unreachable-model"
 provider = "nobody"
+price = {{ input = 3.0, output = 15.0 }}
+[[models]]
+id = "failing-model"
+targets = [{{ provider = "nobody", upstream_id = "a" }}, {{ provider = "nobody", upstream_id = "b" }}]
 price = {{ input = 3.0, output = 15.0 }}
 [[models]]
 id = "retired-model"

@@ -351,6 +351,16 @@ def test_a_streamed_chat_brings_them_where_they_are_known(sides: World, model: s
     assert sides.row(answer)["stream"] == 1
 
 
+def test_a_model_that_is_leaving_says_so(sides: World) -> None:
+    for stream in (False, True):
+        answer = sides.ask("/v2/chat/completions", completion("leaving-model", stream=stream))
+        assert answer.status == 200
+        assert answer.header("sunset") == "Fri, 01 Jan 2100 00:00:00 GMT"
+        assert (answer.header("deprecation") or "").startswith("@")
+        assert answer.header("x-triptych-replacement") == "mapped-model"
+    assert sides.ask("/v2/chat/completions", completion("mapped-model")).header("sunset") is None
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_in_a_context_adds_what_is_new_of_both_sides(sides: World, stream: bool) -> None:
     place = f"chat-in-context-{stream}"
@@ -400,12 +410,16 @@ def test_our_client_speaks_to_the_gateway(sides: World) -> None:
         emotion = triptych.emotion
         found = emotion.analyse([{"externalId": "m1", "content": "I am so happy!"}], context_id="of/a client")
         assert found.messages[0].external_id == "m1"
+        assert (found.metadata, found.trajectory) == ({"context_id": "of/a client"}, {"n": 1})
         with pytest.raises(ConflictError) as failed:
             emotion.analyse([{"externalId": "m1", "content": "Again."}], context_id="of/a client")
         assert (failed.value.code, failed.value.param) == ("duplicate_id", "messages[0].externalId")
         assert emotion.context("of/a client").metadata.message_count == 1
         assert emotion.message("of/a client", "m1").emotions["user"].category in LABELS
         emotion.forget("of/a client")
+        assert emotion.analyse(["One."], context_id="..").metadata == {"context_id": ".."}
+        assert emotion.context("..").metadata.message_count == 1
+        emotion.forget("..")
         assert emotion.analyse_batch(["One.", " "]).results[1].error is not None
         assert emotion.models()[0].type == "emotion"
         assert emotion.status()["status"] == "operational"

@@ -358,6 +358,23 @@ def test_a_wrong_value_is_a_422_that_names_it(
     assert sides.row(answer)["status"] == 422
 
 
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model_params": {"frequency_penalty": 0.5}}, "model_params.frequency_penalty"),
+        ({"tools": [{"type": "function"}]}, "tools[].function"),
+    ],
+)
+def test_what_a_models_wire_cannot_carry_is_named_as_the_caller_wrote_it(
+    sides: World, changes: dict[str, object], param: str
+) -> None:
+    body = json.loads(completion("mapped-model")) | changes
+    answer = sides.ask(CHAT, json.dumps(body).encode())
+    told = json.loads(answer.body)["error"]
+    assert (answer.status, told["code"], told["param"]) == (422, "invalid_value", param)
+    assert told["message"].startswith(param)
+
+
 @pytest.mark.parametrize("word", ["analysis", "batch-analysis", "%61nalysis"])
 def test_a_reserved_word_is_no_context_and_never_a_405(sides: World, word: str) -> None:
     shown = "analysis" if word == "%61nalysis" else word

@@ -1,6 +1,7 @@
 """The rows of the emotion contract's error table that limits and providers cause, each by its real cause."""
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from tests.contract.emotion.world import (
     BUSY,
     CAPPED,
     GREEDY,
+    KEEPING,
     LIMITED,
     LIVE_KEY,
     MONTHLY_QUOTA,
@@ -23,7 +25,8 @@ from tests.contract.emotion.world import (
     world,
 )
 from tests.contract.inference.world import fault_model
-from tests.contract.raw_client import RawClient, request
+from tests.contract.raw_client import RawClient, ask, request
+from tests.devices.gateway import Gateway
 
 pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 SERVER = "server_error"
@@ -144,6 +147,40 @@ def test_a_stream_that_breaks_ends_with_an_error_and_nothing_else(sides: World, 
     assert "user" in json.loads(frames[0].removeprefix("data: "))["emotions"]
     assert b"[DONE]" not in answer.body
     assert sides.row(answer)["ending"] == "failed"
+
+
+def test_a_text_that_somebody_changed_is_a_500(sides: World) -> None:
+    """Neither a state that passes by itself nor somebody else's text."""
+    body = analysis({"externalId": "m1", "content": "Once upon a time."})
+    sides.json("/v2/emotions/spoilt/analysis", body, key=KEEPING)
+    connection = sqlite3.connect(sides.gateway.database, timeout=10)
+    with connection:
+        connection.execute("UPDATE emotion_messages SET text = x'00' WHERE text IS NOT NULL")
+    connection.close()
+    answer = sides.ask("/v2/emotions/spoilt/message/m1", key=KEEPING)
+    status, told = seen(answer)
+    told_error = json.loads(told)["error"]
+    assert (status, told_error["type"], told_error["code"]) == (500, SERVER, "internal")
+    assert sides.row(answer)["failure_kind"] == "internal_error"
+    # What needs no text goes on.
+    assert sides.ask("/v2/emotions/spoilt", key=KEEPING).status == 200
+
+
+def test_an_environment_that_is_not_served_knows_no_key_of_it() -> None:
+    refused = error(
+        401,
+        "authentication_error",
+        "invalid_api_key",
+        "Missing or invalid API key. Check the x-api-key header.",
+    )
+    with Gateway(server='environments = ["live"]') as gateway:
+        for target in ("/v2/models", "/v2/emotions/chat-1"):
+            answer = ask(gateway.port, "GET", target, f"x-api-key: {TEST_KEY}")
+            assert seen(answer) == refused
+            assert answer.header("x-ratelimit-limit") is None
+        assert ask(gateway.port, "GET", "/v2/models", f"x-api-key: {LIVE_KEY}").status == 200
+        # The other surfaces have no such environments.
+        assert ask(gateway.port, "GET", "/v1/models", f"x-api-key: {TEST_KEY}").status == 200
 
 
 def test_a_test_key_reaches_the_sandbox_only_and_says_so(sides: World) -> None:

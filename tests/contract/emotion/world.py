@@ -58,6 +58,12 @@ provider = "mock"
 id = "unreachable-model"
 provider = "nobody"
 [[models]]
+id = "leaving-model"
+upstream_id = "fault-ok"
+provider = "mock"
+retires_at = "2100-01-01"
+replacement = "mapped-model"
+[[models]]
 id = "retired-model"
 provider = "mock"
 retires_at = "2020-01-01"

@@ -365,13 +365,21 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "kept_days"),
     [
-        ("[retention]\noutcomes_days = 1\n", "outcomes_days is not built yet"),
+        ("outcomes_days = 1", 32),
+        ("outcomes_days = 40\nresponses_days = 90", 90),
+        ("outcomes_days = 90\nresponses_days = 40", 90),
+        ("", 400),
     ],
 )
-def test_a_setting_without_effect_in_this_version_is_told(tmp_path: Path, text: str, said: str) -> None:
-    assert said in "\n".join(remarks(load(tmp_path, text)))
+def test_rows_of_a_running_cycle_and_of_stored_words_are_kept_all_the_same(
+    tmp_path: Path, text: str, kept_days: int
+) -> None:
+    settings = load(tmp_path, f"[retention]\n{text}\n")
+    assert settings.retention.rows_days == kept_days
+    told = f"rows of the ledger are kept for {kept_days} days" in "\n".join(remarks(settings))
+    assert told == (settings.retention.outcomes_days < kept_days)
 
 
 def test_prices_may_change_on_a_day_and_reasoning_may_have_its_own(tmp_path: Path) -> None:

@@ -78,20 +78,30 @@ async def test_a_quiet_stream_is_kept_alive_by_comments(monkeypatch: pytest.Monk
 
 
 @in_loop
-async def test_a_stream_that_speaks_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock: list[float] = []
+async def test_a_comment_comes_when_nothing_was_said_for_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever was said since the last comment: the silence is counted from the last word."""
+    waits: list[float] = []
+    clock = [1_000.0]
     loop = asyncio.get_running_loop()
+    monkeypatch.setattr(run_module, "monotonic", lambda: clock[0])
     monkeypatch.setattr(
-        loop, "call_later", lambda delay_s, call: clock.append(delay_s) or loop.call_soon(str)
+        loop, "call_later", lambda delay_s, call: waits.append(delay_s) or loop.call_soon(str)
     )
     heard = Heard()
     run = begun(heard)
-    heard.write(b"event: message.delta\n\n")
+    assert waits == [15.0]
+    clock[0] += 4.0
+    run._reply.write(b"event: message.delta\n\n")
+    clock[0] += 11.0
     run._ping()
     assert b": ping\n\n" not in heard.pieces
+    assert waits.pop() == 4.0
+    clock[0] += 4.0
     run._ping()
     assert heard.pieces[-1] == b": ping\n\n"
-    assert clock == [15.0] * 3
+    assert waits.pop() == 15.0
 
 
 @in_loop

@@ -323,10 +323,10 @@ operate.reserve = function(operation)
     local balance = balance_of(budget[2], budget[5])
     local cap, allotment = budget[3], budget[4]
     local which
-    if cap >= 0 and balance[2] + balance[3] + max(1, nusd) > cap then
-      which = {2, budget[1], cap, balance[2], balance[3], balance[1], 0}
-    elseif allotment >= 0 and balance[4] + balance[5] + max(1, credits) > allotment then
+    if allotment >= 0 and balance[4] + balance[5] + max(1, credits) > allotment then
       which = {3, budget[1], allotment, balance[4], balance[5], balance[1], 0}
+    elseif cap >= 0 and balance[2] + balance[3] + max(1, nusd) > cap then
+      which = {2, budget[1], cap, balance[2], balance[3], balance[1], 0}
     end
     if which then
       local limit, left, reset = least_tokens(scopes)

@@ -271,13 +271,13 @@ class MemoryIndex:
                 balance = Balance(budget.cycle)
                 fresh.append((budget.id, balance))
             cap, credits = budget.cap_nusd, budget.credits
-            if cap is not None and balance.spent_nusd + balance.held_nusd + (hold_nusd or 1) > cap:
-                return _over(budget, balance, SPEND_CAP, self._least_tokens(scopes, now_ms))
             if (
                 credits is not None
                 and balance.spent_credits + balance.held_credits + (hold_credits or 1) > credits
             ):
                 return _over(budget, balance, CREDITS, self._least_tokens(scopes, now_ms))
+            if cap is not None and balance.spent_nusd + balance.held_nusd + (hold_nusd or 1) > cap:
+                return _over(budget, balance, SPEND_CAP, self._least_tokens(scopes, now_ms))
             balances.append(balance)
         windows: list[tuple[Window, int, int]] = []
         full: Reservation | None = None

@@ -20,6 +20,7 @@ from triptych.pipeline import Carriage, Pipeline
 from triptych.stages.authorize import may_use
 from triptych.stages.departure import AnswerReader, StreamMeter
 from triptych.stages.resolve import Resolve
+from triptych.stages.route import RouteCall
 from triptych.storage.chats import Chats, Keeping, Said
 from triptych.storage.errors import SpoiltContent, StorageError
 from triptych.storage.sealing import OrgKeys
@@ -59,9 +60,12 @@ class ChatRequest(messages_wire.MessagesRequest, frozen=True):
 class CreateChat(CreateMessage):
     """One turn. It is governed, guarded and translated as a request of the Messages wire."""
 
-    def __init__(self, max_body_bytes: int, resolve: Resolve, chats: Chats, keys: OrgKeys) -> None:
+    def __init__(
+        self, max_body_bytes: int, resolve: Resolve, route: RouteCall, chats: Chats, keys: OrgKeys
+    ) -> None:
         super().__init__(max_body_bytes)
         self._resolve = resolve
+        self._route = route
         self._chats = chats
         self._keys = keys
         self.recall = self._recall
@@ -73,8 +77,9 @@ class CreateChat(CreateMessage):
         return _chat_request(asked, asked.model or self._default_model(exchange.principal), ())
 
     def _default_model(self, principal: Principal) -> str:
-        for model in self._resolve.offered(principal, now_us()):
-            if may_use(principal, model):
+        moment_us = now_us()
+        for model in self._resolve.offered(principal, moment_us):
+            if may_use(principal, model) and self._route.covers(principal, model, moment_us):
                 return model.id
         raise Failure(FailureKind.INVALID_BODY, "model is required: none is configured.", param="model")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from triptych.wires.native import NativeRequest, RunEvents
 from triptych.wires.native.events import PING
 
 PING_S = 15.0
+_SHORT_S = 0.005
+"""By how much a timer may be early."""
 
 
 class ChatReply:
@@ -32,6 +35,8 @@ class ChatReply:
         self._reply = reply
         self.opened = False
         """Whether the answer is a stream, and its head is on its way."""
+        self.written_s = 0.0
+        """When the last piece was written, by the monotonic clock."""
 
     @property
     def started(self) -> bool:
@@ -54,6 +59,7 @@ class ChatReply:
             self._reply.start(status, headers)
 
     def write(self, piece: bytes) -> "asyncio.Future[None] | None":
+        self.written_s = monotonic()
         return self._reply.write(piece)
 
     def finish(self, piece: bytes = b"") -> None:
@@ -71,7 +77,6 @@ class Run:
         self._reply = reply
         self._new_id = new_id
         self._timer: asyncio.TimerHandle | None = None
-        self._bytes_out = 0
         self._keeping: Keeping | None = None
         self.asked: NativeRequest | None = None
         self.conversation_id: str | None = None
@@ -149,11 +154,11 @@ class Run:
         return end(keeping, said, completed=completed, ended_us=ended_us, ending=outcome.ending.value)
 
     def _wait(self) -> None:
-        self._bytes_out = self._reply.bytes_out
-        self._timer = asyncio.get_running_loop().call_later(PING_S, self._ping)
+        quiet_s = monotonic() - self._reply.written_s
+        self._timer = asyncio.get_running_loop().call_later(max(PING_S - quiet_s, _SHORT_S), self._ping)
 
     def _ping(self) -> None:
         """A comment where nothing was said for a while: proxies cut quiet connections."""
-        if self._reply.bytes_out == self._bytes_out:
+        if monotonic() - self._reply.written_s >= PING_S - _SHORT_S:
             self._reply.write(PING)
         self._wait()

@@ -69,7 +69,8 @@ def shown_usage(used: CycleUsage) -> dict[str, Any]:
 
 def _shown_model(used: ModelUsage) -> dict[str, Any]:
     shown = msgspec.structs.asdict(used)
-    return {**shown, "spend_usd": usd(shown.pop("cost_nusd"))}
+    spent_nusd = shown.pop("cost_nusd")
+    return {**shown, "spend_usd": usd(spent_nusd)}
 
 
 def shown_budget(budget: Budget) -> dict[str, Any]:

@@ -13,12 +13,14 @@ import msgspec
 from triptych.core.emotion import Emotion
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
 from triptych.core.usage import Usage, all_tokens
+from triptych.pipeline import Carriage
 from triptych.stages.settle import Settlement
 from triptych.storage.contexts import Context, UserMessage
 from triptych.surfaces.emotion.analysis import Engines, read_body
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES
-from triptych.surfaces.emotion.chat_body import ChatAsked, read_chat
+from triptych.surfaces.emotion.chat_body import ChatAsked, in_own_names, read_chat
 from triptych.surfaces.emotion.chat_stream import EmotionReply
 from triptych.surfaces.emotion.keeping import Said
 from triptych.surfaces.emotion.scoring import Analysed
@@ -75,6 +77,12 @@ class CompleteChat(Operation):
 
     def rewrite(self, parsed: ChatAsked, upstream_model: str) -> bytes:
         return chat_wire.rewrite_request(parsed, upstream_model)
+
+    def carry(self, exchange: Exchange, parsed: ChatAsked, wires: frozenset[str]) -> Carriage | Response:
+        try:
+            return super().carry(exchange, parsed, wires)
+        except Failure as failure:
+            raise in_own_names(failure) from None
 
     def stream_meter(self, parsed: ChatAsked, request_bytes: int) -> chat_wire.ChatStream:
         return chat_wire.ChatStream(include_usage=False, request_bytes=request_bytes)

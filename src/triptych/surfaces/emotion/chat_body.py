@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from triptych.core.emotion import EMOTION_MODEL
+from triptych.core.failure import Failure, FailureKind
 from triptych.surfaces.emotion.body import (
     ROLES,
     check_context_id,
@@ -87,13 +88,27 @@ def read_chat(body: bytes) -> ChatAsked:
     context_id = _context_id(asked.context_id)
     check_emotion_model(emotion_model, "emotion_model")
     texts = tuple(message["content"] for message in request["messages"] if message["role"] == "user")
-    parsed = chat_wire.parse_request(_encode(request))
+    try:
+        parsed = chat_wire.parse_request(_encode(request))
+    except Failure as failure:
+        raise in_own_names(failure) from None
     return ChatAsked(
         **{name: getattr(parsed, name) for name in parsed.__struct_fields__},
         emotion_model=emotion_model,
         context_id=context_id,
         user_texts=texts if context_id is None else texts[-1:],
     )
+
+
+def in_own_names(failure: Failure) -> Failure:
+    """What the wires say of the request they were given, said of the one that the caller sent."""
+    param, kind = failure.param, failure.kind
+    if param is None:
+        return failure
+    if kind is FailureKind.INVALID_BODY:
+        kind = FailureKind.INVALID_VALUE  # it was JSON, and a field of it is wrong
+    own = f"model_params.{param}" if param in _NUMBERS or param == "max_tokens" else param
+    return Failure(kind, failure.message.replace(param, own), param=own, details=failure.details)
 
 
 def _require_content(index: int, message: object) -> None:

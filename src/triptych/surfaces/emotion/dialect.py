@@ -13,7 +13,7 @@ from triptych.core.response import Response
 from triptych.edge.app import Guard
 from triptych.edge.message import Request
 from triptych.surfaces.emotion.failures import emotion_error, emotion_stream_error, request_id
-from triptych.surfaces.governed import Authenticator
+from triptych.surfaces.governed import Authenticator, about
 
 REQUESTS_PER_MINUTE = 1_000
 CONCURRENT_REQUESTS = 10
@@ -36,9 +36,7 @@ class EmotionDialect:
         return emotion_error(Failure(FailureKind.UPSTREAM_ERROR, message), exchange.id).body
 
     def answer_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", request_id(exchange.id).encode())]
-        if exchange.principal.environment == "test":
-            headers.append((b"x-triptych-environment", b"test"))
+        headers = [(b"x-request-id", request_id(exchange.id).encode()), *about(exchange)]
         admission = exchange.admission
         if admission is not None and admission.limit is not None:
             reset_s = int(time.time()) - (-admission.reset_ms // 1000)

@@ -20,7 +20,7 @@ from triptych.storage.contexts import (
     Owner,
     StoredMessage,
 )
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import SpoiltContent, StorageError
 
 T = TypeVar("T")
 _READERS = 4
@@ -102,6 +102,8 @@ class ContextKeeping:
                 "The id of a message is already used in this context. Nothing of the request was stored.",
                 param=f"messages[{duplicate.index}].externalId",
             ) from None
+        except SpoiltContent:
+            raise  # nothing that passes by itself
         except StorageError as error:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE, "The gateway cannot reach its contexts right now."

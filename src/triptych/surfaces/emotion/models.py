@@ -13,6 +13,7 @@ from triptych.edge.protocol import Endpoint
 from triptych.edge.reply import Reply
 from triptych.stages.authorize import may_use
 from triptych.stages.resolve import Resolve
+from triptych.stages.route import RouteCall
 from triptych.stages.settle import Dialect
 from triptych.surfaces.emotion.failures import request_id
 from triptych.surfaces.emotion.scoring import Scoring
@@ -22,15 +23,19 @@ Check = Callable[[], str | None]
 
 
 class ModelList:
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(self, resolve: Resolve, route: RouteCall) -> None:
         self._resolve = resolve
+        self._route = route
 
     async def list(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
-        """The emotion model, then the chat models that the caller may use."""
-        principal = exchange.principal
-        offered = self._resolve.offered(principal, now_us())
+        """The emotion model, then the chat models that the caller can ask."""
+        principal, moment_us = exchange.principal, now_us()
         models = [(EMOTION_MODEL, "emotion")]
-        models += [(model.id, "chat") for model in offered if may_use(principal, model)]
+        models += [
+            (model.id, "chat")
+            for model in self._resolve.offered(principal, moment_us)
+            if may_use(principal, model) and self._route.covers(principal, model, moment_us)
+        ]
         data = [{"id": id, "object": "model", "type": type_} for id, type_ in models]
         body = msgspec.json.encode({"object": "list", "data": data})
         return json_response(200, body, dialect.answer_headers(exchange))

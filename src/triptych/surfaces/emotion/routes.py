@@ -9,7 +9,6 @@ from triptych.edge.app import Guard, Route, Routes
 from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.pipeline import Pipeline
-from triptych.stages.resolve import Resolve
 from triptych.stages.settle import Dialect
 from triptych.surfaces.emotion.analysis import Analyses, Engines
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES, check_size
@@ -41,7 +40,7 @@ class EmotionSurface:
         check: Guard,
         engines: Engines,
         idempotency: Idempotency,
-        resolve: Resolve,
+        models: ModelList,
         components: Mapping[str, Check],
     ) -> None:
         """``components``: what ``/v2/status`` tells of, besides the engine."""
@@ -80,7 +79,7 @@ class EmotionSurface:
             },
             b"/v2/emotions/{context_id}": {b"GET": state, b"DELETE": delete},
             b"/v2/chat/completions": {b"POST": Route(chat_or_refusal, check)},
-            b"/v2/models": {b"GET": served("models", ModelList(resolve).list)},
+            b"/v2/models": {b"GET": served("models", models.list)},
             b"/v2/status": {b"GET": Route(status(components, engines.scoring), always=True)},
         }
         for word, analyse in ((b"analysis", analyses.analyse), (b"batch-analysis", analyses.analyse_batch)):
