@@ -16,9 +16,9 @@ _MIXED = re.compile(r"[0-9=]|[a-z][A-Z]")
 _SURE = 0.75
 _REACH = 48
 """Characters of a neighbour that are read with a text's own."""
-_JOINING = re.compile(r"[\d@+(-]\s?$")
-_JOINED = re.compile(r"\s?[\d@).-]")
-_STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE".split())
+_JOINING = re.compile(r"[\d@+(/-]\s?$")
+_JOINED = re.compile(r"\s?[\d@)./-]")
+_STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE DATE_TIME".split())
 
 
 def decoded(text: str, rules: Rules) -> list[Candidate]:
@@ -69,15 +69,16 @@ def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:
         left, right = texts[number], texts[number + 1]
         if not _JOINING.search(left[-4:]) or not _JOINED.match(right):
             continue
-        tail, head = left[-_REACH:].rstrip(), right[:_REACH]
-        skipped = len(head) - len(head.lstrip())
-        head = head.lstrip()
-        border = len(tail)
-        for candidate in rules.find(tail + head):
-            if candidate.type in _STRADDLING_TYPES and candidate.start < border < candidate.end:
-                offset = len(left[-_REACH:]) and max(0, len(left) - _REACH)
+        tail, head = left[-_REACH:].rstrip(), right[:_REACH].lstrip()
+        offset = max(0, len(left) - _REACH)
+        skipped = len(right[:_REACH]) - len(head)
+        # Groups of digits stay apart where one of the texts says so.
+        between = " " if skipped or left[-1].isspace() else ""
+        border, begin = len(tail), len(tail) + len(between)
+        for candidate in rules.find(tail + between + head):
+            if candidate.type in _STRADDLING_TYPES and candidate.start < border and candidate.end > begin:
                 one = (candidate.start + offset, border + offset)
-                two = (skipped, candidate.end - border + skipped)
+                two = (skipped, candidate.end - begin + skipped)
                 for place, (start, end) in ((number, one), (number + 1, two)):
                     piece = Candidate(
                         start, end, candidate.type, candidate.score, "pattern:straddling", RANK_RULE

@@ -22,12 +22,10 @@ from triptych.engines.phi.patterns_context import ADDRESSES, CONTEXT, PERSONS
 
 VALID_SCORE = 0.99
 _MAX_MEMORY_BYTES = 2 << 20
-_GROUP_SIZE = 4
-_DIGIT = re.compile(r"\d", re.ASCII)
-_WITHOUT_DIGITS = frozenset(
-    "private_key vendor_key jwt connection_string connection_fields bearer password secret_in_context email email_local "
-    "email_spelled url domain ipv6 mac month weekday_relative age_90_words street_unnumbered facility title named unit".split()
-)
+_MAX_SHAPES_MEMORY_BYTES = 8 << 20
+_LETTERS = re.compile("[a-z]+")
+_END = r"\z"
+"""A shape that every text has; as the first one."""
 _EDGES = " \t\r\n,;:.!?()[]{}<>\"'`*_|"
 _CREDENTIAL_NAMES = frozenset(pattern.name for pattern in CREDENTIALS)
 # What stands in front says that a number identifies no person: registries, code systems, quantities.
@@ -50,7 +48,7 @@ class Candidate(msgspec.Struct, gc=False):
     """Who decides where two overlap: the higher."""
 
 
-_NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE"})
+_NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE", "UNIQUE_ID"})
 _USED = (str.isalnum, str.isdigit)
 """What a left-over needs to tell anything; that of a number, a digit: not the words between two numbers."""
 
@@ -61,13 +59,14 @@ RANK_NAME = 1
 
 
 class Rules:
-    """The compiled patterns; safe to share between threads.
+    """The patterns; safe to share between threads.
 
-    Patterns are tried in small groups: one look for the alternation of all of a group, and most texts need no more.
+    One look for all shapes and one for all words tell which patterns can match; only these are tried, and
+    compiled when they are tried first.
     """
 
     def __init__(self) -> None:
-        every = (
+        self.patterns = (
             *CREDENTIALS,
             *CONTEXT,
             *NETWORK,
@@ -80,55 +79,71 @@ class Rules:
             *ADDRESSES,
             *PERSONS,
         )
-        self._groups = _groups([pattern for pattern in every if pattern.name in _WITHOUT_DIGITS])
-        self._digit_groups = _groups([pattern for pattern in every if pattern.name not in _WITHOUT_DIGITS])
+        self._compiled: list[tuple[Any, int] | None] = [None] * len(self.patterns)
+        self._options = re2.Options()
+        self._options.log_errors = False
+        self._options.max_mem = _MAX_MEMORY_BYTES
+        # Sets of patterns are numbers, of which each pattern is a bit.
+        self._every = (1 << len(self.patterns)) - 1
+        self._need_shape = self._need_words = 0
+        of_words: dict[str, int] = {}
+        of_shapes: dict[str, int] = {_END: 0}
+        for number, pattern in enumerate(self.patterns):
+            bit = 1 << number
+            for word in pattern.words:
+                of_words[word] = of_words.get(word, 0) | bit
+            if pattern.words:
+                self._need_words |= bit
+            if pattern.shape or not pattern.words:
+                self._need_shape |= bit
+                shape = pattern.shape or pattern.regex
+                of_shapes[shape] = of_shapes.get(shape, 0) | bit
+        self._of_words, self._words = of_words, frozenset(of_words)
+        self._of_shapes = list(of_shapes.values())
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = _MAX_SHAPES_MEMORY_BYTES
+        self._shapes = re2.Set.SearchSet(options)
+        for shape in of_shapes:
+            self._shapes.Add(shape.encode())
+        self._shapes.Compile()
 
     def find(self, text: str) -> list[Candidate]:
         """Raw candidates, overlapping, in no order. ``text`` is ASCII."""
         encoded = text.encode("ascii")
         found: list[Candidate] = []
-        groups = self._groups
-        if _DIGIT.search(text) is not None:
-            groups = groups + self._digit_groups
-        for group in groups:
-            if group.any.search(encoded) is None:
-                continue
-            for pattern, compiled, value in group.patterns:
-                for match in compiled.finditer(encoded):
-                    start, end = match.span(value)
-                    if start < 0:  # another alternative of the pattern, without the group
-                        start, end = match.span()
-                    candidate = _candidate(pattern, text, match.start(), start, end)
-                    if candidate is not None:
-                        found.append(candidate)
+        left = self.possible(text)
+        while left:
+            bit = left & -left
+            left ^= bit
+            number = bit.bit_length() - 1
+            pattern = self.patterns[number]
+            compiled, value = self._compiled[number] or self._compile(number)
+            for match in compiled.finditer(encoded):
+                start, end = match.span(value)
+                if start < 0:  # another alternative of the pattern, without the group
+                    start, end = match.span()
+                candidate = _candidate(pattern, text, match.start(), start, end)
+                if candidate is not None:
+                    found.append(candidate)
         return found
 
+    def possible(self, text: str) -> int:
+        """The patterns that may match, as bits."""
+        shapes = self._shapes.Match(text.encode("ascii"))
+        if not shapes or 0 not in shapes:  # the automaton gave up before the end
+            return self._every
+        shaped = worded = 0
+        for number in shapes:
+            shaped |= self._of_shapes[number]
+        for word in self._words.intersection(_LETTERS.findall(text.lower())):
+            worded |= self._of_words[word]
+        return self._every & (shaped | ~self._need_shape) & (worded | ~self._need_words)
 
-class _Group(msgspec.Struct):
-    any: Any
-    patterns: list[tuple[Pattern, Any, int]]
-    """With the compiled one and its group that is the value."""
-
-
-def _groups(patterns: Sequence[Pattern]) -> list[_Group]:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MAX_MEMORY_BYTES
-    either = re2.Options()
-    either.log_errors = False
-    either.never_capture = True
-    groups: list[_Group] = []
-    for start in range(0, len(patterns), _GROUP_SIZE):
-        part = patterns[start : start + _GROUP_SIZE]
-        any_of = "|".join(f"(?:{pattern.regex})" for pattern in part).replace("(?P<value>", "(?:")
-        compiled = [(pattern, re2.compile(pattern.regex.encode(), options)) for pattern in part]
-        groups.append(
-            _Group(
-                re2.compile(any_of.encode(), either),
-                [(pattern, regex, regex.groupindex.get(b"value", 0)) for pattern, regex in compiled],
-            )
-        )
-    return groups
+    def _compile(self, number: int) -> tuple[Any, int]:
+        regex = re2.compile(self.patterns[number].regex.encode(), self._options)
+        made = self._compiled[number] = regex, regex.groupindex.get(b"value", 0)
+        return made
 
 
 def _candidate(pattern: Pattern, text: str, before: int, start: int, end: int) -> Candidate | None:
@@ -156,6 +171,8 @@ def _candidate(pattern: Pattern, text: str, before: int, start: int, end: int) -
 
 def trimmed(text: str, start: int, end: int, whole: bool = False) -> tuple[int, int]:
     """Without white space and punctuation at its edges, but with the brackets that belong to it."""
+    if start < end and text[start].isalnum() and text[end - 1].isalnum():
+        return start, end
     edges = ".,;" if whole else _EDGES
     while start < end and text[start] in edges and not (text[start] in "([" and _closed(text, start, end)):
         start += 1
@@ -199,6 +216,8 @@ def _has_digits(least: int) -> Callable[[str, int, str], bool]:
 
 
 def _context_value(text: str, start: int, value: str) -> bool:
+    if start and text[start].isalpha() and text[start - 1].isalpha():
+        return False  # in the middle of a word: SIN in "since 2009"
     digits = sum(letter.isdigit() for letter in value)
     if digits == 0 or len(value) < 3:
         return False
@@ -247,11 +266,14 @@ def resolve(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
     kept: list[Candidate] = []
     taken = bytearray(len(text))
     for candidate in order:
-        if not any(taken[candidate.start : candidate.end]):
+        start, end = candidate.start, candidate.end
+        if taken.find(1, start, end) < 0:
             kept.append(candidate)
+        elif taken.find(0, start, end) < 0:
+            continue
         else:
             kept.extend(_left_over(candidate, taken, text))
-        taken[candidate.start : candidate.end] = b"\1" * (candidate.end - candidate.start)
+        taken[start:end] = b"\1" * (end - start)
     kept.sort(key=lambda found: found.start)
     return kept
 
