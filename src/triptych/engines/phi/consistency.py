@@ -34,6 +34,8 @@ class Known:
         self._words = words
         self._values: dict[str, str] = {}
         self._lower: set[str] = set()
+        self._heads: set[str] = set()
+        """Of these the first words."""
         self._first: dict[str, list[tuple[int, int]]] | None = None
 
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
@@ -51,10 +53,16 @@ class Known:
                         self._values.setdefault(word, "PERSON")
                     else:
                         continue
-                    self._lower.add(lower)
+                    self._add(lower)
             elif found.type in _VALUE_TYPES and 5 <= len(value) <= _LONGEST and any(map(str.isdigit, value)):
                 self._values.setdefault(value, found.type)
-                self._lower.add(value.lower())
+                self._add(value.lower())
+
+    def _add(self, lower: str) -> None:
+        if lower not in self._lower:
+            self._lower.add(lower)
+            head = None if lower.isalnum() else _WORDS.search(lower)
+            self._heads.add(lower if head is None else head[0])
 
     def find(self, text: str, found: Sequence[Candidate]) -> list[Candidate]:
         """Where the names and values stand as whole words, beside what was found in the text anyway.
@@ -67,8 +75,6 @@ class Known:
 
     def _is_more_in(self, text: str, found: Sequence[Candidate]) -> bool:
         """False for most texts: their names and values stand where they were found."""
-        if len(self._lower) > _FEW_WORDS:
-            return True
         last = 0
         left: list[str] = []
         for one in found:
@@ -77,7 +83,9 @@ class Known:
                 last = one.end
         left.append(text[last:])
         rest = "\n".join(left).lower()
-        return any(word in rest for word in self._lower)
+        if len(self._lower) <= _FEW_WORDS:
+            return any(word in rest for word in self._lower)
+        return not self._heads.isdisjoint(_WORDS.findall(rest))
 
     def _standing_in(self, text: str) -> list[Candidate]:
         composed = self._composed()

@@ -1,6 +1,5 @@
 """Values that hide: in base64, or in two texts that are read as one."""
 
-import base64
 import binascii
 import re
 from bisect import bisect_right
@@ -13,6 +12,7 @@ from triptych.engines.phi.rules import RANK_RULE, Candidate, Rules
 
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _MIXED = re.compile(r"[0-9=]|[a-z][A-Z]")
+_URL_SAFE = str.maketrans("-_", "+/")
 _SURE = 0.75
 _REACH = 48
 """Characters of a neighbour that are read with a text's own."""
@@ -48,18 +48,15 @@ def decoded(text: str, rules: Rules) -> list[Candidate]:
 
 
 def _text_of(word: str) -> str | None:
+    if "-" in word or "_" in word:
+        word = word.translate(_URL_SAFE)
     try:
-        raw = base64.b64decode(
-            word + "=" * (-len(word) % 4), altchars=b"-_" if set("-_") & set(word) else None, validate=True
-        )
-        text = raw.decode("utf-8")
-    except (binascii.Error, ValueError):
+        text = binascii.a2b_base64(word + "=" * (-len(word) % 4)).decode("utf-8")
+    except ValueError:
         return None
-    return (
-        text
-        if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text)
-        else None
-    )
+    if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text):
+        return text
+    return None
 
 
 def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:

@@ -16,7 +16,6 @@ from triptych.engines.phi.patterns import (
     NUMBERS,
     PHONES,
     WEEKDAY_BEFORE,
-    Pattern,
 )
 from triptych.engines.phi.patterns_context import ADDRESSES, CONTEXT, PERSONS
 
@@ -24,15 +23,23 @@ VALID_SCORE = 0.99
 _MAX_MEMORY_BYTES = 2 << 20
 _MAX_SHAPES_MEMORY_BYTES = 8 << 20
 _LETTERS = re.compile("[a-z]+")
+_LONG_TEXT = 32_768
+"""Characters: a longer text has most of the shapes, and one that is made for it can have the automaton of all
+of them build a new state at each character."""
 _END = r"\z"
 """A shape that every text has; as the first one."""
 _EDGES = " \t\r\n,;:.!?()[]{}<>\"'`*_|"
 _CREDENTIAL_NAMES = frozenset(pattern.name for pattern in CREDENTIALS)
 # What stands in front says that a number identifies no person: registries, code systems, quantities.
-_PUBLIC = (
+_PUBLIC = frozenset((
     "nct", "pmid", "pmc", "doi", "isbn", "issn", "icd", "icd-10", "icd-9", "cpt", "snomed", "loinc", "rxnorm",
     "rxcui", "ndc", "hcpcs", "rfc", "cve", "iso", "version", "v", "drg", "hs-", "cas", "ec", "atc", "omim",
     "covid", "sars-cov", "sars", "h1n1", "il", "cd", "hba", "dsm", "gcs",
+))  # fmt: skip
+
+
+_PUBLIC_BEGINNINGS = (
+    "nct0", "pmid", "pmc", "icd", "cve-", "rfc", "iso", "covid", "sars", "cpt", "il-", "cd-",
 )  # fmt: skip
 
 
@@ -119,23 +126,44 @@ class Rules:
             number = bit.bit_length() - 1
             pattern = self.patterns[number]
             compiled, value = self._compiled[number] or self._compile(number)
+            secret, score, recogniser = (
+                pattern.name in _CREDENTIAL_NAMES,
+                pattern.score,
+                f"pattern:{pattern.name}",
+            )
+            rank = RANK_CREDENTIAL if secret else RANK_RULE
+            check, validator = _CHECKS.get(pattern.name), pattern.validator
             for match in compiled.finditer(encoded):
                 start, end = match.span(value)
                 if start < 0:  # another alternative of the pattern, without the group
                     start, end = match.span()
-                candidate = _candidate(pattern, text, match.start(), start, end)
-                if candidate is not None:
-                    found.append(candidate)
+                valid = False
+                if secret:
+                    start, end = _secret(pattern.name, text, match.start(), start, end)
+                elif not (text[start].isalnum() and text[end - 1].isalnum()):
+                    start, end = trimmed(text, start, end)
+                if start >= end:
+                    continue
+                if validator is not None:
+                    valid = validator(text[start:end])
+                if not valid and check is not None and not check(text, start, text[start:end]):
+                    continue
+                found.append(
+                    Candidate(start, end, pattern.type, VALID_SCORE if valid else score, recogniser, rank)
+                )
         return found
 
     def possible(self, text: str) -> int:
         """The patterns that may match, as bits."""
-        shapes = self._shapes.Match(text.encode("ascii"))
-        if not shapes or 0 not in shapes:  # the automaton gave up before the end
-            return self._every
         shaped = worded = 0
-        for number in shapes:
-            shaped |= self._of_shapes[number]
+        if len(text) > _LONG_TEXT:
+            shaped = self._every
+        else:
+            shapes = self._shapes.Match(text.encode("ascii"))
+            if not shapes or 0 not in shapes:  # the automaton gave up before the end
+                return self._every
+            for number in shapes:
+                shaped |= self._of_shapes[number]
         for word in self._words.intersection(_LETTERS.findall(text.lower())):
             worded |= self._of_words[word]
         return self._every & (shaped | ~self._need_shape) & (worded | ~self._need_words)
@@ -146,27 +174,19 @@ class Rules:
         return made
 
 
-def _candidate(pattern: Pattern, text: str, before: int, start: int, end: int) -> Candidate | None:
-    name = pattern.name
-    secret = name in _CREDENTIAL_NAMES
-    if not secret or name == "password":
-        start, end = trimmed(text, start, end, whole=secret)
+def _secret(name: str, text: str, before: int, start: int, end: int) -> tuple[int, int]:
+    """Where the secret stands in what a pattern of credentials found; of no length where it cannot be one.
+
+    ``before``: where the words begin that stand in front of it.
+    """
+    if name == "password":
+        start, end = trimmed(text, start, end, whole=True)
     elif name == "secret_in_context":
         while end > start and text[end - 1] in ".,;:":
             end -= 1
-    if start >= end:
-        return None
-    value = text[start:end]
-    if secret and not looks_secret(name, text[before:start], value):
-        return None
-    score = pattern.score
-    if pattern.validator is not None and pattern.validator(value):
-        score = VALID_SCORE
-    elif not secret and not _plausible(name, text, start, value):
-        return None
-    return Candidate(
-        start, end, pattern.type, score, f"pattern:{name}", RANK_CREDENTIAL if secret else RANK_RULE
-    )
+    if start >= end or not looks_secret(name, text[before:start], text[start:end]):
+        return start, start
+    return start, end
 
 
 def trimmed(text: str, start: int, end: int, whole: bool = False) -> tuple[int, int]:
@@ -192,25 +212,18 @@ def _initial(text: str, start: int, end: int) -> bool:
     return end - start >= 2 and text[end - 2].isupper() and (end - start == 2 or not text[end - 3].isalnum())
 
 
-def _plausible(name: str, text: str, start: int, value: str) -> bool:
-    check = _CHECKS.get(name)
-    return check is None or check(text, start, value)
-
-
 def _not_public(text: str, start: int, value: str) -> bool:
-    letters = value.lower()
-    head = text[max(0, start - 12) : start].lower().rstrip(" :#=-([.")
-    word = head.rsplit(maxsplit=1)[-1] if head.split() else ""
-    if word in _PUBLIC or (word[:-1] in _PUBLIC and word.endswith("s")):
-        return False
-    return not letters.startswith(
-        ("nct0", "pmid", "pmc", "icd", "cve-", "rfc", "iso", "covid", "sars", "cpt", "il-", "cd-")
-    )
+    head = text[max(0, start - 12) : start].rstrip(" :#=-([.").rsplit(maxsplit=1)
+    if head:
+        word = head[-1].lower()
+        if word in _PUBLIC or (word[:-1] in _PUBLIC and word.endswith("s")):
+            return False
+    return value[0].isdigit() or not value.lower().startswith(_PUBLIC_BEGINNINGS)
 
 
 def _has_digits(least: int) -> Callable[[str, int, str], bool]:
     def check(text: str, start: int, value: str) -> bool:
-        return sum(letter.isdigit() for letter in value) >= least
+        return sum(map(str.isdigit, value)) >= least
 
     return check
 
@@ -218,7 +231,7 @@ def _has_digits(least: int) -> Callable[[str, int, str], bool]:
 def _context_value(text: str, start: int, value: str) -> bool:
     if start and text[start].isalpha() and text[start - 1].isalpha():
         return False  # in the middle of a word: SIN in "since 2009"
-    digits = sum(letter.isdigit() for letter in value)
+    digits = sum(map(str.isdigit, value))
     if digits == 0 or len(value) < 3:
         return False
     if digits == len(value) == 4 and value.startswith(("19", "20")):
@@ -233,11 +246,11 @@ def _vin(text: str, start: int, value: str) -> bool:
 
 
 def _grouped(text: str, start: int, value: str) -> bool:
-    return 7 <= sum(letter.isdigit() for letter in value) <= 15 and _not_public(text, start, value)
+    return 7 <= sum(map(str.isdigit, value)) <= 15 and _not_public(text, start, value)
 
 
 def _iban(text: str, start: int, value: str) -> bool:
-    return value[:2].isupper() and sum(letter.isdigit() for letter in value) >= 10
+    return value[:2].isupper() and sum(map(str.isdigit, value)) >= 10
 
 
 _CHECKS: dict[str, Callable[[str, int, str], bool]] = {

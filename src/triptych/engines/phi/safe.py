@@ -65,7 +65,7 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
             return True
         words = _WORD.findall(value)
         return _is_usual(value, words, found, lexicon) or _is_medical(text, words, found, lexicon)
-    digits = sum(letter.isdigit() for letter in value)
+    digits = sum(map(str.isdigit, value))
     if found.type == "DATE_TIME":
         return _YEAR.fullmatch(value) is not None or (digits == 0 and not _is_calendar(value, lexicon))
     if found.type == "AGE":

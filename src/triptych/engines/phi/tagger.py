@@ -21,6 +21,7 @@ PIECE_TOKENS = 2016
 """In one run of the network, so that its state stays in the cache of the core."""
 _LONG_TOKENS = 1500
 _LEAST_PROSE = 0.25
+_SAMPLED = 4
 _JOINTS = " -_/"
 _TYPES = tuple({"ID": "UNIQUE_ID"}.get(kind, kind) for kind in KINDS)
 
@@ -61,7 +62,7 @@ class Tagger:
             rows = self._features.rows(words[before : end + REACH])
             (scores,) = self._session.run(None, {"ids": rows})
             self._decode(scores[start - before : end - before], split, start, found)
-        return _joined(found, text)
+        return _trimmed(found, text)
 
     def _decode(
         self, scores: NDArray[np.float32], split: Tokens, offset: int, found: list[Candidate]
@@ -92,19 +93,23 @@ class Tagger:
 
 def _is_prose(words: Sequence[str]) -> bool:
     """Whether a long piece has words at all; the tagger has nothing to say of tables of numbers and of noise."""
-    return sum(map(str.isalpha, [word for word in words if len(word) > 1])) >= _LEAST_PROSE * len(words)
+    sample = words[::_SAMPLED]
+    return sum(map(str.isalpha, [word for word in sample if len(word) > 1])) >= _LEAST_PROSE * len(sample)
 
 
-def _joined(candidates: list[Candidate], text: str) -> list[Candidate]:
+def _trimmed(candidates: list[Candidate], text: str) -> list[Candidate]:
     """Without punctuation at the edges, and without what is nothing else."""
     kept: list[Candidate] = []
     for candidate in candidates:
-        candidate.start, candidate.end = trimmed(text, candidate.start, candidate.end)
-        if candidate.type in {"PERSON", "LOCATION"}:
-            while candidate.start < candidate.end and text[candidate.start] in _JOINTS:
-                candidate.start += 1
-            while candidate.start < candidate.end and text[candidate.end - 1] in _JOINTS:
-                candidate.end -= 1
-        if candidate.start < candidate.end and any(map(str.isalnum, text[candidate.start : candidate.end])):
-            kept.append(candidate)
+        if not (text[candidate.start].isalnum() and text[candidate.end - 1].isalnum()):
+            start, end = trimmed(text, candidate.start, candidate.end)
+            if candidate.type in {"PERSON", "LOCATION"}:
+                while start < end and text[start] in _JOINTS:
+                    start += 1
+                while start < end and text[end - 1] in _JOINTS:
+                    end -= 1
+            if not any(map(str.isalnum, text[start:end])):
+                continue
+            candidate.start, candidate.end = start, end
+        kept.append(candidate)
     return kept

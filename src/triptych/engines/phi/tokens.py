@@ -43,7 +43,7 @@ def tokens(text: str) -> Tokens:
     pieces = _TOKEN.findall(text)
     while pieces and not pieces[-1].strip(_BLANKS):
         pieces.pop()  # of the end of the text
-    return Tokens([piece.lstrip(_BLANKS) for piece in pieces], list(accumulate(map(len, pieces))))
+    return Tokens(list(map(str.lstrip, pieces, repeat(_BLANKS))), list(accumulate(map(len, pieces))))
 
 
 class Lexicon:
