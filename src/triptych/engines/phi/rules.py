@@ -21,7 +21,7 @@ from triptych.engines.phi.patterns_context import ADDRESSES, CONTEXT, PERSONS
 
 VALID_SCORE = 0.99
 _MAX_MEMORY_BYTES = 2 << 20
-_MAX_SHAPES_MEMORY_BYTES = 8 << 20
+_MAX_SHAPES_MEMORY_BYTES = 4 << 20
 _LETTERS = re.compile("[a-z]+")
 _LONG_TEXT = 32_768
 """Characters: a longer text has most of the shapes, and one that is made for it can have the automaton of all
