@@ -20,28 +20,26 @@ from training.phi.texts import Labelled, Writer, conll, masked_chat
 from training.phi.values import HERE, Values
 from triptych.engines.phi import tagger as runtime
 from triptych.engines.phi.normalise import plain
-from triptych.engines.phi.tokens import UNKNOWN, Features, Lexicon, tokens
+from triptych.engines.phi.tokens import COLUMNS, OFFSETS, PAD, UNKNOWN, Features, Lexicon, tokens
 
 ROOT = HERE.parent.parent
 OUT = ROOT / "src" / "triptych" / "engines" / "phi" / "weights"
 WNUT_KINDS = {"person": "PERSON", "location": "LOCATION"}
 MIX = {"clinical": 0.34, "generic": 0.36, "negative": 0.3}
-BORDER = runtime.BORDER_TOKENS
 BATCH_TOKENS = 3072
-Row = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Features, list bits and labels of a text's tokens."""
-BETWEEN: Row = (
-    np.zeros((BORDER, 4), dtype=np.int32),
-    np.zeros((BORDER, len(runtime.BITS)), dtype=np.float32),
-    np.full(BORDER, -1, dtype=np.int64),
-)
+SAMPLE_TOKENS = 40_000
+BORDER = runtime.REACH
+Row = tuple[np.ndarray, np.ndarray]
+"""Features, (tokens, columns), and labels of a text's tokens."""
+BETWEEN: Row = (np.full((BORDER, COLUMNS), PAD, dtype=np.int32), np.full(BORDER, -1, dtype=np.int64))
+NO_ROW: Row = (np.zeros((0, COLUMNS), dtype=np.int32), np.zeros(0, dtype=np.int64))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--texts", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=20261129)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -60,7 +58,7 @@ def main() -> None:
     chat = options.data / "emotion" / "original.train.tsv"
     made = [writer.text() for _ in range(options.texts)]
     made += masked_chat(chat, values, most_unmasked=4_000)
-    made += conll(wnut, WNUT_KINDS) * 2
+    made += conll(wnut, WNUT_KINDS) * 4
     say(f"{len(made)} texts", started)
     rows = [encoded(text, features) for text in made]
     rows = [row for row in rows if len(row[0])]
@@ -85,24 +83,24 @@ def main() -> None:
 
 def encoded(made: Labelled, features: Features) -> Row:
     text = plain(made.text)
-    if text.starts is not None and len(text.text) != len(made.text):
-        return np.zeros((0, 4)), np.zeros((0, 1)), np.zeros(0)
+    if len(text.text) != len(made.text):
+        return NO_ROW
     split = tokens(text.text)
     if not split.words:
-        return np.zeros((0, 4)), np.zeros((0, 1)), np.zeros(0)
-    ids, bits = features.rows(split.words)
+        return NO_ROW
+    ids = features.rows(split.words) - np.array(OFFSETS, dtype=np.int32)
     labels = np.zeros(len(split.words), dtype=np.int64)
     position = 0
     for start, end, kind in sorted(made.spans):
         number = runtime.KINDS.index(kind)
         begun = False
-        while position < len(split.spans) and split.spans[position][1] <= start:
+        while position < len(split.ends) and split.ends[position] <= start:
             position += 1
-        while position < len(split.spans) and split.spans[position][0] < end:
+        while position < len(split.ends) and split.ends[position] - len(split.words[position]) < end:
             labels[position] = 1 + 2 * number + begun
             begun = True
             position += 1
-    return ids, bits, labels
+    return ids, labels
 
 
 def train(model: Tagger, rows: list[Row], options: argparse.Namespace, started: float) -> None:
@@ -117,9 +115,9 @@ def train(model: Tagger, rows: list[Row], options: argparse.Namespace, started: 
     for epoch in range(options.epochs):
         model.train()
         total = 0.0
-        for count, (ids, bits, labels) in enumerate(batches(rows, rng), 1):
+        for count, (ids, labels) in enumerate(batches(rows, rng), 1):
             optimizer.zero_grad()
-            scores = model(ids, bits)
+            scores = model(ids)
             loss = loss_of(scores, labels)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -131,17 +129,16 @@ def train(model: Tagger, rows: list[Row], options: argparse.Namespace, started: 
                     f"epoch {epoch}, step {count} of {steps // options.epochs}: loss {total / count:.4f}",
                     started,
                 )
-        model.eval()
-        export(model, options.out / "tagger.onnx")
+    model.eval()
+    sample = batch([part for row in rows[: SAMPLE_TOKENS // 25] for part in (BETWEEN, row)])
+    export(model, options.out / "tagger.onnx", sample[0])
 
 
-def batches(
-    rows: list[Row], rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Texts in random order, one behind the other with the padding of run time between them."""
+def batches(rows: list[Row], rng: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Texts in random order, one behind the other with padding between them."""
     packed: list[Row] = []
     for row in (rows[number] for number in rng.permutation(len(rows))):
-        packed += (BETWEEN, (*dropped(row, rng), row[2]))
+        packed += (BETWEEN, (dropped(row, rng), row[1]))
         if sum(len(part[0]) for part in packed) >= BATCH_TOKENS:
             yield batch(packed)
             packed = []
@@ -149,24 +146,18 @@ def batches(
         yield batch(packed)
 
 
-def batch(packed: list[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    ids, bits, labels = (
-        np.concatenate([*(part[column] for part in packed), BETWEEN[column]]) for column in range(3)
-    )
-    return (
-        torch.from_numpy(ids.astype(np.int64)),
-        torch.from_numpy(bits),
-        torch.from_numpy(labels),
-    )
+def batch(packed: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    ids, labels = (np.concatenate([*(part[column] for part in packed), BETWEEN[column]]) for column in (0, 1))
+    return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(labels)
 
 
-def dropped(row: Row, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def dropped(row: Row, rng: np.random.Generator) -> np.ndarray:
     """Words and lists are dropped at random: context must do without them."""
-    ids, bits, labels = row[0].copy(), row[1].copy(), row[2]
+    ids, labels = row[0].copy(), row[1]
     inside = labels > 0
     ids[rng.random(len(ids)) < np.where(inside, 0.2, 0.04), 0] = UNKNOWN
-    bits[rng.random(len(ids)) < np.where(inside, 0.2, 0.05)] = 0
-    return ids, bits
+    ids[rng.random(len(ids)) < np.where(inside, 0.2, 0.05), 4] = 0
+    return ids
 
 
 def say(text: str, started: float) -> None:

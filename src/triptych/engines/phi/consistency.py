@@ -1,7 +1,7 @@
 """Once a name in a call, always one: what was found in one text is found wherever it stands again."""
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate
 from triptych.engines.phi.tokens import Lexicon
@@ -14,6 +14,8 @@ _FEW_WORDS = 64
 """So many are quicker found one by one."""
 _LONGEST = 100
 """Longer ones are noise."""
+_PLACED = frozenset(("PERSON", "LOCATION"))
+"""A name in one of these is covered, and no name of a kind says more."""
 _TITLES = frozenset(
     "mr mrs ms miss mx dr doctor prof professor sir nurse father sister rev pastor herr frau mme md rn np do phd jr sr "
     "van von de der den del la le di da bin al el the and of".split()
@@ -31,6 +33,9 @@ class Known:
     def __init__(self, words: "NameWords") -> None:
         self._words = words
         self._values: dict[str, str] = {}
+        self._lower: set[str] = set()
+        self._heads: set[str] = set()
+        """Of these the first words."""
         self._first: dict[str, list[tuple[int, int]]] | None = None
 
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
@@ -46,13 +51,43 @@ class Known:
                             self._values.setdefault(form, "PERSON")
                     elif word[0].isupper() and self._words.capitalised(lower):
                         self._values.setdefault(word, "PERSON")
+                    else:
+                        continue
+                    self._add(lower)
             elif found.type in _VALUE_TYPES and 5 <= len(value) <= _LONGEST and any(map(str.isdigit, value)):
                 self._values.setdefault(value, found.type)
+                self._add(value.lower())
 
-    def find(self, text: str) -> list[Candidate]:
-        """Where the names and values stand as whole words. Time is linear in the text."""
-        if not self._values:
+    def _add(self, lower: str) -> None:
+        if lower not in self._lower:
+            self._lower.add(lower)
+            head = None if lower.isalnum() else _WORDS.search(lower)
+            self._heads.add(lower if head is None else head[0])
+
+    def find(self, text: str, found: Sequence[Candidate]) -> list[Candidate]:
+        """Where the names and values stand as whole words, beside what was found in the text anyway.
+
+        Time is linear in the text.
+        """
+        if not self._values or not self._is_more_in(text, found):
             return []
+        return self._standing_in(text)
+
+    def _is_more_in(self, text: str, found: Sequence[Candidate]) -> bool:
+        """False for most texts: their names and values stand where they were found."""
+        last = 0
+        left: list[str] = []
+        for one in found:
+            if one.rank >= RANK_RULE or one.type in _PLACED:
+                left.append(text[last : one.start])
+                last = one.end
+        left.append(text[last:])
+        rest = "\n".join(left).lower()
+        if len(self._lower) <= _FEW_WORDS:
+            return any(word in rest for word in self._lower)
+        return not self._heads.isdisjoint(_WORDS.findall(rest))
+
+    def _standing_in(self, text: str) -> list[Candidate]:
         composed = self._composed()
         known = {word for word in set(_WORDS.findall(text)) if word in self._values or word in composed}
         found: list[Candidate] = []

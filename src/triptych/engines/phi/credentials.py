@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from triptych.engines.phi.patterns import Pattern
+from triptych.engines.phi.patterns import LONG_RUN, Pattern, word_set
 
 _KEYS = "|".join(
     (
@@ -25,10 +25,17 @@ _KEYS = "|".join(
         r"AGE-SECRET-KEY-1[A-Z0-9]{50,64}|[a-z]{2,8}_(?:live|test)_[A-Za-z0-9]{24,64}",
     )
 )
+_SECRET_OWNER = "api|app|auth|access|secret|private|service|client|account|storage|encryption|signing|master|refresh|session|bot|deploy|webhook"
 _SECRET_WORD = (
-    r"(?:api|app|auth|access|secret|private|service|client|account|storage|encryption|signing|master|refresh|session|bot|deploy|webhook)"
-    r"[\s_-]{0,2}(?:key|token|secret|hash)(?:[\s_-]?(?:id|value))?|token|secret|credentials?|authorization"
+    rf"(?:{_SECRET_OWNER})[\s_-]{{0,2}}(?:key|token|secret|hash)(?:[\s_-]?(?:id|value))?|"
+    "token|secret|credentials?|authorization"
 )
+_SECRET_WORDS = word_set("credential credentials authorization") | {
+    f"{owner}{word}{tail}"
+    for owner in ("", *word_set(_SECRET_OWNER))
+    for word in ("key", "token", "secret", "hash")
+    for tail in ("", "id", "value")
+}
 
 CREDENTIALS = (
     Pattern(
@@ -36,40 +43,46 @@ CREDENTIALS = (
         "private_key",
         r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[\s\\nr]+(?:[A-Za-z0-9+/=]{30,}|(?:Proc-Type|DEK-Info|Version|Comment):[^\n\\]*))*(?:[\s\\nr]+[A-Za-z0-9+/=]{1,80})?(?:[\s\\nr]*-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?",
         0.99,
+        shape="-----BEGIN ",
     ),
-    Pattern("API_KEY", "vendor_key", rf"\b(?:{_KEYS})", 0.98),
-    Pattern("ACCESS_TOKEN", "jwt", r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}", 0.98),
+    Pattern("API_KEY", "vendor_key", rf"\b(?:{_KEYS})", 0.98, shape=LONG_RUN),
+    Pattern("ACCESS_TOKEN", "jwt", r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}", 0.98, shape=r"\beyJ"),
     Pattern(
         "CONNECTION_STRING",
         "connection_string",
         r"(?i)\b(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|cockroachdb|clickhouse|cassandra|neo4j|bolt|kafka|nats|s?ftp|ssh|smtps?|ldaps?|https?|jdbc:[a-z0-9]{2,20}|snowflake)(?:\+[a-z0-9]{2,20})?://[^\s:@/]{0,200}:[^\s@]{1,300}@[^\s\"'<>]{1,500}",
         0.97,
+        shape="://",
     ),
     Pattern(
         "CONNECTION_STRING",
         "connection_fields",
         r"(?i)\b(?:server|data source|host|endpoint|defaultendpointsprotocol|accountname|driver)\s?=[^;\n]*;(?:[^;\n=]*=[^;\n]*;)*?\s?(?:password|pwd|accountkey|sharedaccesskey)\s?=\s?[^;\s\"']{1,300}",
         0.97,
+        shape=r"=[^;\n]*;",
     ),
     Pattern(
         "ACCESS_TOKEN",
         "bearer",
         r"(?i)\b(?:bearer|basic|token)\s{1,2}(?P<value>[\w.~+/-]{16,}={0,2})",
         0.8,
+        words=word_set("bearer basic token"),
     ),
     Pattern(
         "PASSWORD",
         "password",
         r"(?i)\b(?:[a-z0-9]{0,20}[_-])?(?:password|passwd|passwort|contrasena|mot de passe|pwd|passphrase|passcode|pin(?: code)?|login code|otp|pw)\b[\"']?(?:\s+(?:for\s+[\w.-]{1,40}|to\s+[\w.-]{1,40}|is|was|are|set to|now|changed to|reset to|remains)){0,4}\s{0,2}[:=]{0,2}>?\s{0,2}[\"'`]?(?P<value>[^\s\"'`<>]{3,128})",
         0.85,
+        words=word_set("password passwd passwort contrasena passe pwd passphrase passcode pin login otp pw"),
     ),
     Pattern(
         "API_KEY",
         "secret_in_context",
         rf"(?i)(?:\b|_)(?:{_SECRET_WORD})[\"']?(?:\s+(?:is|was)|\s{{0,3}}[:=]>?|\s)\s{{0,3}}[\"'`]?(?P<value>[\w.~+/=$%!@^&*-]{{10,512}})",
         0.85,
+        words=_SECRET_WORDS,
     ),
-    Pattern("SECRET", "high_entropy", r"\b[A-Za-z0-9+/_-]{28,}={0,2}", 0.6),
+    Pattern("SECRET", "high_entropy", r"\b[A-Za-z0-9+/_-]{28,}={0,2}", 0.6, shape=LONG_RUN),
 )
 
 _NOT_SECRETS = frozenset(

@@ -1,6 +1,5 @@
 """Values that hide: in base64, or in two texts that are read as one."""
 
-import base64
 import binascii
 import re
 from bisect import bisect_right
@@ -13,12 +12,13 @@ from triptych.engines.phi.rules import RANK_RULE, Candidate, Rules
 
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 _MIXED = re.compile(r"[0-9=]|[a-z][A-Z]")
+_URL_SAFE = str.maketrans("-_", "+/")
 _SURE = 0.75
 _REACH = 48
 """Characters of a neighbour that are read with a text's own."""
-_JOINING = re.compile(r"[\d@+(-]\s?$")
-_JOINED = re.compile(r"\s?[\d@).-]")
-_STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE".split())
+_JOINING = re.compile(r"[\d@+(/-]\s?$")
+_JOINED = re.compile(r"\s?[\d@)./-]")
+_STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE DATE_TIME".split())
 
 
 def decoded(text: str, rules: Rules) -> list[Candidate]:
@@ -48,18 +48,15 @@ def decoded(text: str, rules: Rules) -> list[Candidate]:
 
 
 def _text_of(word: str) -> str | None:
+    if "-" in word or "_" in word:
+        word = word.translate(_URL_SAFE)
     try:
-        raw = base64.b64decode(
-            word + "=" * (-len(word) % 4), altchars=b"-_" if set("-_") & set(word) else None, validate=True
-        )
-        text = raw.decode("utf-8")
-    except (binascii.Error, ValueError):
+        text = binascii.a2b_base64(word + "=" * (-len(word) % 4)).decode("utf-8")
+    except ValueError:
         return None
-    return (
-        text
-        if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text)
-        else None
-    )
+    if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text):
+        return text
+    return None
 
 
 def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:
@@ -69,15 +66,16 @@ def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:
         left, right = texts[number], texts[number + 1]
         if not _JOINING.search(left[-4:]) or not _JOINED.match(right):
             continue
-        tail, head = left[-_REACH:].rstrip(), right[:_REACH]
-        skipped = len(head) - len(head.lstrip())
-        head = head.lstrip()
-        border = len(tail)
-        for candidate in rules.find(tail + head):
-            if candidate.type in _STRADDLING_TYPES and candidate.start < border < candidate.end:
-                offset = len(left[-_REACH:]) and max(0, len(left) - _REACH)
+        tail, head = left[-_REACH:].rstrip(), right[:_REACH].lstrip()
+        offset = max(0, len(left) - _REACH)
+        skipped = len(right[:_REACH]) - len(head)
+        # Groups of digits stay apart where one of the texts says so.
+        between = " " if skipped or left[-1].isspace() else ""
+        border, begin = len(tail), len(tail) + len(between)
+        for candidate in rules.find(tail + between + head):
+            if candidate.type in _STRADDLING_TYPES and candidate.start < border and candidate.end > begin:
                 one = (candidate.start + offset, border + offset)
-                two = (skipped, candidate.end - border + skipped)
+                two = (skipped, candidate.end - begin + skipped)
                 for place, (start, end) in ((number, one), (number + 1, two)):
                     piece = Candidate(
                         start, end, candidate.type, candidate.score, "pattern:straddling", RANK_RULE

@@ -1,6 +1,5 @@
 """Terms that an org does not let out: literal texts, phrases, RE2 patterns."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Literal
@@ -63,18 +62,11 @@ class CompiledFilters:
                 if start == end:
                     continue
                 if not folded:
-                    start, end = _to_plain(spelled, start, end)
+                    start, end = spelled.spelled(start, end)
                     if start == end:
                         continue
                 found.append(Candidate(start, end, TYPE, 1.0, f"filter:{name}", RANK_FILTER))
         return found
-
-
-def _to_plain(spelled: Plain, start: int, end: int) -> tuple[int, int]:
-    """The span of the plain spelling that came from a span of the original."""
-    if spelled.starts is None or spelled.ends is None:
-        return start, end
-    return bisect_right(spelled.ends, start), bisect_left(spelled.starts, end)
 
 
 def _regexes(spec: FilterSpec) -> list[tuple[Any, bool]]:

@@ -8,6 +8,7 @@ otherwise Latin) made Latin. Letters without a Latin form become ``x`` or ``X``,
 import re
 import unicodedata
 from array import array
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 
 import msgspec
@@ -15,10 +16,15 @@ import msgspec
 INVISIBLE = "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 """Characters that show nothing: they hide a value from a pattern, not from a reader."""
 
+_MARKS = "\u0300-\u036f"
 _PIECE = re.compile(
     # JSON escapes are decoded too: tool arguments are JSON inside a JSON string.
-    r"\\u[0-9a-fA-F]{4}|\\[nrt](?![\w]*[\\:])|[^\x00-\x7f][\u0300-\u036f]*|[A-Za-z][\u0300-\u036f]+"
+    r"\\u[0-9a-fA-F]{4}|\\[nrt](?![\w]*[\\:])|"
+    rf"[^\x00-\x7f{_MARKS}]+(?![{_MARKS}])|[^\x00-\x7f][{_MARKS}]*|[A-Za-z][{_MARKS}]+"
 )
+_RUN = re.compile(r"[^\x00-\x7f]+")
+"""What is found much quicker, and is the same where no text has escapes or marks."""
+_ANY_MARK = re.compile(f"[{_MARKS}]")
 _MIXED_WORD = re.compile(r"[A-Za-z0-9\u0370-\u03ff\u0400-\u052f\u0531-\u0587\u13a0-\u13f4\u200b-\u200f]+")
 _IMITATING = re.compile(r"[\u0370-\u03ff\u0400-\u052f\u0531-\u0587\u13a0-\u13f4]")
 _LATIN = re.compile(r"[A-Za-z0-9]")
@@ -35,22 +41,94 @@ _LETTERS = {
     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "ħ": "h", "Ħ": "H", "ŧ": "t",
 }  # fmt: skip
 _INVISIBLE = re.compile(INVISIBLE)
+_OF_MARKS = frozenset(map(chr, range(0x300, 0x370)))
 
 
 class Plain(msgspec.Struct, frozen=True, gc=False):
-    """A text in its plain spelling."""
+    """A text in its plain spelling.
+
+    The way back is kept by segments, as most characters stand for themselves. A segment begins at ``at`` in
+    ``text`` and at ``begin`` in the original; ``width`` is 0 where character stands for character, else
+    the number of code points that all of the segment stands for.
+    """
 
     text: str
     """ASCII."""
-    starts: "array[int] | None" = None
-    """For each character of ``text``, where in the original its source begins; None: they are the same."""
-    ends: "array[int] | None" = None
+    at: "array[int] | None" = None
+    """None: the whole text is one segment."""
+    begin: "array[int] | None" = None
+    width: "array[int] | None" = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The code points of the original that a non-empty span of ``text`` came from."""
-        if self.starts is None or self.ends is None:
+        if self.at is None or self.begin is None or self.width is None:
             return start, end
-        return self.starts[start], self.ends[end - 1]
+        first, last = bisect_right(self.at, start) - 1, bisect_right(self.at, end - 1) - 1
+        begin, stop = self.begin[first], self.begin[last]
+        return (
+            begin if self.width[first] else begin + start - self.at[first],
+            stop + (self.width[last] or end - self.at[last]),
+        )
+
+    def spelled(self, start: int, end: int) -> tuple[int, int]:
+        """The span of ``text`` that came from a span of the original."""
+        if self.at is None or self.begin is None or self.width is None:
+            return start, end
+        number = bisect_right(self.begin, start) - 1
+        within = start - self.begin[number]
+        if self.width[number]:
+            first = self.at[number] if within < self.width[number] else self._end(number)
+        else:
+            first = min(self.at[number] + within, self._end(number))
+        number = bisect_left(self.begin, end) - 1
+        last = self._end(number)
+        if not self.width[number]:
+            last = min(self.at[number] + end - self.begin[number], last)
+        return first, max(first, last)
+
+    def _end(self, number: int) -> int:
+        assert self.at is not None
+        return self.at[number + 1] if number + 1 < len(self.at) else len(self.text)
+
+
+class _Speller:
+    """Puts a plain text together."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.at, self.begin, self.width = array("I", (0,)), array("I", (0,)), array("I", (0,))
+        self._size = 0
+        self._aligned = True
+        """Whether the segment of the end goes on, character for character."""
+
+    def same(self, spelling: str, start: int) -> None:
+        """``spelling`` stands, character for character, for what is at ``start``."""
+        if not self._aligned:
+            self._segment(start, 0)
+            self._aligned = True
+        self.parts.append(spelling)
+        self._size += len(spelling)
+
+    def other(self, spelling: str, start: int, end: int) -> None:
+        if len(spelling) == 1 == end - start:
+            self.same(spelling, start)
+            return
+        if spelling:
+            self._segment(start, end - start)
+            self.parts.append(spelling)
+            self._size += len(spelling)
+        self._aligned = False
+
+    def _segment(self, start: int, width: int) -> None:
+        self.at.append(self._size)
+        self.begin.append(start)
+        self.width.append(width)
+
+    def done(self) -> Plain:
+        text = "".join(self.parts)
+        if len(self.at) == 1 and self._aligned:
+            return Plain(text)
+        return Plain(text, self.at, self.begin, self.width)
 
 
 def plain(text: str) -> Plain:
@@ -58,31 +136,39 @@ def plain(text: str) -> Plain:
     if text.isascii() and "\\" not in text:
         return Plain(text)
     imitations = _imitations(text)
-    pieces: list[str] = []
-    starts = array("I")
-    ends = array("I")
+    speller = _Speller()
     done = 0
-    for match in _PIECE.finditer(text):
+    pieces = _PIECE if "\\" in text or _ANY_MARK.search(text) is not None else _RUN
+    for match in pieces.finditer(text):
         start, end = match.span()
         if start > done:
-            pieces.append(text[done:start])
-            starts.extend(range(start - len(pieces[-1]), start))
-            ends.extend(range(done + 1, start + 1))
+            speller.same(text[done:start], done)
         source = match.group()
-        spelling = imitations.get(start) if imitations else None
-        if spelling is None:
-            spelling = _escaped(source) if source[0] == "\\" else _spelling(source)
-        if spelling:
-            pieces.append(spelling)
-            starts.extend([start] * len(spelling))
-            ends.extend([end] * len(spelling))
         done = end
+        if source[0] == "\\":
+            speller.other(_escaped(source), start, end)
+        elif end - start == 1 or source[1] in _OF_MARKS:
+            # Of a letter with marks, the letter.
+            speller.other(imitations.get(start) or _spelling(source[0]), start, end)
+        else:
+            spellings = list(map(_spelling, source))
+            if imitations:
+                spellings = [
+                    imitations.get(place, spelling) for place, spelling in enumerate(spellings, start)
+                ]
+            spelling = "".join(spellings)
+            if not spelling:
+                speller.other("", start, end)
+            elif len(spelling) == len(spellings) and all(spellings):
+                speller.same(spelling, start)
+            else:
+                for place, spelling in enumerate(spellings, start):
+                    speller.other(spelling, place, place + 1)
     if not done:
         return Plain(text)
-    pieces.append(text[done:])
-    starts.extend(range(done, len(text)))
-    ends.extend(range(done + 1, len(text) + 1))
-    return Plain("".join(pieces), starts, ends)
+    if done < len(text):
+        speller.same(text[done:], done)
+    return speller.done()
 
 
 def _imitations(text: str) -> dict[int, str]:
@@ -109,7 +195,7 @@ def _escaped(source: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _spelling(source: str) -> str:
-    """The ASCII spelling of one character, or of a letter with its combining marks; may be empty."""
+    """The ASCII spelling of one character; may be empty."""
     spelled: list[str] = []
     for character in unicodedata.normalize("NFKD", source):
         if character.isascii():

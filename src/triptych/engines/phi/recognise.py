@@ -13,7 +13,7 @@ from triptych.engines.phi.normalise import Plain, plain
 from triptych.engines.phi.rules import Candidate, Rules, resolve
 from triptych.engines.phi.safe import is_safe
 from triptych.engines.phi.tagger import Tagger
-from triptych.engines.phi.tokens import Tokens, tokens
+from triptych.engines.phi.tokens import tokens
 
 _BETWEEN_PLACES = re.compile(r",?\s(?:(?:in|at|of|near|-)\s)?|,\s?|,\s?\n|\n|\s?-\s?|/")
 _FACILITY_TAIL = re.compile(
@@ -46,20 +46,16 @@ class Recogniser:
         self, texts: Sequence[str], spelled: Sequence[Plain], filters: CompiledFilters | None
     ) -> list[list[Candidate]]:
         """What each text holds, seen alone: resolved, in terms of its plain spelling."""
-        split = [tokens(text.text) for text in spelled]
-        tagged = self._tagger.find([text.text for text in spelled], split)
         found: list[list[Candidate]] = []
-        for original, text, words, names in zip(texts, spelled, split, tagged, strict=True):
+        for original, text in zip(texts, spelled, strict=True):
             every = self._rules.find(text.text)
-            every.extend(name for name in names if not self._safe(text.text, name, words))
+            names = self._tagger.find(text.text, tokens(text.text))
+            every.extend(name for name in names if not is_safe(text.text, name, self._tagger.lexicon))
             every.extend(decoded(text.text, self._rules))
             if filters:
                 every.extend(filters.find(original, text))
             found.append(joined(resolve(every, text.text), text.text))
         return found
-
-    def _safe(self, text: str, name: Candidate, words: Tokens) -> bool:
-        return is_safe(text, name, self._tagger.lexicon)
 
     def consistent(
         self, spelled: Sequence[Plain], candidates: Sequence[Sequence[Candidate]]
@@ -71,7 +67,7 @@ class Recogniser:
         split = straddling([text.text for text in spelled], self._rules) if len(spelled) > 1 else {}
         findings: list[list[Finding]] = []
         for number, (text, found) in enumerate(zip(spelled, candidates, strict=True)):
-            more = _uncovered(known.find(text.text), found)
+            more = _uncovered(known.find(text.text, found), found)
             more.extend(split.get(number, ()))
             every = joined(resolve([*found, *more], text.text), text.text) if more else found
             findings.append(_findings(text, every))

@@ -16,25 +16,30 @@ from triptych.engines.phi.patterns import (
     NUMBERS,
     PHONES,
     WEEKDAY_BEFORE,
-    Pattern,
 )
 from triptych.engines.phi.patterns_context import ADDRESSES, CONTEXT, PERSONS
 
 VALID_SCORE = 0.99
 _MAX_MEMORY_BYTES = 2 << 20
-_GROUP_SIZE = 4
-_DIGIT = re.compile(r"\d", re.ASCII)
-_WITHOUT_DIGITS = frozenset(
-    "private_key vendor_key jwt connection_string connection_fields bearer password secret_in_context email email_local "
-    "email_spelled url domain ipv6 mac month weekday_relative age_90_words street_unnumbered facility title named unit".split()
-)
+_MAX_SHAPES_MEMORY_BYTES = 4 << 20
+_LETTERS = re.compile("[a-z]+")
+_LONG_TEXT = 32_768
+"""Characters: a longer text has most of the shapes, and one that is made for it can have the automaton of all
+of them build a new state at each character."""
+_END = r"\z"
+"""A shape that every text has; as the first one."""
 _EDGES = " \t\r\n,;:.!?()[]{}<>\"'`*_|"
 _CREDENTIAL_NAMES = frozenset(pattern.name for pattern in CREDENTIALS)
 # What stands in front says that a number identifies no person: registries, code systems, quantities.
-_PUBLIC = (
+_PUBLIC = frozenset((
     "nct", "pmid", "pmc", "doi", "isbn", "issn", "icd", "icd-10", "icd-9", "cpt", "snomed", "loinc", "rxnorm",
     "rxcui", "ndc", "hcpcs", "rfc", "cve", "iso", "version", "v", "drg", "hs-", "cas", "ec", "atc", "omim",
     "covid", "sars-cov", "sars", "h1n1", "il", "cd", "hba", "dsm", "gcs",
+))  # fmt: skip
+
+
+_PUBLIC_BEGINNINGS = (
+    "nct0", "pmid", "pmc", "icd", "cve-", "rfc", "iso", "covid", "sars", "cpt", "il-", "cd-",
 )  # fmt: skip
 
 
@@ -50,7 +55,7 @@ class Candidate(msgspec.Struct, gc=False):
     """Who decides where two overlap: the higher."""
 
 
-_NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE"})
+_NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE", "UNIQUE_ID"})
 _USED = (str.isalnum, str.isdigit)
 """What a left-over needs to tell anything; that of a number, a digit: not the words between two numbers."""
 
@@ -61,13 +66,14 @@ RANK_NAME = 1
 
 
 class Rules:
-    """The compiled patterns; safe to share between threads.
+    """The patterns; safe to share between threads.
 
-    Patterns are tried in small groups: one look for the alternation of all of a group, and most texts need no more.
+    One look for all shapes and one for all words tell which patterns can match; only these are tried, and
+    compiled when they are tried first.
     """
 
     def __init__(self) -> None:
-        every = (
+        self.patterns = (
             *CREDENTIALS,
             *CONTEXT,
             *NETWORK,
@@ -80,82 +86,113 @@ class Rules:
             *ADDRESSES,
             *PERSONS,
         )
-        self._groups = _groups([pattern for pattern in every if pattern.name in _WITHOUT_DIGITS])
-        self._digit_groups = _groups([pattern for pattern in every if pattern.name not in _WITHOUT_DIGITS])
+        self._compiled: list[tuple[Any, int] | None] = [None] * len(self.patterns)
+        self._options = re2.Options()
+        self._options.log_errors = False
+        self._options.max_mem = _MAX_MEMORY_BYTES
+        # Sets of patterns are numbers, of which each pattern is a bit.
+        self._every = (1 << len(self.patterns)) - 1
+        self._need_shape = self._need_words = 0
+        of_words: dict[str, int] = {}
+        of_shapes: dict[str, int] = {_END: 0}
+        for number, pattern in enumerate(self.patterns):
+            bit = 1 << number
+            for word in pattern.words:
+                of_words[word] = of_words.get(word, 0) | bit
+            if pattern.words:
+                self._need_words |= bit
+            if pattern.shape or not pattern.words:
+                self._need_shape |= bit
+                shape = pattern.shape or pattern.regex
+                of_shapes[shape] = of_shapes.get(shape, 0) | bit
+        self._of_words, self._words = of_words, frozenset(of_words)
+        self._of_shapes = list(of_shapes.values())
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = _MAX_SHAPES_MEMORY_BYTES
+        self._shapes = re2.Set.SearchSet(options)
+        for shape in of_shapes:
+            self._shapes.Add(shape.encode())
+        self._shapes.Compile()
 
     def find(self, text: str) -> list[Candidate]:
         """Raw candidates, overlapping, in no order. ``text`` is ASCII."""
         encoded = text.encode("ascii")
         found: list[Candidate] = []
-        groups = self._groups
-        if _DIGIT.search(text) is not None:
-            groups = groups + self._digit_groups
-        for group in groups:
-            if group.any.search(encoded) is None:
-                continue
-            for pattern, compiled, value in group.patterns:
-                for match in compiled.finditer(encoded):
-                    start, end = match.span(value)
-                    if start < 0:  # another alternative of the pattern, without the group
-                        start, end = match.span()
-                    candidate = _candidate(pattern, text, match.start(), start, end)
-                    if candidate is not None:
-                        found.append(candidate)
+        left = self.possible(text)
+        while left:
+            bit = left & -left
+            left ^= bit
+            number = bit.bit_length() - 1
+            pattern = self.patterns[number]
+            compiled, value = self._compiled[number] or self._compile(number)
+            secret, score, recogniser = (
+                pattern.name in _CREDENTIAL_NAMES,
+                pattern.score,
+                f"pattern:{pattern.name}",
+            )
+            rank = RANK_CREDENTIAL if secret else RANK_RULE
+            check, validator = _CHECKS.get(pattern.name), pattern.validator
+            for match in compiled.finditer(encoded):
+                start, end = match.span(value)
+                if start < 0:  # another alternative of the pattern, without the group
+                    start, end = match.span()
+                valid = False
+                if secret:
+                    start, end = _secret(pattern.name, text, match.start(), start, end)
+                elif not (text[start].isalnum() and text[end - 1].isalnum()):
+                    start, end = trimmed(text, start, end)
+                if start >= end:
+                    continue
+                if validator is not None:
+                    valid = validator(text[start:end])
+                if not valid and check is not None and not check(text, start, text[start:end]):
+                    continue
+                found.append(
+                    Candidate(start, end, pattern.type, VALID_SCORE if valid else score, recogniser, rank)
+                )
         return found
 
+    def possible(self, text: str) -> int:
+        """The patterns that may match, as bits."""
+        shaped = worded = 0
+        if len(text) > _LONG_TEXT:
+            shaped = self._every
+        else:
+            shapes = self._shapes.Match(text.encode("ascii"))
+            if not shapes or 0 not in shapes:  # the automaton gave up before the end
+                return self._every
+            for number in shapes:
+                shaped |= self._of_shapes[number]
+        for word in self._words.intersection(_LETTERS.findall(text.lower())):
+            worded |= self._of_words[word]
+        return self._every & (shaped | ~self._need_shape) & (worded | ~self._need_words)
 
-class _Group(msgspec.Struct):
-    any: Any
-    patterns: list[tuple[Pattern, Any, int]]
-    """With the compiled one and its group that is the value."""
-
-
-def _groups(patterns: Sequence[Pattern]) -> list[_Group]:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MAX_MEMORY_BYTES
-    either = re2.Options()
-    either.log_errors = False
-    either.never_capture = True
-    groups: list[_Group] = []
-    for start in range(0, len(patterns), _GROUP_SIZE):
-        part = patterns[start : start + _GROUP_SIZE]
-        any_of = "|".join(f"(?:{pattern.regex})" for pattern in part).replace("(?P<value>", "(?:")
-        compiled = [(pattern, re2.compile(pattern.regex.encode(), options)) for pattern in part]
-        groups.append(
-            _Group(
-                re2.compile(any_of.encode(), either),
-                [(pattern, regex, regex.groupindex.get(b"value", 0)) for pattern, regex in compiled],
-            )
-        )
-    return groups
+    def _compile(self, number: int) -> tuple[Any, int]:
+        regex = re2.compile(self.patterns[number].regex.encode(), self._options)
+        made = self._compiled[number] = regex, regex.groupindex.get(b"value", 0)
+        return made
 
 
-def _candidate(pattern: Pattern, text: str, before: int, start: int, end: int) -> Candidate | None:
-    name = pattern.name
-    secret = name in _CREDENTIAL_NAMES
-    if not secret or name == "password":
-        start, end = trimmed(text, start, end, whole=secret)
+def _secret(name: str, text: str, before: int, start: int, end: int) -> tuple[int, int]:
+    """Where the secret stands in what a pattern of credentials found; of no length where it cannot be one.
+
+    ``before``: where the words begin that stand in front of it.
+    """
+    if name == "password":
+        start, end = trimmed(text, start, end, whole=True)
     elif name == "secret_in_context":
         while end > start and text[end - 1] in ".,;:":
             end -= 1
-    if start >= end:
-        return None
-    value = text[start:end]
-    if secret and not looks_secret(name, text[before:start], value):
-        return None
-    score = pattern.score
-    if pattern.validator is not None and pattern.validator(value):
-        score = VALID_SCORE
-    elif not secret and not _plausible(name, text, start, value):
-        return None
-    return Candidate(
-        start, end, pattern.type, score, f"pattern:{name}", RANK_CREDENTIAL if secret else RANK_RULE
-    )
+    if start >= end or not looks_secret(name, text[before:start], text[start:end]):
+        return start, start
+    return start, end
 
 
 def trimmed(text: str, start: int, end: int, whole: bool = False) -> tuple[int, int]:
     """Without white space and punctuation at its edges, but with the brackets that belong to it."""
+    if start < end and text[start].isalnum() and text[end - 1].isalnum():
+        return start, end
     edges = ".,;" if whole else _EDGES
     while start < end and text[start] in edges and not (text[start] in "([" and _closed(text, start, end)):
         start += 1
@@ -175,31 +212,26 @@ def _initial(text: str, start: int, end: int) -> bool:
     return end - start >= 2 and text[end - 2].isupper() and (end - start == 2 or not text[end - 3].isalnum())
 
 
-def _plausible(name: str, text: str, start: int, value: str) -> bool:
-    check = _CHECKS.get(name)
-    return check is None or check(text, start, value)
-
-
 def _not_public(text: str, start: int, value: str) -> bool:
-    letters = value.lower()
-    head = text[max(0, start - 12) : start].lower().rstrip(" :#=-([.")
-    word = head.rsplit(maxsplit=1)[-1] if head.split() else ""
-    if word in _PUBLIC or (word[:-1] in _PUBLIC and word.endswith("s")):
-        return False
-    return not letters.startswith(
-        ("nct0", "pmid", "pmc", "icd", "cve-", "rfc", "iso", "covid", "sars", "cpt", "il-", "cd-")
-    )
+    head = text[max(0, start - 12) : start].rstrip(" :#=-([.").rsplit(maxsplit=1)
+    if head:
+        word = head[-1].lower()
+        if word in _PUBLIC or (word[:-1] in _PUBLIC and word.endswith("s")):
+            return False
+    return value[0].isdigit() or not value.lower().startswith(_PUBLIC_BEGINNINGS)
 
 
 def _has_digits(least: int) -> Callable[[str, int, str], bool]:
     def check(text: str, start: int, value: str) -> bool:
-        return sum(letter.isdigit() for letter in value) >= least
+        return sum(map(str.isdigit, value)) >= least
 
     return check
 
 
 def _context_value(text: str, start: int, value: str) -> bool:
-    digits = sum(letter.isdigit() for letter in value)
+    if start and text[start].isalpha() and text[start - 1].isalpha():
+        return False  # in the middle of a word: SIN in "since 2009"
+    digits = sum(map(str.isdigit, value))
     if digits == 0 or len(value) < 3:
         return False
     if digits == len(value) == 4 and value.startswith(("19", "20")):
@@ -214,11 +246,11 @@ def _vin(text: str, start: int, value: str) -> bool:
 
 
 def _grouped(text: str, start: int, value: str) -> bool:
-    return 7 <= sum(letter.isdigit() for letter in value) <= 15 and _not_public(text, start, value)
+    return 7 <= sum(map(str.isdigit, value)) <= 15 and _not_public(text, start, value)
 
 
 def _iban(text: str, start: int, value: str) -> bool:
-    return value[:2].isupper() and sum(letter.isdigit() for letter in value) >= 10
+    return value[:2].isupper() and sum(map(str.isdigit, value)) >= 10
 
 
 _CHECKS: dict[str, Callable[[str, int, str], bool]] = {
@@ -247,11 +279,14 @@ def resolve(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
     kept: list[Candidate] = []
     taken = bytearray(len(text))
     for candidate in order:
-        if not any(taken[candidate.start : candidate.end]):
+        start, end = candidate.start, candidate.end
+        if taken.find(1, start, end) < 0:
             kept.append(candidate)
+        elif taken.find(0, start, end) < 0:
+            continue
         else:
             kept.extend(_left_over(candidate, taken, text))
-        taken[candidate.start : candidate.end] = b"\1" * (candidate.end - candidate.start)
+        taken[start:end] = b"\1" * (end - start)
     kept.sort(key=lambda found: found.start)
     return kept
 

@@ -1,6 +1,7 @@
 """Medical words that look like names: drugs, and people after whom signs, scores and diseases are called."""
 
 import re
+from collections.abc import Sequence
 
 from triptych.engines.phi.rules import Candidate
 from triptych.engines.phi.tokens import Lexicon
@@ -31,6 +32,13 @@ _STATES = frozenset(
     "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
     "RI SC SD TN TX UT VT VA WA WV WI WY".split()
 )
+_LABELS = frozenset(
+    "account acct bill booking card case cell chart charge claim code contact credit debit email fax id invoice licence "
+    "license member mobile mrn npi number order passport phone plate policy record ref reference serial ssn tel "
+    "ticket visa vin".split()
+)
+_LABELLED = re.compile(r"\s?(?:no\.?|num|number)?[\s:=#]{0,3}[\d#]")
+"""What makes one of these words the label of a number."""
 _JOINTS = frozenset("-_")
 _SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+){3,}")
 _SLUG_BEGIN = re.compile(r"[a-z_-]*[a-z]")
@@ -51,10 +59,13 @@ def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
     if found.type in {"PERSON", "LOCATION"}:
         if _is_state(text, value, found):
             return False
-        if _in_slug(text, value, found, lexicon):
+        if value.islower() and _in_slug(text, value, found, lexicon):
             return True
-        return _is_usual(value, found, lexicon) or _is_medical(text, value, found, lexicon)
-    digits = sum(letter.isdigit() for letter in value)
+        if value.lower() in _LABELS and _LABELLED.match(text, found.end):
+            return True
+        words = _WORD.findall(value)
+        return _is_usual(value, words, found, lexicon) or _is_medical(text, words, found, lexicon)
+    digits = sum(map(str.isdigit, value))
     if found.type == "DATE_TIME":
         return _YEAR.fullmatch(value) is not None or (digits == 0 and not _is_calendar(value, lexicon))
     if found.type == "AGE":
@@ -76,7 +87,7 @@ def _is_state(text: str, value: str, found: Candidate) -> bool:
 
 def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
     """Words of ``fix-pulley-stirrup-mount``: a name there stands, half of it at least, on a list of common ones."""
-    if not value.islower() or not _JOINTS.intersection(text[max(0, found.start - 1) : found.end + 1]):
+    if not _JOINTS.intersection(text[max(0, found.start - 1) : found.end + 1]):
         return False
     before = _SLUG_END.search(text, max(0, found.start - _SLUG_REACH), found.start)
     after = _SLUG_BEGIN.match(text, found.end, found.end + _SLUG_REACH)
@@ -94,25 +105,33 @@ def _is_calendar(value: str, lexicon: Lexicon) -> bool:
     )
 
 
-def _is_usual(value: str, found: Candidate, lexicon: Lexicon) -> bool:
+def _is_usual(value: str, words: Sequence[str], found: Candidate, lexicon: Lexicon) -> bool:
     """A single small letter; "the outpatient clinic"."""
     if len(value) == 1:
         return value.islower() or value.isdigit()
-    words = _WORD.findall(value)
     if found.type != "LOCATION" or not words or any(word.istitle() and len(word) > 1 for word in words):
         return not words
     return all(word.lower() in _DETERMINERS or lexicon.find(word.lower())[1] & _FACILITY for word in words)
 
 
-def _is_medical(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
+def _is_medical(text: str, words: Sequence[str], found: Candidate, lexicon: Lexicon) -> bool:
     """All its words are on the list of medical terms, and no given name or title says otherwise, or what follows
     says that something is called after it."""
-    words = [word for word in _WORD.findall(value) if len(word) > 1]
-    known = [lexicon.find(word.lower())[1] for word in words]
-    if not known or not all(bits & _MEDICAL for bits in known):
+    known = 0
+    named = False
+    first = ""
+    for word in words:
+        if len(word) > 1:
+            bits = lexicon.find(word.lower())[1]
+            if not bits & _MEDICAL:
+                return False
+            named = named or bool(bits & _PERSON)
+            first = first or word
+            known += 1
+    if not known:
         return False
-    if _CALLED_AFTER.match(text, found.end) or not any(bits & _PERSON for bits in known):
+    if not named or _CALLED_AFTER.match(text, found.end):
         return True
-    if len(known) > 1:
+    if known > 1:
         return False
-    return found.score < 0.8 or (words[0].isupper() and len(words[0]) <= 5 and not text.isupper())
+    return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not text.isupper())

@@ -1,9 +1,11 @@
 """Tokens of a plain text, and what the tagger is told of each: word, affixes, shape, lists it stands on."""
 
 import re
+import string
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate, repeat
 from threading import Lock
 from zlib import crc32
 
@@ -11,10 +13,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-# A word spelled with spaces between its letters is one token; so are digits, a run of one mark, an end of line.
+_BLANKS = " \t\r\v\f\x1c\x1d\x1e\x1f"
+_MARKS = [chr(code) for code in range(128) if not chr(code).isspace() and not chr(code).isalnum()]
+# The blanks before a token come with it: lengths alone then tell where tokens stand. A word spelled with spaces
+# between its letters is one token; so are digits, a run of one mark, the ends of lines.
 # The usual kinds of token stand first, as alternatives are tried in their order.
 _TOKEN = re.compile(
-    r"[A-Za-z]{2,}|[0-9][A-Za-z0-9]+|(?:\b[A-Za-z0-9] ){3,}[A-Za-z0-9]\b|[A-Za-z0-9]|\n+|([^\sA-Za-z0-9])\1*"
+    rf"[{_BLANKS}]*(?:[A-Za-z]{{2,}}|[0-9][A-Za-z0-9]+|(?:\b[A-Za-z0-9] ){{3,}}[A-Za-z0-9]\b|[A-Za-z0-9]|\n+|"
+    + "|".join(re.escape(mark) * 2 + "*" for mark in sorted(_MARKS, key=(".,-:'" + string.punctuation).find))
+    + r"|\Z)"
 )
 PAD, UNKNOWN = 0, 1
 AFFIX_BUCKETS = 4096
@@ -28,12 +35,15 @@ _PREFIX, _SUFFIX = crc32(b"p"), crc32(b"s")
 
 class Tokens(msgspec.Struct, gc=False):
     words: list[str]
-    spans: list[tuple[int, int]]
+    ends: list[int]
+    """Where each of the words ends."""
 
 
 def tokens(text: str) -> Tokens:
-    spans = [match.span() for match in _TOKEN.finditer(text)]
-    return Tokens([text[start:end] for start, end in spans], spans)
+    pieces = _TOKEN.findall(text)
+    while pieces and not pieces[-1].strip(_BLANKS):
+        pieces.pop()  # of the end of the text
+    return Tokens(list(map(str.lstrip, pieces, repeat(_BLANKS))), list(accumulate(map(len, pieces))))
 
 
 class Lexicon:
@@ -42,29 +52,16 @@ class Lexicon:
     def __init__(
         self, keys: NDArray[np.uint32], numbers: NDArray[np.uint16], bits: NDArray[np.uint16]
     ) -> None:
-        self._keys, self._numbers, self._bits = keys, numbers, bits
         # Quicker than numpy where one word is asked for.
-        self._one_key = array("I", keys.tobytes())
-        self._one_number, self._one_bits = numbers.data, bits.data
-
-    def find_all(self, words: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Numbers and bits of lower-case words; 0 where one is unknown."""
-        keys = np.array([crc32(word) for word in words], dtype=np.uint32)
-        places = self._keys.searchsorted(keys)
-        places[places == len(self._keys)] = 0
-        known = self._keys[places] == keys
-        return (
-            np.where(known, self._numbers[places], 0).astype(np.int32),
-            np.where(known, self._bits[places], 0).astype(np.int32),
-        )
+        self._keys, self._numbers, self._bits = array("I", keys.tobytes()), numbers.data, bits.data
 
     def find(self, word: str) -> tuple[int, int]:
         """Number and bits of a lower-case word; (0, 0) where it is unknown."""
         key = crc32(word.encode())
-        place = bisect_left(self._one_key, key)
-        if place == len(self._one_key) or self._one_key[place] != key:
+        place = bisect_left(self._keys, key)
+        if place == len(self._keys) or self._keys[place] != key:
             return 0, 0
-        return self._one_number[place], self._one_bits[place]
+        return self._numbers[place], self._bits[place]
 
     @staticmethod
     def mask(*names: str) -> int:
@@ -116,6 +113,15 @@ def _shape(word: str) -> int:
     return _SHAPES.get(word[0], _SHAPES["other"])
 
 
+COLUMNS = 5
+"""Of a token: word, prefix, suffix, shape, and the combination of lists it stands on."""
+TABLES = (1 << len(BITS), SHAPES, AFFIX_BUCKETS, AFFIX_BUCKETS)
+"""Rows of the tagger's tables of lists, shapes, prefixes and suffixes, which stand in front of that of the words."""
+_OF_SHAPES, _OF_PREFIXES, _OF_SUFFIXES, _OF_WORDS = accumulate(TABLES)
+OFFSETS = (_OF_WORDS, _OF_PREFIXES, _OF_SUFFIXES, _OF_SHAPES, 0)
+"""Where the table of each column begins."""
+
+
 class Features:
     """Numbers for the tagger, looked up per token.
 
@@ -127,71 +133,49 @@ class Features:
         self._lock = Lock()
         self._known = _Rows()
 
-    def rows(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """(tokens, 4) of word, prefix, suffix, shape; (tokens, bits) of list memberships."""
+    def rows(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """(tokens, columns): rows of the tagger's tables."""
         known = self._known
-        get = known.numbers.get
-        places = [get(word, -1) for word in words]
-        if -1 not in places:
-            return known.ids[places], known.bits[places]
-        missing = dict.fromkeys(word for word, place in zip(words, places, strict=True) if place < 0)
-        new = list(missing)
-        ids, bits, listed = self._described(new)
-        if listed:
-            self._keep(known, new, ids, bits, listed)
-        order = {word: number for number, word in enumerate(new)}
-        late = [number for number, place in enumerate(places) if place < 0]
-        which = [order[words[number]] for number in late]
-        all_ids, all_bits = known.ids[places], known.bits[places]
-        all_ids[late], all_bits[late] = ids[which], bits[which]
-        return all_ids, all_bits
+        places = list(map(known.numbers.get, words, repeat(-1)))
+        rows = known.rows[places]
+        if -1 in places:
+            late = [number for number, place in enumerate(places) if place < 0]
+            missing = {words[number]: () for number in late}
+            described = {word: self._described(word, known) for word in missing}
+            rows[late] = [described[words[number]] for number in late]
+        return rows
 
-    def _keep(
-        self,
-        known: "_Rows",
-        words: Sequence[str],
-        ids: NDArray[np.int32],
-        bits: NDArray[np.float32],
-        listed: Sequence[int],
-    ) -> None:
+    def _described(self, word: str, known: "_Rows") -> tuple[int, ...]:
+        lower = (word.replace(" ", "") if " " in word else word).lower()
+        number, lists = self._lexicon.find(lower)
+        spelled = lower.encode()
+        row = (
+            _OF_WORDS + (number or UNKNOWN),
+            _OF_PREFIXES + 1 + crc32(spelled[:3], _PREFIX) % (AFFIX_BUCKETS - 1),
+            _OF_SUFFIXES + 1 + crc32(spelled[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1),
+            _OF_SHAPES + _shape(word),
+            lists,
+        )
+        if number or lists:
+            self._keep(known, word, row)
+        return row
+
+    def _keep(self, known: "_Rows", word: str, row: tuple[int, ...]) -> None:
         with self._lock:
-            for number in listed:
-                place = len(known.numbers)
-                if words[number] in known.numbers:
-                    continue
-                if place == len(known.ids):
-                    if self._known is known:
-                        self._known = _Rows()
-                    return
-                known.ids[place], known.bits[place] = ids[number], bits[number]
-                known.numbers[words[number]] = place
-
-    def describe(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        ids, bits, _ = self._described(words)
-        return ids, bits
-
-    def _described(self, words: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.float32], list[int]]:
-        """And the numbers of the words that stand on a list."""
-        lower = [word.replace(" ", "").lower().encode() for word in words]
-        numbers, bits = self._lexicon.find_all(lower)
-        listed = (numbers | bits).nonzero()[0].tolist()
-        numbers[numbers == 0] = UNKNOWN
-        ids = np.empty((len(words), 4), dtype=np.int32)
-        ids[:, 0] = numbers
-        ids[:, 1] = [1 + crc32(word[:3], _PREFIX) % (AFFIX_BUCKETS - 1) for word in lower]
-        ids[:, 2] = [1 + crc32(word[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1) for word in lower]
-        ids[:, 3] = [_shape(word) for word in words]
-        expanded = ((bits[:, None] >> _BIT_NUMBERS) & 1).astype(np.float32)
-        return ids, expanded, listed
-
-
-_BIT_NUMBERS: NDArray[np.int32] = np.arange(len(BITS), dtype=np.int32)
+            place = len(known.numbers)
+            if word in known.numbers:
+                return
+            if place == len(known.rows):
+                if self._known is known:
+                    self._known = _Rows()
+                return
+            known.rows[place] = row
+            known.numbers[word] = place
 
 
 class _Rows:
-    __slots__ = ("bits", "ids", "numbers")
+    __slots__ = ("numbers", "rows")
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
-        self.ids: NDArray[np.int32] = np.zeros((_CACHED_TOKENS, 4), dtype=np.int32)
-        self.bits: NDArray[np.float32] = np.zeros((_CACHED_TOKENS, len(BITS)), dtype=np.float32)
+        self.rows: NDArray[np.int32] = np.zeros((_CACHED_TOKENS, COLUMNS), dtype=np.int32)

@@ -20,7 +20,7 @@ def test_every_character_of_the_plain_spelling_comes_from_a_place_in_the_text(te
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="\\")))
 def test_plain_text_stays_as_it_is(text: str) -> None:
-    assert plain(text) == plain(text[:]) and plain(text).text == text and plain(text).starts is None
+    assert plain(text) == plain(text[:]) and plain(text).text == text and plain(text).at is None
 
 
 @pytest.mark.parametrize(

@@ -1,69 +1,74 @@
 """Identifiers and credentials that have a form or a context."""
 
+from importlib import resources
+from pathlib import Path
+
 import pytest
+from training.phi.evasion import cases
 
 from tests.unit.engines.phi.conftest import Found
+from triptych.engines.phi.datasets import read
+from triptych.engines.phi.normalise import plain
 from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate, Rules, resolve
 
+VALUES = [
+    ("His SSN is 123-45-6789.", "US_SSN", "123-45-6789"),
+    ("social security number ending in 6789", "US_SSN", "6789"),
+    ("ssn 000-00-0000", "US_SSN", "000-00-0000"),
+    ("call (415) 555-1234 ext. 12 today", "PHONE_NUMBER", "(415) 555-1234 ext. 12"),
+    ("ring +44 20 7946 0958", "PHONE_NUMBER", "+44 20 7946 0958"),
+    ("tel. 06 12 34 56 78", "PHONE_NUMBER", "06 12 34 56 78"),
+    ("Fax: 555-010-9999", "FAX_NUMBER", "555-010-9999"),
+    ("write jane.doe+x@example.co.uk", "EMAIL_ADDRESS", "jane.doe+x@example.co.uk"),
+    ("write jane at example dot com", "EMAIL_ADDRESS", "jane at example dot com"),
+    ("write jane (at) example (dot) org", "EMAIL_ADDRESS", "jane (at) example (dot) org"),
+    ("see https://portal.example.com/p?id=7", "URL", "https://portal.example.com/p?id=7"),
+    ("from 10.20.30.40", "IP_ADDRESS", "10.20.30.40"),
+    ("from 2001:db8::8a2e:370:7334", "IP_ADDRESS", "2001:db8::8a2e:370:7334"),
+    ("mac 00:1B:44:11:3A:B7", "MAC_ADDRESS", "00:1B:44:11:3A:B7"),
+    ("MRN: 00482913", "MRN", "00482913"),
+    ("Medical Record Number is AB-77-1234", "MRN", "AB-77-1234"),
+    ("member ID XQJ 445566778", "HEALTH_PLAN_ID", "XQJ 445566778"),
+    ("MBI 1EG4-TE5-MK73", "HEALTH_PLAN_ID", "1EG4-TE5-MK73"),
+    ("account number 55512345", "ACCOUNT_NUMBER", "55512345"),
+    ("IBAN GB29 NWBK 6016 1331 9268 19", "IBAN_CODE", "GB29 NWBK 6016 1331 9268 19"),
+    ("card 4111 1111 1111 1111", "CREDIT_CARD", "4111 1111 1111 1111"),
+    ("driver's license D1234567", "US_DRIVER_LICENSE", "D1234567"),
+    ("medical license number MD-98765", "MEDICAL_LICENSE", "MD-98765"),
+    ("NPI 1234567893", "NPI", "1234567893"),
+    ("DEA AB1234563", "DEA_NUMBER", "AB1234563"),
+    ("VIN 1HGCM82633A004352", "VEHICLE_ID", "1HGCM82633A004352"),
+    ("license plate 7ABC123", "VEHICLE_ID", "7ABC123"),
+    ("pacemaker serial number PM-883-22", "DEVICE_ID", "PM-883-22"),
+    ("born on 03/04/1962", "DATE_TIME", "03/04/1962"),
+    ("on March 3rd, 2021 she", "DATE_TIME", "March 3rd, 2021"),
+    ("the 5th of May", "DATE_TIME", "5th of May"),
+    ("am 15. März 2023", "DATE_TIME", "15. März 2023"),
+    ("since 2023-05-06T10:11:12Z", "DATE_TIME", "2023-05-06T10:11:12Z"),
+    ("a 92-year-old woman", "AGE", "92-year-old"),
+    ("aged 101, lives", "AGE", "101"),
+    ("lives at 12 Oak Street, Apt 4", "LOCATION", "12 Oak Street, Apt 4"),
+    ("to P.O. Box 1234", "LOCATION", "P.O. Box 1234"),
+    ("Hauptstraße 12", "LOCATION", "Hauptstraße 12"),
+    ("12 rue de la Paix", "LOCATION", "12 rue de la Paix"),
+    ("Austin, TX 78701", "US_ZIP", "78701"),
+    ("London SW1A 1AA", "LOCATION", "SW1A 1AA"),
+    ("seen by Dr. A. Barnes", "PERSON", "Dr. A. Barnes"),
+    ("password: hunter", "PASSWORD", "hunter"),
+    ("my password is Tr0ub4dor&3", "PASSWORD", "Tr0ub4dor&3"),
+    ("key AKIAIOSFODNN7EXAMPLE", "API_KEY", "AKIAIOSFODNN7EXAMPLE"),
+    ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "API_KEY", "ghp_0123456789abcdefghijABCDEFGHIJ012345"),
+    ("postgres://app:s3cret@db/prod", "CONNECTION_STRING", "postgres://app:s3cret@db/prod"),
+    ("Authorization: Bearer abcdef0123456789abcdef", "ACCESS_TOKEN", "abcdef0123456789abcdef"),
+    (
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "ACCESS_TOKEN",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    ),
+]
 
-@pytest.mark.parametrize(
-    ("text", "type", "value"),
-    [
-        ("His SSN is 123-45-6789.", "US_SSN", "123-45-6789"),
-        ("social security number ending in 6789", "US_SSN", "6789"),
-        ("ssn 000-00-0000", "US_SSN", "000-00-0000"),
-        ("call (415) 555-1234 ext. 12 today", "PHONE_NUMBER", "(415) 555-1234 ext. 12"),
-        ("ring +44 20 7946 0958", "PHONE_NUMBER", "+44 20 7946 0958"),
-        ("tel. 06 12 34 56 78", "PHONE_NUMBER", "06 12 34 56 78"),
-        ("Fax: 555-010-9999", "FAX_NUMBER", "555-010-9999"),
-        ("write jane.doe+x@example.co.uk", "EMAIL_ADDRESS", "jane.doe+x@example.co.uk"),
-        ("write jane at example dot com", "EMAIL_ADDRESS", "jane at example dot com"),
-        ("write jane (at) example (dot) org", "EMAIL_ADDRESS", "jane (at) example (dot) org"),
-        ("see https://portal.example.com/p?id=7", "URL", "https://portal.example.com/p?id=7"),
-        ("from 10.20.30.40", "IP_ADDRESS", "10.20.30.40"),
-        ("from 2001:db8::8a2e:370:7334", "IP_ADDRESS", "2001:db8::8a2e:370:7334"),
-        ("mac 00:1B:44:11:3A:B7", "MAC_ADDRESS", "00:1B:44:11:3A:B7"),
-        ("MRN: 00482913", "MRN", "00482913"),
-        ("Medical Record Number is AB-77-1234", "MRN", "AB-77-1234"),
-        ("member ID XQJ 445566778", "HEALTH_PLAN_ID", "XQJ 445566778"),
-        ("MBI 1EG4-TE5-MK73", "HEALTH_PLAN_ID", "1EG4-TE5-MK73"),
-        ("account number 55512345", "ACCOUNT_NUMBER", "55512345"),
-        ("IBAN GB29 NWBK 6016 1331 9268 19", "IBAN_CODE", "GB29 NWBK 6016 1331 9268 19"),
-        ("card 4111 1111 1111 1111", "CREDIT_CARD", "4111 1111 1111 1111"),
-        ("driver's license D1234567", "US_DRIVER_LICENSE", "D1234567"),
-        ("medical license number MD-98765", "MEDICAL_LICENSE", "MD-98765"),
-        ("NPI 1234567893", "NPI", "1234567893"),
-        ("DEA AB1234563", "DEA_NUMBER", "AB1234563"),
-        ("VIN 1HGCM82633A004352", "VEHICLE_ID", "1HGCM82633A004352"),
-        ("license plate 7ABC123", "VEHICLE_ID", "7ABC123"),
-        ("pacemaker serial number PM-883-22", "DEVICE_ID", "PM-883-22"),
-        ("born on 03/04/1962", "DATE_TIME", "03/04/1962"),
-        ("on March 3rd, 2021 she", "DATE_TIME", "March 3rd, 2021"),
-        ("the 5th of May", "DATE_TIME", "5th of May"),
-        ("am 15. März 2023", "DATE_TIME", "15. März 2023"),
-        ("since 2023-05-06T10:11:12Z", "DATE_TIME", "2023-05-06T10:11:12Z"),
-        ("a 92-year-old woman", "AGE", "92-year-old"),
-        ("aged 101, lives", "AGE", "101"),
-        ("lives at 12 Oak Street, Apt 4", "LOCATION", "12 Oak Street, Apt 4"),
-        ("to P.O. Box 1234", "LOCATION", "P.O. Box 1234"),
-        ("Hauptstraße 12", "LOCATION", "Hauptstraße 12"),
-        ("12 rue de la Paix", "LOCATION", "12 rue de la Paix"),
-        ("Austin, TX 78701", "US_ZIP", "78701"),
-        ("London SW1A 1AA", "LOCATION", "SW1A 1AA"),
-        ("seen by Dr. A. Barnes", "PERSON", "Dr. A. Barnes"),
-        ("password: hunter", "PASSWORD", "hunter"),
-        ("my password is Tr0ub4dor&3", "PASSWORD", "Tr0ub4dor&3"),
-        ("key AKIAIOSFODNN7EXAMPLE", "API_KEY", "AKIAIOSFODNN7EXAMPLE"),
-        ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "API_KEY", "ghp_0123456789abcdefghijABCDEFGHIJ012345"),
-        ("postgres://app:s3cret@db/prod", "CONNECTION_STRING", "postgres://app:s3cret@db/prod"),
-        ("Authorization: Bearer abcdef0123456789abcdef", "ACCESS_TOKEN", "abcdef0123456789abcdef"),
-        (
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
-            "ACCESS_TOKEN",
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
-        ),
-    ],
-)
+
+@pytest.mark.parametrize(("text", "type", "value"), VALUES)
 def test_a_value_is_found_and_nothing_beside_it(by_rules: Found, text: str, type: str, value: str) -> None:
     assert (type, value) in by_rules(text)
 
@@ -81,6 +86,31 @@ def test_a_value_is_found_and_nothing_beside_it(by_rules: Found, text: str, type
 )
 def test_quantities_durations_and_public_codes_are_left(by_rules: Found, text: str) -> None:
     assert by_rules(text) == []
+
+
+def test_no_pattern_that_matches_is_left_out(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What any match of a pattern is said to hold is in the texts of this file, of the sample and in disguises."""
+    sample = Path(str(resources.files("triptych.engines.phi"))) / "weights" / "sample.jsonl"
+    texts = [text for text, _, _ in VALUES] + [example.text for example in read(sample)]
+    texts += [text for case in cases() for text in case.texts]
+    texts = [plain(spelled).text for text in texts for spelled in (text, text.upper(), text.lower())]
+    found = [rules.find(text) for text in texts]
+    left_out = sum(rules.possible(text).bit_count() for text in texts)
+    monkeypatch.setattr(rules, "possible", lambda text: (1 << len(rules.patterns)) - 1)
+    assert found == [rules.find(text) for text in texts]
+    assert left_out < 0.2 * len(texts) * len(rules.patterns)
+
+
+def test_all_patterns_are_tried_where_the_automaton_of_shapes_gives_up(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GivesUp:
+        def Match(self, text: bytes) -> None:  # noqa: N802 - as RE2 calls it
+            return None
+
+    monkeypatch.setattr(rules, "_shapes", GivesUp())
+    assert rules.possible("").bit_count() == len(rules.patterns)
+    assert "US_SSN" in {one.type for one in rules.find("123-45-6789")}
 
 
 def test_a_check_digit_makes_surer_and_its_absence_drops_nothing(rules: Rules) -> None:
