@@ -40,7 +40,16 @@ from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
 from triptych.storage.limits.seeded import SeededMemoryIndex
-from triptych.storage.nodes import Node, Orphan, give_up_lease, register_node, require_alone, settle_orphans
+from triptych.storage.nodes import (
+    Node,
+    Orphan,
+    dead_nodes,
+    ended_before_death,
+    give_up_lease,
+    register_node,
+    require_alone,
+    settle_orphans,
+)
 from triptych.storage.outcomes import Outcomes
 from triptych.storage.pruning import Pruning
 from triptych.storage.responses import StoredResponses
@@ -117,6 +126,9 @@ async def running(
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
+        if not exclusive:
+            for ended in ended_before_death(database, dead_nodes(database, node)):
+                give_back(ended)
         ensure_template(database)
         clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(

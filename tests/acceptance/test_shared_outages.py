@@ -8,6 +8,7 @@ used up: one answer too many or too few would show, however the outage went.
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import msgpack
 
 from tests.acceptance.test_budgets import COST_NUSD, OUTPUT_TOKENS, SANDBOX, capped, org
 from tests.devices.gateway import LIVE_KEY, TEST_KEY, Gateway, message
@@ -25,7 +27,7 @@ from tests.devices.servers import PostgresServer, RedisServer
 NODES = 3
 K = 701
 CALLERS_PER_NODE = 4
-ORGS = ("redis", "postgres", "node", "revoked")
+ORGS = ("redis", "postgres", "node", "revoked", "untold")
 # Of a busy machine; measured: 1 to 3 s.
 RECOVERY_S = 45.0
 BODY = message("exact", max_tokens=OUTPUT_TOKENS)
@@ -226,6 +228,51 @@ def test_one_of_three_nodes_is_killed_and_comes_back(scene: Scene) -> None:
     load = under_load(scene, "node", victim.kill, lambda: victim.start() and None, victim)
     settled(scene)
     scene.judge("node", load)
+
+
+async def streams(gateway: Gateway, key: str, count: int, running: Callable[[], None]) -> None:
+    """So many streams to their ends, the first a little earlier; ``running`` is called when all have begun
+    to answer."""
+    body = message("exact", max_tokens=OUTPUT_TOKENS, stream=True)
+    head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
+    opened = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(count)]
+    for _, writer in opened:
+        writer.write(head.encode() + body)
+        await asyncio.sleep(0.06 if writer is opened[0][1] else 0)
+    begun = [await reader.readuntil(b"content_block_start") for reader, _ in opened]
+    running()
+    for start, (reader, writer) in zip(begun, opened, strict=True):
+        assert b" 200 " in start.partition(b"\r\n")[0] and b"message_stop" in await reader.read(-1)
+        writer.close()
+
+
+def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: Scene) -> None:
+    """Else its holds would lapse, and others could spend them again."""
+    count, victim = 5, scene.nodes[0]
+    ((org_id,),) = scene.ask("SELECT id FROM orgs WHERE slug = 'untold'")
+    try:
+        asyncio.run(streams(victim, key_of("untold"), count, scene.redis.freeze))
+        victim.kill()
+    finally:
+        scene.redis.thaw()
+    (ended,) = scene.ask("SELECT count(*) FROM exchanges WHERE org_id = %s AND ending = 'completed'", org_id)
+    assert ended[0] == count
+
+    def spent_and_held() -> tuple[int, int]:
+        book = ("HGET", f"triptych:{{{org_id}}}:book", f"b:{org_id}")
+        told = subprocess.run(("redis-cli", "-u", scene.redis.url, *book), capture_output=True, check=True)
+        _, spent, held, *_ = msgpack.decode(told.stdout.removesuffix(b"\n"))
+        return int(spent), int(held)
+
+    # What it told of the first arrives after its death; the rest waited for the answer, and died with it.
+    assert spent_and_held()[1] > 0
+    deadline_s = time.monotonic() + RECOVERY_S
+    while spent_and_held()[1]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    assert spent_and_held() == (count * COST_NUSD, 0)
+    victim.start()
 
 
 def test_a_revoked_key_stops_on_every_node(scene: Scene) -> None:

@@ -56,6 +56,15 @@ class Server:
         self._process.wait(20)
         self._process = None
 
+    def freeze(self) -> None:
+        """It keeps its connections and answers nothing until ``thaw``."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         self.prepare()
         self.start()

@@ -1,16 +1,23 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from sqlalchemy import select, text
 
-from tests.storage.conftest import opened
+from tests.storage.conftest import opened, outcome
 from triptych.core.clock import now_us
+from triptych.core.hold import Booking
+from triptych.core.ids import new_ulid
+from triptych.core.outcome import Opened
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
 from triptych.storage.ledger_writer import connect
 from triptych.storage.nodes import (
     Node,
+    Orphan,
+    dead_nodes,
+    ended_before_death,
     give_up_lease,
     heartbeat,
     living_nodes,
@@ -18,7 +25,7 @@ from triptych.storage.nodes import (
     require_alone,
     settle_orphans,
 )
-from triptych.storage.rows import OPEN_COLUMNS, Batch, opened_row
+from triptych.storage.rows import OPEN_COLUMNS, Batch, ended_row, opened_row
 from triptych.storage.tables import exchanges, nodes
 
 
@@ -84,6 +91,37 @@ def test_exchanges_of_a_dead_node_are_settled_as_interrupted(database: Database)
     assert sorted(rows) == sorted(orphans)
     for row in rows.values():
         assert (row.ending, row.failure_kind, row.status) == ("interrupted", "interrupted", 0)  # type: ignore[attr-defined]
+
+
+def test_what_a_dead_node_ended_shortly_before_is_told(database: Database) -> None:
+    """Its holds may not have been settled; of what it ended long before, they have been."""
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    moment_us = now_us()
+    booking = msgspec.json.encode(Booking(1, (("org", "ORG"),))).decode()
+
+    def start(**changes: object) -> Opened:
+        facts = {"id": new_ulid(), "booking": booking, "hold_nusd": 9, "hold_credits": 9} | changes
+        return opened(**facts)
+
+    told, long_ago, running, of_me = (start() for _ in range(4))
+    free = opened(id=new_ulid())
+    for node, starts in ((dead, (told, long_ago, free, running)), (me, (of_me,))):
+        begun, over = Batch(), Batch()
+        begun.opened.extend(opened_row(one, node.id, node.epoch) for one in starts)
+        ends = {told.id: moment_us, long_ago.id: moment_us - 600_000_000, free.id: moment_us}
+        ends |= {of_me.id: moment_us}
+        over.ended.extend(
+            ended_row(one.id, outcome(credits=3), ends[one.id]) for one in starts if one.id in ends
+        )
+        connection = connect(database, node.id, node.epoch)
+        connection.write(begun)
+        assert connection.write(over)
+        connection.close()
+    let_lapse(database, dead)
+    assert list(dead_nodes(database, me)) == ["dead"]
+    assert ended_before_death(database, dead_nodes(database, me)) == [
+        Orphan(told.id, "ORG", 120 + 540 + 7 + 8, 8_460_000, 3)
+    ]
 
 
 def test_an_earlier_epoch_of_a_living_node_is_dead(database: Database) -> None:

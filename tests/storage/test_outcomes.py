@@ -9,11 +9,10 @@ from tests.storage.ledgers import rows, running
 from triptych.core.clock import now_us
 from triptych.core.ids import first_ulid
 from triptych.storage.admin_actions import CLI, Actor, admin_actions_of, note
-from triptych.storage.agreement_tables import admin_actions
 from triptych.storage.database import Database
 from triptych.storage.nodes import Node
 from triptych.storage.outcomes import Outcomes
-from triptych.storage.tables import balances, events, exchanges
+from triptych.storage.tables import admin_actions, balances, events, exchanges
 
 DAY_US = 86_400_000_000
 

@@ -11,7 +11,14 @@ from collections.abc import Callable
 
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
-from triptych.storage.nodes import Node, Orphan, heartbeat, living_nodes, settle_orphans
+from triptych.storage.nodes import (
+    Node,
+    Orphan,
+    ended_before_death,
+    heartbeat,
+    living_nodes,
+    settle_orphans,
+)
 from triptych.storage.seeds import forget_books
 
 logger = logging.getLogger("triptych.keyring")
@@ -40,8 +47,9 @@ class KeyRing:
         """``exclusive``: no other process can serve on this database (SQLite's lock is held).
         ``baa_url``: what callers without an agreement are told.
         ``metered`` hears which orgs have caps or credits, whenever the directory has changed, and
-        ``orphaned`` of every exchange settled for a dead node; ``changed`` that the version moved; all
-        in the thread."""
+        ``orphaned`` of every exchange settled for a dead node, or ended by it shortly before; ``changed``
+        that the version moved; all in the thread."""
+        self._living: dict[str, int] = {}
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
         self._metered = metered
@@ -117,7 +125,13 @@ class KeyRing:
                 )
 
     def _count_nodes(self) -> None:
-        self.known_nodes = 1 + len(living_nodes(self._database, self._node))
+        living = living_nodes(self._database, self._node)
+        self.known_nodes = 1 + len(living)
+        gone = {id: until_us for id, until_us in self._living.items() if id not in living}
+        if gone:
+            for ended in ended_before_death(self._database, gone):
+                self._orphaned(ended)
+        self._living = living
 
     def _attempt(self, purpose: str, work: Callable[[], object]) -> None:
         """A database that is away for a moment must not end the thread; staleness is what counts."""

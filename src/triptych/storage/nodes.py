@@ -7,7 +7,7 @@ update's condition makes sure that only one ending is ever written.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.cycle import day_of
 from triptych.core.failure import FailureKind
 from triptych.core.hold import Booking, Charge
-from triptych.core.ids import new_ulid
+from triptych.core.ids import first_ulid, new_ulid
 from triptych.core.outcome import Ending
 from triptych.core.usage import UsageSource
 from triptych.storage.balances import add
@@ -42,6 +42,10 @@ LEASE_S = 10
 _LEASE_US = LEASE_S * MICROSECONDS_PER_S
 # Rows of dead nodes are kept a day, for people who look.
 _FORGET_US = 86_400 * MICROSECONDS_PER_S
+# A settlement reaches the index within milliseconds, or when Redis is back.
+_UNTOLD_US = 60 * MICROSECONDS_PER_S
+# Most exchanges are over by then; what runs longer loses its hold unsettled if its node dies at its end.
+_LONGEST_US = 900 * MICROSECONDS_PER_S
 _TOLD = ("id", "started_us", "org_id", "user_id", "key_id", "booking")
 _SQLITE_NODE = "local"
 
@@ -53,7 +57,8 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Orphan(msgspec.Struct, frozen=True):
-    """An exchange that was settled for a dead node, and what it was charged."""
+    """An exchange of a dead node, and what it was charged: when it was settled for the node, or by the
+    node itself, which may have died before it told the admission index."""
 
     exchange_id: str
     org_id: str
@@ -124,12 +129,7 @@ def settle_orphans(
                 status=0,
                 failure_kind=FailureKind.INTERRUPTED.value,
             )
-            .returning(
-                *(
-                    exchanges.c[name]
-                    for name in ("id", "started_us", "org_id", "user_id", "key_id", "booking")
-                )
-            )
+            .returning(*(exchanges.c[name] for name in _TOLD))
         ).all()
         charges = [_charge(row) for row in interrupted]
         for row, (charge, booking) in zip(interrupted, charges, strict=True):
@@ -153,6 +153,41 @@ def settle_orphans(
             tokens = 0 if booking is None else booking.input_tokens
             told(Orphan(row.id, row.org_id, tokens, charge.nusd, charge.credits))
     return len(interrupted)
+
+
+def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orphan]:
+    """What dead nodes ended shortly before they died. Rows are written first and holds are settled after
+    them: the holds of these may still be there, and would lapse without their charge.
+
+    ``dead``: by node, until when it held its lease (microseconds, the database's clock).
+    """
+    found: list[Orphan] = []
+    with database.read() as connection:
+        for node_id, until_us in dead.items():
+            since_us = until_us - _LEASE_US - _UNTOLD_US
+            rows = connection.execute(
+                select(
+                    exchanges.c.id,
+                    exchanges.c.org_id,
+                    (
+                        exchanges.c.input_tokens
+                        + exchanges.c.output_tokens
+                        + exchanges.c.cache_read_tokens
+                        + exchanges.c.cache_write_tokens
+                    ).label("tokens"),
+                    exchanges.c.cost_nusd,
+                    exchanges.c.credits,
+                ).where(
+                    # Ids begin with the time: found by the primary key.
+                    exchanges.c.id >= first_ulid(since_us - _LONGEST_US),
+                    exchanges.c.id < first_ulid(until_us + _LEASE_US),
+                    exchanges.c.node_id == node_id,
+                    exchanges.c.ended_us >= since_us,
+                    exchanges.c.booking.is_not(None),
+                )
+            )
+            found.extend(Orphan(*row) for row in rows)
+    return found
 
 
 def _charge(row: Row[Any]) -> tuple[Charge, Booking | None]:
@@ -182,6 +217,15 @@ def _now_us(connection: Connection) -> int:
         moment = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
         return int(connection.execute(moment).scalar_one())
     return now_us()
+
+
+def dead_nodes(database: Database, node: Node) -> dict[str, int]:
+    """The nodes whose leases have lapsed within a day, and until when each held its own."""
+    with database.read() as connection:
+        dead = select(nodes.c.id, nodes.c.lease_until_us).where(
+            nodes.c.id != node.id, nodes.c.lease_until_us <= _now_us(connection)
+        )
+        return {row.id: row.lease_until_us for row in connection.execute(dead)}
 
 
 def living_nodes(database: Database, node: Node) -> dict[str, int]:
