@@ -128,23 +128,13 @@ def _dearer(first: Hold, other: Hold) -> Hold:
     )
 
 
-# Stock SDKs retry a 429 by themselves.
-_NEVER = ((b"x-should-retry", b"false"),)
-
-
 def _refusal(exchange: Exchange, decision: Reservation) -> Failure:
     if decision.refused_by == TPM:
-        most = 0 if exchange.hold is None else exchange.hold.tokens
-        message = f"Rate limit exceeded: {decision.limit} tokens per minute for this {decision.scope}. "
-        if most > decision.limit:
-            message += f"This request alone may use {most}, so no waiting helps: ask for fewer output tokens."
-        else:
-            message += f"Retry after {decision.retry_after_s} s."
         return Failure(
             FailureKind.RATE_LIMITED,
-            message,
+            f"Rate limit exceeded: {decision.limit} tokens per minute for this {decision.scope}. Retry "
+            f"after {decision.retry_after_s} s.",
             retry_after_s=decision.retry_after_s,
-            headers=_NEVER if most > decision.limit else (),
             details={
                 "retry_after_seconds": decision.retry_after_s,
                 "limit": decision.limit,
