@@ -11,7 +11,7 @@ from triptych.engines.phi.disguise import decoded, straddling
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.normalise import Plain, plain
 from triptych.engines.phi.rules import Candidate, Rules, resolve
-from triptych.engines.phi.safe import is_safe
+from triptych.engines.phi.safe import is_safe, with_surname
 from triptych.engines.phi.tagger import Tagger
 from triptych.engines.phi.tokens import Lists, tokens
 
@@ -50,7 +50,10 @@ class Recogniser:
         for original, text in zip(texts, spelled, strict=True):
             every = self._rules.find(text.text)
             names = self._tagger.find(text.text, tokens(text.text))
-            every.extend(name for name in names if not is_safe(text.text, name, lists))
+            for name in names:
+                if not is_safe(text.text, name, lists):
+                    name.end = with_surname(text.text, name, lists)
+                    every.append(name)
             every.extend(decoded(text.text, self._rules))
             if filters:
                 every.extend(filters.find(original, text))

@@ -49,6 +49,10 @@ _PERSON = Lexicon.mask("first_name", "surname", "title")
 _MEDICAL = Lexicon.mask("medical")
 _FACILITY = Lexicon.mask("facility", "medical")
 _CALENDAR = Lexicon.mask("calendar")
+_ANY_SURNAME = Lexicon.mask("surname", "rare_surname")
+_NO_SURNAME = Lexicon.mask("medical", "calendar", "title", "street", "facility", "country_or_state")
+_SURNAME_AFTER = re.compile(r" ([A-Z][a-z]{1,14})(?![A-Za-z0-9]|[.,]?\s[A-Z])")
+"""A capitalised word that no other one follows: not in a headline."""
 _LEAST_PHONE_DIGITS = 5
 _AGE_OF_IDENTIFIERS = 90
 
@@ -135,3 +139,15 @@ def _is_medical(text: str, words: Sequence[str], found: Candidate, lists: Lists)
     if known > 1:
         return False
     return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not text.isupper())
+
+
+def with_surname(text: str, found: Candidate, lists: Lists) -> int:
+    """Where the name ends, if what the tagger marked is a given name before a surname that is a usual word: Xin He."""
+    value = text[found.start : found.end]
+    if found.type != "PERSON" or not value.istitle() or not value.replace("-", "").isalpha():
+        return found.end
+    after = _SURNAME_AFTER.match(text, found.end)
+    if after is None:
+        return found.end
+    bits = lists[after[1].lower()]
+    return after.end() if bits & _ANY_SURNAME and not bits & _NO_SURNAME else found.end

@@ -51,6 +51,19 @@ def test_a_sentence_about_a_patient_loses_all_that_identifies(recogniser: Recogn
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Blood cultures of Xin He grew nothing.", "Xin He"),
+        ("We gave Takeshi Park, who waited, a bed.", "Takeshi Park"),
+    ],
+)
+def test_a_surname_that_is_a_usual_word_is_part_of_the_name(
+    recogniser: Recogniser, text: str, name: str
+) -> None:
+    assert name in values(text, recogniser.scan([text])[0])
+
+
 def test_offsets_count_code_points_of_the_text_as_it_was_given(recogniser: Recogniser) -> None:
     text = "👩🏽‍⚕️ ﬁle: " + PATIENT.replace("00482913", "０0482\u200b913")
     (found,) = recogniser.scan([text])
