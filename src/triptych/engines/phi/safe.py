@@ -53,6 +53,7 @@ _ANY_SURNAME = Lexicon.mask("surname", "rare_surname")
 _NO_SURNAME = Lexicon.mask("medical", "calendar", "title", "street", "facility", "country_or_state")
 _SURNAME_AFTER = re.compile(r" ([A-Z][a-z]{1,14})(?![A-Za-z0-9]|[.,]?\s[A-Z])")
 """A capitalised word that no other one follows: not in a headline."""
+_AROUND = 200
 _LEAST_PHONE_DIGITS = 5
 _AGE_OF_IDENTIFIERS = 90
 
@@ -67,7 +68,7 @@ def is_safe(text: str, found: Candidate, lists: Lists) -> bool:
             return True
         if value.lower() in _LABELS and _LABELLED.match(text, found.end):
             return True
-        words = _WORD.findall(value)
+        words = [value] if value.isalpha() else _WORD.findall(value)
         return _is_usual(value, words, found, lists) or _is_medical(text, words, found, lists)
     digits = sum(map(str.isdigit, value))
     if found.type == "DATE_TIME":
@@ -138,7 +139,8 @@ def _is_medical(text: str, words: Sequence[str], found: Candidate, lists: Lists)
         return True
     if known > 1:
         return False
-    return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not text.isupper())
+    around = text[max(0, found.start - _AROUND) : found.end + _AROUND]
+    return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not around.isupper())
 
 
 def with_surname(text: str, found: Candidate, lists: Lists) -> int:

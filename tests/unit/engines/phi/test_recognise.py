@@ -172,6 +172,7 @@ def test_threads_find_the_same(recogniser: Recogniser) -> None:
         "Dr. A ",
         "Aa-",
         "MRN 4829137 ",
+        "MY NAME IS ALLEN. ",
     ],
 )
 def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) -> None:
