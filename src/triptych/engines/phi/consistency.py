@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 
 from triptych.engines.phi.rules import RANK_NAME, RANK_RULE, Candidate
-from triptych.engines.phi.tokens import Lexicon
+from triptych.engines.phi.tokens import Lexicon, Lists
 
 RECOGNISER = "consistency"
 _SCORE = 0.6
@@ -12,6 +12,9 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[A-Za-z]")
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 _FEW_WORDS = 64
 """So many are quicker found one by one."""
+_NO_NAME = Lexicon.mask("medical", "calendar", "title")
+_USUAL = Lexicon.mask("usual_word")
+_NAME = Lexicon.mask("first_name", "surname")
 _LONGEST = 100
 """Longer ones are noise."""
 _PLACED = frozenset(("PERSON", "LOCATION"))
@@ -30,9 +33,10 @@ _VALUE_TYPES = frozenset(
 class Known:
     """Names and values found in the texts of a call."""
 
-    def __init__(self, words: "NameWords") -> None:
-        self._words = words
+    def __init__(self, lists: Lists) -> None:
+        self._lists = lists
         self._values: dict[str, str] = {}
+        self._learnt: set[tuple[str, str]] = set()
         self._lower: set[str] = set()
         self._heads: set[str] = set()
         """Of these the first words."""
@@ -41,15 +45,20 @@ class Known:
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
         for found in candidates:
             value = text[found.start : found.end]
+            if (found.type, value) in self._learnt:
+                continue
+            self._learnt.add((found.type, value))
             if found.type == "PERSON":
                 for word in _WORD.findall(value):
                     lower = word.lower()
                     if not 3 <= len(word) <= _LONGEST or lower in _TITLES:
                         continue
-                    if self._words.alone(lower):
+                    bits = self._lists[lower]
+                    if not bits & (_NO_NAME | _USUAL):
                         for form in (word, lower, word.capitalize(), word.upper()):
                             self._values.setdefault(form, "PERSON")
-                    elif word[0].isupper() and self._words.capitalised(lower):
+                    elif word[0].isupper() and bits & _NAME and not bits & _NO_NAME:
+                        # A usual word that is a name too, as Mark and Grace: only with its capital.
                         self._values.setdefault(word, "PERSON")
                     else:
                         continue
@@ -135,22 +144,3 @@ def _placed(text: str, words: Set[str]) -> list[tuple[int, str]]:
 
 def _by_size(pair: tuple[int, int]) -> int:
     return -pair[1]
-
-
-class NameWords:
-    """Which words of a name are names where they stand alone."""
-
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._find = lexicon.find
-        self._no_name = lexicon.mask("medical", "calendar", "title")
-        self._usual = lexicon.mask("usual_word")
-        self._name = lexicon.mask("first_name", "surname")
-
-    def alone(self, word: str) -> bool:
-        """In any case of letters."""
-        return not self._find(word)[1] & (self._no_name | self._usual)
-
-    def capitalised(self, word: str) -> bool:
-        """A usual word that is a name too, as Mark and Grace: only with its capital."""
-        bits = self._find(word)[1]
-        return bool(bits & self._name) and not bits & self._no_name

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import msgspec
 
 from triptych.core.finding import Finding
-from triptych.engines.phi.consistency import Known, NameWords
+from triptych.engines.phi.consistency import Known
 from triptych.engines.phi.disguise import decoded, straddling
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.normalise import Plain, plain
 from triptych.engines.phi.rules import Candidate, Rules, resolve
-from triptych.engines.phi.safe import is_safe
+from triptych.engines.phi.safe import is_safe, with_surname
 from triptych.engines.phi.tagger import Tagger
-from triptych.engines.phi.tokens import tokens
+from triptych.engines.phi.tokens import Lists, tokens
 
 _BETWEEN_PLACES = re.compile(r",?\s(?:(?:in|at|of|near|-)\s)?|,\s?|,\s?\n|\n|\s?-\s?|/")
 _FACILITY_TAIL = re.compile(
@@ -27,7 +27,6 @@ class Recogniser:
 
     def __init__(self, rules: Rules, tagger: Tagger) -> None:
         self._rules, self._tagger = rules, tagger
-        self._words = NameWords(tagger.lexicon)
 
     @classmethod
     def load(cls) -> "Recogniser":
@@ -47,10 +46,14 @@ class Recogniser:
     ) -> list[list[Candidate]]:
         """What each text holds, seen alone: resolved, in terms of its plain spelling."""
         found: list[list[Candidate]] = []
+        lists = Lists(self._tagger.lexicon)
         for original, text in zip(texts, spelled, strict=True):
             every = self._rules.find(text.text)
             names = self._tagger.find(text.text, tokens(text.text))
-            every.extend(name for name in names if not is_safe(text.text, name, self._tagger.lexicon))
+            for name in names:
+                if not is_safe(text.text, name, lists):
+                    name.end = with_surname(text.text, name, lists)
+                    every.append(name)
             every.extend(decoded(text.text, self._rules))
             if filters:
                 every.extend(filters.find(original, text))
@@ -61,7 +64,7 @@ class Recogniser:
         self, spelled: Sequence[Plain], candidates: Sequence[Sequence[Candidate]]
     ) -> list[list[Finding]]:
         """The findings of all texts, with what one of them tells about the others."""
-        known = Known(self._words)
+        known = Known(Lists(self._tagger.lexicon))
         for text, found in zip(spelled, candidates, strict=True):
             known.learn(text.text, found)
         split = straddling([text.text for text in spelled], self._rules) if len(spelled) > 1 else {}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from triptych.engines.phi.rules import Candidate
-from triptych.engines.phi.tokens import Lexicon
+from triptych.engines.phi.tokens import Lexicon, Lists
 
 _WORD = re.compile(r"[A-Za-z]+")
 _CALLED_AFTER = re.compile(
@@ -49,25 +49,30 @@ _PERSON = Lexicon.mask("first_name", "surname", "title")
 _MEDICAL = Lexicon.mask("medical")
 _FACILITY = Lexicon.mask("facility", "medical")
 _CALENDAR = Lexicon.mask("calendar")
+_ANY_SURNAME = Lexicon.mask("surname", "rare_surname")
+_NO_SURNAME = Lexicon.mask("medical", "calendar", "title", "street", "facility", "country_or_state")
+_SURNAME_AFTER = re.compile(r" ([A-Z][a-z]{1,14})(?![A-Za-z0-9]|[.,]?\s[A-Z])")
+"""A capitalised word that no other one follows: not in a headline."""
+_AROUND = 200
 _LEAST_PHONE_DIGITS = 5
 _AGE_OF_IDENTIFIERS = 90
 
 
-def is_safe(text: str, found: Candidate, lexicon: Lexicon) -> bool:
+def is_safe(text: str, found: Candidate, lists: Lists) -> bool:
     """Whether what the tagger marked identifies nobody."""
     value = text[found.start : found.end]
     if found.type in {"PERSON", "LOCATION"}:
         if _is_state(text, value, found):
             return False
-        if value.islower() and _in_slug(text, value, found, lexicon):
+        if value.islower() and _in_slug(text, value, found, lists):
             return True
         if value.lower() in _LABELS and _LABELLED.match(text, found.end):
             return True
-        words = _WORD.findall(value)
-        return _is_usual(value, words, found, lexicon) or _is_medical(text, words, found, lexicon)
+        words = [value] if value.isalpha() else _WORD.findall(value)
+        return _is_usual(value, words, found, lists) or _is_medical(text, words, found, lists)
     digits = sum(map(str.isdigit, value))
     if found.type == "DATE_TIME":
-        return _YEAR.fullmatch(value) is not None or (digits == 0 and not _is_calendar(value, lexicon))
+        return _YEAR.fullmatch(value) is not None or (digits == 0 and not _is_calendar(value, lists))
     if found.type == "AGE":
         ages = [int(number) for number in re.findall(r"\d{1,4}", value)]
         return bool(ages) and max(ages) < _AGE_OF_IDENTIFIERS
@@ -85,7 +90,7 @@ def _is_state(text: str, value: str, found: Candidate) -> bool:
     )
 
 
-def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
+def _in_slug(text: str, value: str, found: Candidate, lists: Lists) -> bool:
     """Words of ``fix-pulley-stirrup-mount``: a name there stands, half of it at least, on a list of common ones."""
     if not _JOINTS.intersection(text[max(0, found.start - 1) : found.end + 1]):
         return False
@@ -96,25 +101,25 @@ def _in_slug(text: str, value: str, found: Candidate, lexicon: Lexicon) -> bool:
     if _SLUG.fullmatch(text, start, end) is None:
         return False
     words = _WORD.findall(value)
-    return 2 * sum(lexicon.find(word)[1] & _LISTED_NAME != 0 for word in words) < len(words)
+    return 2 * sum(lists[word] & _LISTED_NAME != 0 for word in words) < len(words)
 
 
-def _is_calendar(value: str, lexicon: Lexicon) -> bool:
+def _is_calendar(value: str, lists: Lists) -> bool:
     return _HOLIDAY.search(value) is not None or any(
-        lexicon.find(word)[1] & _CALENDAR for word in _WORD.findall(value.lower())
+        lists[word] & _CALENDAR for word in _WORD.findall(value.lower())
     )
 
 
-def _is_usual(value: str, words: Sequence[str], found: Candidate, lexicon: Lexicon) -> bool:
+def _is_usual(value: str, words: Sequence[str], found: Candidate, lists: Lists) -> bool:
     """A single small letter; "the outpatient clinic"."""
     if len(value) == 1:
         return value.islower() or value.isdigit()
     if found.type != "LOCATION" or not words or any(word.istitle() and len(word) > 1 for word in words):
         return not words
-    return all(word.lower() in _DETERMINERS or lexicon.find(word.lower())[1] & _FACILITY for word in words)
+    return all(word.lower() in _DETERMINERS or lists[word.lower()] & _FACILITY for word in words)
 
 
-def _is_medical(text: str, words: Sequence[str], found: Candidate, lexicon: Lexicon) -> bool:
+def _is_medical(text: str, words: Sequence[str], found: Candidate, lists: Lists) -> bool:
     """All its words are on the list of medical terms, and no given name or title says otherwise, or what follows
     says that something is called after it."""
     known = 0
@@ -122,7 +127,7 @@ def _is_medical(text: str, words: Sequence[str], found: Candidate, lexicon: Lexi
     first = ""
     for word in words:
         if len(word) > 1:
-            bits = lexicon.find(word.lower())[1]
+            bits = lists[word.lower()]
             if not bits & _MEDICAL:
                 return False
             named = named or bool(bits & _PERSON)
@@ -134,4 +139,17 @@ def _is_medical(text: str, words: Sequence[str], found: Candidate, lexicon: Lexi
         return True
     if known > 1:
         return False
-    return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not text.isupper())
+    around = text[max(0, found.start - _AROUND) : found.end + _AROUND]
+    return found.score < 0.8 or (first.isupper() and len(first) <= 5 and not around.isupper())
+
+
+def with_surname(text: str, found: Candidate, lists: Lists) -> int:
+    """Where the name ends, if what the tagger marked is a given name before a surname that is a usual word: Xin He."""
+    value = text[found.start : found.end]
+    if found.type != "PERSON" or not value.istitle() or not value.replace("-", "").isalpha():
+        return found.end
+    after = _SURNAME_AFTER.match(text, found.end)
+    if after is None:
+        return found.end
+    bits = lists[after[1].lower()]
+    return after.end() if bits & _ANY_SURNAME and not bits & _NO_SURNAME else found.end

@@ -29,7 +29,7 @@ _TYPES = tuple({"ID": "UNIQUE_ID"}.get(kind, kind) for kind in KINDS)
 class Tagger:
     """Safe to share between threads."""
 
-    def __init__(self, lexicon: Lexicon, session: Any, threshold: float = 0.3) -> None:
+    def __init__(self, lexicon: Lexicon, session: Any, threshold: float = 0.25) -> None:
         self.lexicon = lexicon
         self._features, self._session, self._threshold = Features(lexicon), session, threshold
 

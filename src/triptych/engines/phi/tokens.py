@@ -68,6 +68,17 @@ class Lexicon:
         return sum(1 << BITS.index(name) for name in names)
 
 
+class Lists(dict[str, int]):
+    """The lists that lower-case words stand on, as bits; each word is looked up once. Made anew for each call."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._find = lexicon.find
+
+    def __missing__(self, word: str) -> int:
+        bits = self[word] = self._find(word)[1]
+        return bits
+
+
 _SHAPES = {
     shape: number
     for number, shape in enumerate(

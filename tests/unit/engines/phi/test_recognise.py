@@ -51,6 +51,19 @@ def test_a_sentence_about_a_patient_loses_all_that_identifies(recogniser: Recogn
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Blood cultures of Xin He grew nothing.", "Xin He"),
+        ("We gave Takeshi Park, who waited, a bed.", "Takeshi Park"),
+    ],
+)
+def test_a_surname_that_is_a_usual_word_is_part_of_the_name(
+    recogniser: Recogniser, text: str, name: str
+) -> None:
+    assert name in values(text, recogniser.scan([text])[0])
+
+
 def test_offsets_count_code_points_of_the_text_as_it_was_given(recogniser: Recogniser) -> None:
     text = "👩🏽‍⚕️ ﬁle: " + PATIENT.replace("00482913", "０0482\u200b913")
     (found,) = recogniser.scan([text])
@@ -147,6 +160,19 @@ def test_threads_find_the_same(recogniser: Recogniser) -> None:
         "http://",
         "\\u0031",
         "\n",
+        " ",
+        "e\u0301\u0316",
+        "\u0301\u0316",
+        "\u0430a",
+        "[[{{((",
+        "[PERSON_1] ",
+        "QUJD1",
+        "key aB3dE6gH9jK2 ",
+        "1.1.",
+        "Dr. A ",
+        "Aa-",
+        "MRN 4829137 ",
+        "MY NAME IS ALLEN. ",
     ],
 )
 def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) -> None:
@@ -162,6 +188,29 @@ def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) ->
     small = min(cpu_s(20_000) for _ in range(2))
     large = min(cpu_s(80_000) for _ in range(2))
     assert large < 9 * small + 0.05
+
+
+@pytest.mark.parametrize("letters", ["0123456789 -.", "0123456789abcdef:", "ABCDE abcde", "aA1 .,-/@:#()\n"])
+def test_noise_takes_linear_time(recogniser: Recogniser, letters: str) -> None:
+    """No two stretches are the same, so that nothing an automaton kept of one helps with another."""
+    drawn = "".join(random.Random(7).choices(letters, k=160_000))
+
+    def cpu_s(text: str) -> float:
+        began = time.process_time()
+        recogniser.scan([text])
+        return time.process_time() - began
+
+    small = min(cpu_s(drawn[:40_000]) for _ in range(2))
+    assert cpu_s(drawn) < 9 * small + 0.05
+
+
+def test_what_is_found_does_not_depend_on_the_length_of_the_text(recogniser: Recogniser) -> None:
+    """Longer texts are read by pieces, and all patterns are tried on them."""
+    filler = "The weather is fine and the road is long. " * 400
+    (short,) = recogniser.scan([PATIENT])
+    long = filler + PATIENT + " " + filler + PATIENT
+    (found,) = recogniser.scan([filler * 3 + long])
+    assert values(filler * 3 + long, found) == 2 * values(PATIENT, short)
 
 
 class TestCache:
