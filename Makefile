@@ -8,6 +8,8 @@ PYTEST ?= $(BIN)/pytest
 # Two files at a time: most tests wait for sockets. More would disturb those that measure time.
 WORKERS ?= -n 2 --dist loadfile
 ARGS ?=
+# Of the emotion model's teacher: made once, for it takes longer than the training of the model.
+JUDGEMENTS := build/emotion-judgements.npz
 
 # A stamp names the extras that are installed; it is older than pyproject.toml when they may have changed.
 INSTALLED := $(VENV)/.installed
@@ -51,7 +53,8 @@ bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
 train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in DATA (its README says which)
 	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
-	$(BIN)/python -m training.emotion.train $(DATA) $(ARGS)
+	@test -f $(JUDGEMENTS) || $(BIN)/python -m training.emotion.teacher $(DATA) --out $(JUDGEMENTS)
+	$(BIN)/python -m training.emotion.train $(DATA) --judgements $(JUDGEMENTS) $(ARGS)
 
 bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." adds labelled sets)
 	@bench/install_peers.sh presidio

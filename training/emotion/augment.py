@@ -12,6 +12,7 @@ from triptych.engines.emotion.tokens import Lexicon
 JOY, LOVE, SADNESS, ANGER, FEAR, SURPRISE = range(6)
 WEIGHT = 0.5
 DENIED_WEIGHT = 1.0
+DIMENSION_WEIGHT = 0.3
 
 ADJECTIVES = {
     JOY: "happy glad delighted pleased excited thrilled proud grateful relieved amused cheerful optimistic satisfied "
@@ -98,7 +99,7 @@ def rows(generator: random.Random) -> list[Row]:
 def _row(text: str, scores: dict[int, float], valence: float, arousal: float) -> Row:
     wanted = [scores.get(i, 0.01) for i in range(8)]
     weight = DENIED_WEIGHT if scores in DENIED.values() else WEIGHT
-    return Row(text, wanted, [], valence, arousal, weight)
+    return Row(text, wanted, [], valence, arousal, weight, DIMENSION_WEIGHT)
 
 
 def emphasised(rows: list[Row], generator: random.Random, count: int = 3000) -> list[Row]:
@@ -132,6 +133,20 @@ def emphasise(text: str, generator: random.Random) -> str:
         i = generator.choice(vowels)
         words[at] = words[at][:i] + words[at][i] * generator.randint(3, 6) + words[at][i + 1 :]
     return " ".join(words)
+
+
+def fragments(texts: list[str], generator: random.Random) -> list[str]:
+    """Three new texts of each: a run of its words, its beginning with the end of another, and most of its words."""
+    found = []
+    for text in texts:
+        words, others = text.split(), generator.choice(texts).split()
+        length = generator.randint(min(4, len(words)), max(4, min(20, len(words))))
+        start = generator.randint(0, max(0, len(words) - length))
+        found.append(" ".join(words[start : start + length]))
+        joined = words[: max(1, len(words) // 2)][:15] + others[len(others) // 2 :][:15]
+        found.append(" ".join(joined))
+        found.append(" ".join([w for w in words[:30] if generator.random() < 0.75] or words[:1]))
+    return found
 
 
 def _plain(text: str) -> Row:

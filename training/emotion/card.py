@@ -5,9 +5,10 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from training.emotion import corpora
 from training.emotion.probes import PROBES
 from triptych.engines.emotion.engine import EmotionEngine
-from triptych.engines.emotion.evaluation import measure, read_dataset
+from triptych.engines.emotion.evaluation import LabelledText, measure, read_dataset
 from triptych.engines.emotion.model import Model
 
 if __name__ == "__main__":
@@ -20,6 +21,9 @@ if __name__ == "__main__":
     engine = EmotionEngine(Model.read(arguments.model.read_bytes()))
     figures = measure(engine, read_dataset(arguments.data / "original.dev.tsv")[2713:])
     figures |= measure(engine, read_dataset(arguments.data / "emobank-train-dev.csv", "dev"))
+    held, _ = corpora.held_and_rest(corpora.emobank(arguments.data, "train"), corpora.HELD_SENTENCES)
+    apart = measure(engine, [LabelledText(r.text, None, r.valence, r.arousal) for r in held])
+    figures |= {f"{name}, held out of train": apart[name] for name in ("valence r", "arousal r")}
     figures |= {name: round(probe(engine), 4) for name, probe in PROBES.items()}
     print(json.dumps(figures))
     for name, figure in figures.items():

@@ -11,6 +11,8 @@ from triptych.core.emotion import LABELS
 from triptych.engines.emotion.evaluation import six_of
 
 WONDER = frozenset(("curiosity", "realization", "surprise", "excitement"))
+HELD_COMMENTS, HELD_SENTENCES = 4000, 600
+"""Rows of the splits ``train`` that calibrate or measure, and that nothing is trained on."""
 NEUTRAL = 6
 WONDER_AT = 7
 
@@ -24,6 +26,9 @@ class Row:
     valence: float | None = None
     arousal: float | None = None
     weight: float = 1.0
+    """Of the scores."""
+    dimension_weight: float = 1.0
+    """Of valence and arousal, where they are known."""
 
 
 def fine_labels(folder: Path) -> list[str]:
@@ -57,6 +62,13 @@ def emobank(folder: Path, split: str) -> list[Row]:
             for r in csv.DictReader(file)
             if r["split"] == split
         ]
+
+
+def held_and_rest(rows: list[Row], count: int) -> tuple[list[Row], list[Row]]:
+    """The same for every seed: what measures or calibrates is never trained on, whoever trains."""
+    shuffled = list(rows)
+    random.Random(1).shuffle(shuffled)
+    return shuffled[:count], shuffled[count:]
 
 
 def sha256(path: Path) -> str:

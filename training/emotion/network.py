@@ -1,67 +1,54 @@
 """The network, in torch for training and as an ONNX graph of the same arithmetic for use."""
 
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from training.emotion.corpora import NEUTRAL
 from triptych.engines.emotion.tokens import MARKS
 
 SCORES = 8  # six emotions, neutral, wonder
+_NOT_THERE = -1e9
 
 
 class Network(nn.Module):
-    """Word vectors and marks -> convolution -> bidirectional GRU -> attention, maximum and mean -> heads."""
+    """Word vectors and marks -> convolution of width 3 -> GRU, forward -> attention, maximum and mean of both -> heads.
+
+    One direction is enough: the convolution sees a word ahead, and the pooling sees the whole text.
+    """
 
     def __init__(self, width: int, fine_labels: int, channels: int = 64, hidden: int = 48) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(width + MARKS, channels, 3, padding=1)
-        self.gru = nn.GRU(channels, hidden, batch_first=True, bidirectional=True)
-        self.attention = nn.Linear(2 * hidden, 1)
-        self.dense = nn.Linear(6 * hidden, 96)
+        self.gru = nn.GRU(channels, hidden, batch_first=True)
+        self.attention = nn.Linear(hidden + channels, 1)
+        pooled = 3 * (hidden + channels)
+        self.dense = nn.Linear(pooled, 96)
         self.scores = nn.Linear(96, SCORES)
-        self.dense_dimensions = nn.Linear(6 * hidden + 3 * (width + MARKS) + 1, 48)
-        self.dimensions = nn.Linear(48, 2)
+        self.dense_dimensions = nn.Linear(pooled, 64)
+        self.dimensions = nn.Linear(64, 2)
         self.fine = nn.Linear(96, fine_labels)  # only to train: finer labels shape the features
         self.drop_words, self.drop_channels = nn.Dropout(0.2), nn.Dropout(0.1)
         self.drop_pooled, self.drop_dense = nn.Dropout(0.3), nn.Dropout(0.2)
 
     def pool(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """[texts, 6 hidden]: what the heads see of a text."""
+        """[texts, 3 (hidden + channels)]: what the heads see of a text."""
         mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
         x = self.drop_words(x) * mask  # what pads is nothing, to the convolution too
         c = self.drop_channels(torch.relu(self.convolution(x.transpose(1, 2)))).transpose(1, 2)
-        packed = pack_padded_sequence(c, lengths, batch_first=True, enforce_sorted=False)
-        h, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])
-        weights = torch.softmax(self.attention(h).masked_fill(~mask, -1e9), 1)
-        attended = (h * weights).sum(1)
-        largest = h.masked_fill(~mask, -1e9).amax(1)
-        mean = h.sum(1) / lengths[:, None]
-        return torch.cat([attended, largest, mean], 1)
-
-    @staticmethod
-    def surface(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """[texts, 3 (width + marks) + 1]: mean, maximum and minimum of the words themselves, and the length.
-
-        Valence and arousal are learnt from few texts: they profit from the words without the context.
-        """
-        mask = (torch.arange(x.shape[1])[None, :] < lengths[:, None]).unsqueeze(-1)
-        x = x * mask
-        low = (~mask).float() * -1e9
-        mean = x.sum(1) / lengths[:, None]
-        return torch.cat(
-            [mean, (x + low).amax(1), (x - low).amin(1), -torch.log(lengths.float())[:, None]], 1
-        )
+        h = torch.cat([self.gru(c)[0], c], 2)
+        largest = h.masked_fill(~mask, _NOT_THERE).amax(1)
+        mean = (h * mask).sum(1) / lengths[:, None]
+        weights = torch.softmax(self.attention(h).masked_fill(~mask, _NOT_THERE), 1)
+        return torch.cat([largest, mean, (h * weights).sum(1)], 1)
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        pooled = self.drop_pooled(self.pool(x, lengths))
-        d = self.drop_dense(torch.relu(self.dense(pooled)))
-        seen = torch.cat([pooled, self.drop_pooled(self.surface(x, lengths))], 1)
-        e = self.drop_dense(torch.relu(self.dense_dimensions(seen)))
+        pooled = self.pool(x, lengths)
+        d = self.drop_dense(torch.relu(self.dense(self.drop_pooled(pooled))))
+        e = self.drop_dense(torch.relu(self.dense_dimensions(self.drop_pooled(pooled))))
         return self.scores(d), self.dimensions(e), self.fine(d)
 
 
@@ -71,118 +58,91 @@ def _gates(weight: np.ndarray) -> np.ndarray:
     return np.concatenate([z, r, n])
 
 
-def to_onnx(network: Network) -> bytes:
-    """Output float32 [batch, 10] of inputs ``x`` float32 [batch, tokens, width + marks] (zeros where a text is shorter),
-    ``lengths`` int32 [batch], ``mask`` float32 [batch, tokens, 1] (0, or very low where a text is shorter) and ``shares``
-    float32 [batch, 1] (1 / length): what numpy makes in no time costs a graph many small operations.
+def _heads(
+    state: dict[str, np.ndarray], calibration: np.ndarray, gate: tuple[np.ndarray, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [11, 96 + 64] and offsets [11] of both heads, calibrated: zeros between, for neither reads the other's."""
+    scores, dimensions = state["scores.weight"], state["dimensions.weight"]
+    heads = np.zeros((SCORES + 2, scores.shape[1] + dimensions.shape[1]))
+    heads[:SCORES, : scores.shape[1]] = scores
+    heads[SCORES:, scores.shape[1] :] = dimensions
+    offsets = np.concatenate([state["scores.bias"], state["dimensions.bias"]])
+    mix, shift = np.zeros((SCORES + 3, SCORES + 2)), np.zeros(SCORES + 3)
+    mix[:SCORES, :SCORES] = np.diag(calibration[:, 0])
+    mix[:SCORES, NEUTRAL] += calibration[:, 2]
+    shift[:SCORES] = calibration[:, 1]
+    mix[SCORES, SCORES] = mix[SCORES + 1, SCORES + 1] = 1.0
+    mix[SCORES + 2, :SCORES], shift[SCORES + 2] = gate
+    return mix @ heads, mix @ offsets + shift
+
+
+def to_onnx(network: Network, scale: float, calibration: np.ndarray, gate: tuple[np.ndarray, float]) -> bytes:
+    """The graph in use: word vectors come in steps of ``scale``, and what calibrates is part of the last product.
+
+    ``calibration`` float [8, 3]: scale, offset and weight of the neutral logit, per score; ``gate``: weights
+    [8] and offset, over the logits, of the logit of being felt.
+
+    Output float32 [batch, 11]: calibrated logits of the eight scores, valence, arousal, logit of being felt. Inputs: ``x``
+    float32 [tokens, batch, 3 (width + marks)] (the token before, the token, the one after it; zeros where there is none),
+    ``mask`` float32 [tokens, batch, 1] (0, or very low where a text is shorter) and ``shares`` float32 [tokens, batch, 1]
+    (1 / length, or 0 where a text is shorter).
+
+    Every operation of a graph costs microseconds however small it is: time comes first, as the GRU wants it; the
+    convolution is a product with three tokens side by side; both heads are one product, the second with zeros between.
     """
     state = {k: v.detach().numpy().astype(np.float32) for k, v in network.state_dict().items()}
-    hidden = network.gru.hidden_size
     constants: list[object] = []
 
     def constant(name: str, value: object, dtype: object = np.float32) -> str:
         constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
         return name
 
-    both = ("", "_reverse")
-    w = np.stack([_gates(state[f"gru.weight_ih_l0{d}"]) for d in both])
-    r = np.stack([_gates(state[f"gru.weight_hh_l0{d}"]) for d in both])
-    b = np.stack(
-        [
-            np.concatenate([_gates(state[f"gru.bias_ih_l0{d}"]), _gates(state[f"gru.bias_hh_l0{d}"])])
-            for d in both
-        ]
-    )
+    kernel = state["convolution.weight"]  # [channels, width, 3]
+    channels, width, _ = kernel.shape
+    kernel[:, : width - MARKS] *= scale
+    hidden = network.gru.hidden_size
+    bias = np.concatenate([_gates(state["gru.bias_ih_l0"]), _gates(state["gru.bias_hh_l0"])])
+    dense = [
+        np.concatenate([state[f"dense.{kind}"], state[f"dense_dimensions.{kind}"]])
+        for kind in ("weight", "bias")
+    ]
+    heads, offsets = _heads(state, calibration, gate)
     n = helper.make_node
     nodes = [
-        n("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
-        n("Conv", ["xt", constant("cw", state["convolution.weight"]), constant("cb", state["convolution.bias"])],
-          ["c0"], kernel_shape=[3], pads=[1, 1]),
-        n("Relu", ["c0"], ["c1"]),
-        n("Transpose", ["c1"], ["g1"], perm=[2, 0, 1]),
-        n("GRU", ["g1", constant("w", w), constant("r", r), constant("b", b), "lengths"], ["h0"],
-          hidden_size=hidden, direction="bidirectional", linear_before_reset=1),
-        n("Transpose", ["h0"], ["h1"], perm=[2, 0, 1, 3]),
-        n("Reshape", ["h1", constant("shape", [0, 0, 2 * hidden], np.int64)], ["h"]),
+        n("MatMul", ["x", constant("cw", kernel.transpose(2, 1, 0).reshape(3 * width, channels))], ["c0"]),
+        n("Add", ["c0", constant("cb", state["convolution.bias"])], ["c1"]),
+        n("Relu", ["c1"], ["c"]),
+        n("GRU", ["c", constant("w", _gates(state["gru.weight_ih_l0"])[None]),
+                  constant("r", _gates(state["gru.weight_hh_l0"])[None]), constant("b", bias[None])], ["g0"],
+          hidden_size=hidden, linear_before_reset=1),
+        n("Reshape", ["g0", constant("shape", [0, -1, hidden], np.int64)], ["g"]),
+        n("Concat", ["g", "c"], ["h"], axis=2),
+        n("Add", ["h", "mask"], ["m0"]),
+        n("ReduceMax", ["m0"], ["largest"], axes=[0], keepdims=0),
+        n("Mul", ["h", "shares"], ["s0"]),
+        n("ReduceSum", ["s0", constant("axis", [0], np.int64)], ["mean"], keepdims=0),
         n("MatMul", ["h", constant("aw", state["attention.weight"].T)], ["a0"]),
         n("Add", ["a0", "mask"], ["a1"]),
-        n("Softmax", ["a1"], ["a2"], axis=1),
+        n("Softmax", ["a1"], ["a2"], axis=0),
         n("Mul", ["h", "a2"], ["a3"]),
-        n("ReduceSum", ["a3", constant("axis1", [1], np.int64)], ["attended"], keepdims=0),
-        n("Add", ["h", "mask"], ["m0"]),
-        n("ReduceMax", ["m0"], ["largest"], axes=[1], keepdims=0),
-        n("ReduceSum", ["h", "axis1"], ["s0"], keepdims=0),
-        n("Mul", ["s0", "shares"], ["mean"]),
-        n("Concat", ["attended", "largest", "mean"], ["p"], axis=1),
-        n("Gemm", ["p", constant("dw", state["dense.weight"]), constant("db", state["dense.bias"])], ["d0"], transB=1),
-        n("Relu", ["d0"], ["d1"]),
-        n("Gemm", ["d1", constant("hw", state["scores.weight"]), constant("hb", state["scores.bias"])], ["scores"],
-          transB=1),
-        n("ReduceSum", ["x", "axis1"], ["x0"], keepdims=0),
-        n("Mul", ["x0", "shares"], ["x_mean"]),
-        n("Add", ["x", "mask"], ["x1"]),
-        n("ReduceMax", ["x1"], ["x_largest"], axes=[1], keepdims=0),
-        n("Sub", ["x", "mask"], ["x2"]),
-        n("ReduceMin", ["x2"], ["x_least"], axes=[1], keepdims=0),
-        n("Log", ["shares"], ["x_length"]),
-        n("Concat", ["p", "x_mean", "x_largest", "x_least", "x_length"], ["q"], axis=1),
-        n("Gemm", ["q", constant("ew", state["dense_dimensions.weight"]), constant("eb", state["dense_dimensions.bias"])],
-          ["e0"], transB=1),
-        n("Relu", ["e0"], ["e1"]),
-        n("Gemm", ["e1", constant("gw", state["dimensions.weight"]), constant("gb", state["dimensions.bias"])],
-          ["dimensions"], transB=1),
-        n("Concat", ["scores", "dimensions"], ["y"], axis=1),
+        n("ReduceSum", ["a3", "axis"], ["attended"], keepdims=0),
+        n("Concat", ["largest", "mean", "attended"], ["p"], axis=1),
+        n("Gemm", ["p", constant("dw", dense[0]), constant("db", dense[1])], ["d0"], transB=1),
+        n("Relu", ["d0"], ["d"]),
+        n("Gemm", ["d", constant("hw", heads), constant("hb", offsets)], ["y"], transB=1),
     ]  # fmt: skip
-    width = state["convolution.weight"].shape[1]
+    float32 = TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "emotion",
         [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "tokens", width]),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
-            helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", "tokens", 1]),
-            helper.make_tensor_value_info("shares", TensorProto.FLOAT, ["batch", 1]),
+            helper.make_tensor_value_info("x", float32, ["tokens", "batch", 3 * width]),
+            helper.make_tensor_value_info("mask", float32, ["tokens", "batch", 1]),
+            helper.make_tensor_value_info("shares", float32, ["tokens", "batch", 1]),
         ],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", SCORES + 2])],
+        [helper.make_tensor_value_info("y", float32, ["batch", SCORES + 3])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="triptych")
     model.ir_version = 9
     return model.SerializeToString()
-
-
-def from_onnx(data: bytes, fine_labels: int) -> Network:
-    """The network of a graph that ``to_onnx`` made; the head of finer labels, which no graph has, begins anew."""
-    k = {i.name: numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer}
-    hidden = k["r"].shape[2]
-    network = Network(k["cw"].shape[1] - MARKS, fine_labels, k["cw"].shape[0], hidden)
-    state = {
-        "convolution.weight": k["cw"],
-        "convolution.bias": k["cb"],
-        "attention.weight": k["aw"].T,
-        "dense.weight": k["dw"],
-        "dense.bias": k["db"],
-        "scores.weight": k["hw"],
-        "scores.bias": k["hb"],
-        "dense_dimensions.weight": k["ew"],
-        "dense_dimensions.bias": k["eb"],
-        "dimensions.weight": k["gw"],
-        "dimensions.bias": k["gb"],
-    }
-    for at, suffix in enumerate(("", "_reverse")):
-        bias_in, bias_hidden = np.split(k["b"][at], 2)
-        state |= {
-            f"gru.weight_ih_l0{suffix}": _torch_gates(k["w"][at]),
-            f"gru.weight_hh_l0{suffix}": _torch_gates(k["r"][at]),
-            f"gru.bias_ih_l0{suffix}": _torch_gates(bias_in),
-            f"gru.bias_hh_l0{suffix}": _torch_gates(bias_hidden),
-        }
-    network.load_state_dict(
-        {name: torch.tensor(np.array(value)) for name, value in state.items()}, strict=False
-    )
-    return network
-
-
-def _torch_gates(weight: np.ndarray) -> np.ndarray:
-    z, r, n = np.split(weight, 3)
-    return np.concatenate([r, z, n])

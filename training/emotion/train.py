@@ -4,9 +4,11 @@ Reproducible: one seed decides names, order, dropout and initial weights; the ha
 """
 
 import argparse
+import math
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,19 @@ from torch import nn
 
 from training.emotion import augment, corpora
 from training.emotion.lexicon import build_lexicon
-from training.emotion.network import Network, from_onnx, to_onnx
+from training.emotion.network import Network, to_onnx
+from training.emotion.teacher import judgements
 from training.emotion.words import WordTable, first_vectors, glove
 from triptych.engines.emotion.tokens import MARKS, Lexicon, tokenise
 
 TOKENS = 64
 STEEPNESS = 1.1  # of the intensity over the neutral logit: the least calibration error on held-out texts
-DIMENSION_WEIGHTS = torch.tensor([80.0, 300.0])  # valence varies by .17 among texts, arousal by .07
+RATE = 2.5e-3
+BLEND = 0.6  # of the teacher's judgement, where raters have spoken too: they disagree, the teacher smooths
+COMMENT_WEIGHT, FRAGMENT_WEIGHT = 0.3, 0.4  # of judged texts, beside 1 for those that raters saw
+LOGIT_OF_SUBTLE = math.log(0.35 / 0.65)
+SCORE_WEIGHTS = torch.tensor([1.0] * 6 + [2.0, 1.0])  # neutral decides the intensity
+DIMENSION_WEIGHTS = torch.tensor([120.0, 450.0])  # valence varies by .17 among texts, arousal by .07
 
 
 class Encoded:
@@ -41,9 +49,7 @@ class Encoded:
             self.fine[i, row.fine] = 1.0
         self.fined = torch.tensor([float(bool(r.fine)) for r in rows])
         self.dimensions = torch.tensor([[r.valence or 0.0, r.arousal or 0.0] for r in rows])
-        self.dimensioned = torch.tensor(
-            [(1.0 if not r.scores or r.weight < 0.5 else 0.3) * (r.valence is not None) for r in rows]
-        )
+        self.dimensioned = torch.tensor([r.dimension_weight * float(r.valence is not None) for r in rows])
 
     def batch(self, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in chosen], batch_first=True)
@@ -76,13 +82,13 @@ BITS = torch.tensor([1 << b for b in range(MARKS)])
 
 
 class Model(nn.Module):
-    def __init__(self, table: WordTable, fine: int, network: Network | None = None) -> None:
+    def __init__(self, table: WordTable, fine: int) -> None:
         super().__init__()
         self.words = nn.Embedding.from_pretrained(torch.tensor(table.vectors), freeze=False, padding_idx=0)
         self.grams = nn.EmbeddingBag.from_pretrained(torch.tensor(table.grams), freeze=False, mode="mean")
         self.known = len(table.words)
         self.table = table
-        self.network = network or Network(self.words.embedding_dim, fine)
+        self.network = Network(self.words.embedding_dim, fine)
 
     def forward(
         self, ids: torch.Tensor, marks: torch.Tensor, lengths: torch.Tensor
@@ -119,9 +125,8 @@ def loss_of(
 ) -> torch.Tensor:
     scores, dimensions, fine = out
     wanted, weight = data.scores[chosen], data.scored[chosen]
-    total = (
-        nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none").sum(1) * weight
-    ).mean()
+    each = nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none")
+    total = ((each @ SCORE_WEIGHTS) * weight).mean()
     six = wanted[:, :6]
     emotional = (six.sum(1) > 0) * weight
     share = six / six.sum(1, keepdim=True).clamp(min=1)
@@ -135,31 +140,31 @@ def loss_of(
     return total + (difference * known * DIMENSION_WEIGHTS).mean()
 
 
-def fit_dimensions(model: Model, data: Encoded, epochs: int = 20) -> None:
-    """The heads of valence and arousal once more, on features that stay as they are: few texts, many passes."""
-    rated = [i for i in range(len(data.ids)) if data.dimensioned[i] == 1.0]
+def fit_dimensions(model: Model, data: Encoded, epochs: int = 6) -> None:
+    """The heads of valence and arousal once more, on features that stay as they are."""
+    rated = [i for i in range(len(data.ids)) if data.dimensioned[i] > 0]
+    rated.sort(key=lambda i: len(data.ids[i]))
     network = model.network
     model.eval()
     with torch.no_grad():
-        parts = []
-        for at in range(0, len(rated), 256):
-            x, lengths = model.read(*data.batch(rated[at : at + 256]))
-            parts.append(torch.cat([network.pool(x, lengths), network.surface(x, lengths)], 1))
+        parts = [
+            network.pool(*model.read(*data.batch(rated[at : at + 256]))) for at in range(0, len(rated), 256)
+        ]
         seen = torch.cat(parts)
-    wanted = data.dimensions[rated]
+    wanted, weights = data.dimensions[rated], data.dimensioned[rated][:, None]
     spread, centre = seen.std(0) + 1e-6, seen.mean(0)
     scale, middle = wanted.std(0), wanted.mean(0)
     hidden = nn.Linear(seen.shape[1], network.dense_dimensions.out_features)
     head = nn.Linear(hidden.out_features, 2)
-    drop_in, drop_hidden = nn.Dropout(0.3), nn.Dropout(0.4)
+    drop_in, drop_hidden = nn.Dropout(0.3), nn.Dropout(0.3)
     optimiser = torch.optim.AdamW([*hidden.parameters(), *head.parameters()], 2e-3, weight_decay=0.05)
-    steps = epochs * -(-len(rated) // 128)
+    steps = epochs * -(-len(rated) // 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     x, y = (seen - centre) / spread, (wanted - middle) / scale
     for _ in range(epochs):
-        for chosen in torch.randperm(len(rated)).split(128):
+        for chosen in torch.randperm(len(rated)).split(256):
             out = head(drop_hidden(torch.relu(hidden(drop_in(x[chosen])))))
-            loss = nn.functional.mse_loss(out, y[chosen])
+            loss = ((out - y[chosen]) ** 2 * weights[chosen]).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -198,59 +203,54 @@ def report(
     return f"{name}: accuracy {np.mean(truth == guess):.4f} macro-F1 {np.mean(f1):.4f} valence {v:.4f} arousal {a:.4f}"
 
 
-def prepare(
-    folder: Path, rows: list[corpora.Row], seed: int, start: Path | None
-) -> tuple[Lexicon, WordTable, Network | None]:
-    """Names, words and first vectors: from the data and the public vectors, or from weights that were saved."""
-    texts = [r.text for r in rows]
-    if start is None:
-        vectors, index = glove()
-        lexicon, words = build_lexicon(texts, index)
-        table = WordTable(words, first_vectors(words, vectors, index, seed), seed=seed)
-        network = None
-    else:
-        with np.load(start) as saved:
-            words, names, maybe = (bytes(saved[n]).decode().split("\n") for n in ("words", "names", "maybe"))
-            lexicon = Lexicon({w: i for i, w in enumerate(words)}, frozenset(names), frozenset(maybe))
-            table = WordTable(
-                words, saved["table"] * saved["table_scale"], saved["grams"] * saved["grams_scale"]
-            )
-            network = from_onnx(bytes(saved["network"]), len(corpora.fine_labels(folder)))
-    return lexicon, table, network
+def with_judgements(
+    rows: list[corpora.Row], bank: list[corpora.Row], found: dict[str, tuple[float, float]]
+) -> list[corpora.Row]:
+    """Gives the comments the teacher's valence and arousal, blends them into those of EmoBank, returns further rows."""
+    known = set()
+    for row in rows:
+        if row.text in found:
+            row.valence, row.arousal = found[row.text]
+            row.dimension_weight = COMMENT_WEIGHT
+            known.add(row.text)
+    for row in bank:
+        v, a = found[row.text]
+        row.valence = BLEND * v + (1 - BLEND) * (row.valence or 0.0)
+        row.arousal = BLEND * a + (1 - BLEND) * (row.arousal or 0.0)
+        known.add(row.text)
+    return [
+        corpora.Row(text, valence=v, arousal=a, dimension_weight=FRAGMENT_WEIGHT)
+        for text, (v, a) in found.items()
+        if text not in known
+    ]
 
 
-def train(
-    folder: Path, seed: int, epochs: int, out: Path, start: Path | None, rate: float, share: float
-) -> None:
+def train(folder: Path, judged: Path, seed: int, epochs: int, out: Path) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
     generator = random.Random(seed)
     labels = corpora.fine_labels(folder)
-    everything = corpora.go_emotions(folder, "train")
-    random.Random(1).shuffle(everything)
-    held, rows = everything[:4000], everything[4000:]
-    bank = corpora.emobank(folder, "train")
-    random.Random(1).shuffle(bank)
-    bank_held, bank = bank[:600], bank[600:]
+    held, rows = corpora.held_and_rest(corpora.go_emotions(folder, "train"), corpora.HELD_COMMENTS)
+    bank_held, bank = corpora.held_and_rest(corpora.emobank(folder, "train"), corpora.HELD_SENTENCES)
     dev, bank_dev = corpora.go_emotions(folder, "dev"), corpora.emobank(folder, "dev")
     held, dev = held + dev[: len(dev) // 2], dev[len(dev) // 2 :]  # calibrated on more, measured on the rest
     for row in bank:
         if abs(row.valence or 0) < 0.06 and (row.arousal or 0) < 0.5:  # plain prose: neutral, weakly
             row.scores, row.weight = [0.05] * 6 + [0.85, 0.05], 0.25
-    lexicon, table, network = prepare(folder, rows + bank, seed, start)
+    further = with_judgements(rows, bank, judgements(judged))
+    vectors, index = glove()
+    lexicon, words = build_lexicon([r.text for r in rows + bank], index)
+    table = WordTable(words, first_vectors(words, vectors, index, seed), seed=seed)
     pool = augment.name_pool(lexicon)
     made = augment.rows(generator) + augment.emphasised(rows, generator)
     filled = [
-        corpora.Row(
-            corpora.fill_names(r.text, generator, pool), r.scores, r.fine, r.valence, r.arousal, r.weight
-        )
-        for r in generator.sample(rows, int(share * len(rows))) + bank + made
+        replace(r, text=corpora.fill_names(r.text, generator, pool)) for r in rows + bank + made + further
     ]
     data = Encoded(filled, lexicon, table, len(labels))
     tests = {n: Encoded(r, lexicon, table, len(labels)) for n, r in
              (("held", held), ("bank_held", bank_held), ("dev", dev), ("bank_dev", bank_dev))}  # fmt: skip
     table.drop_rare(data.counts)
-    model = Model(table, len(labels), network)
+    model = Model(table, len(labels))
     print(f"{len(table.words)} words, {len(filled)} rows", flush=True)
     slow = [p for n, p in model.named_parameters() if n.startswith(("words", "grams"))]
     fast = [p for n, p in model.named_parameters() if not n.startswith(("words", "grams"))]
@@ -258,7 +258,7 @@ def train(
                                   weight_decay=0.01, fused=True)  # fmt: skip
     steps = epochs * (len(filled) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [0.6 * rate, rate], total_steps=steps + epochs, pct_start=0.2
+        optimiser, [0.6 * RATE, RATE], total_steps=steps + epochs, pct_start=0.2
     )
     average = Average(model)
     for epoch in range(epochs):
@@ -280,41 +280,55 @@ def train(
             report("held", infer(model, tests["held"]), held, infer(model, tests["bank_held"]), bank_held),
             flush=True,
         )
-        if epoch + 1 == epochs:
-            fit_dimensions(model, data)
-        on_held = infer(model, tests["held"])
-        both = np.concatenate([on_held, infer(model, tests["dev"])])
-        bound = fit_gate(
-            both, np.array([r.scores for r in held + dev])
-        )  # one number: on all that is held out
-        save(model, table, lexicon, on_held, held, out, bound)
         if epoch + 1 < epochs:
             model.load_state_dict(live)
-    print(
-        report("dev", infer(model, tests["dev"]), dev, infer(model, tests["bank_dev"]), bank_dev), flush=True
-    )
+    fit_dimensions(model, data)
+    on_held, on_dev, on_bank = (infer(model, tests[name]) for name in ("held", "dev", "bank_dev"))
+    print(report("held", on_held, held, infer(model, tests["bank_held"]), bank_held), flush=True)
+    print(report("dev", on_dev, dev, on_bank, bank_dev), flush=True)
+    calibration = calibrate(on_held, np.array([r.scores for r in held]))
+    gate = fit_gate(len(held), np.concatenate([on_held, on_dev]), np.array([r.scores for r in held + dev]))
+    save(model, table, lexicon, calibration, gate, out)
 
 
-def calibrate(logits: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
+def calibrate(logits: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Per score (scale, offset, weight of the neutral logit): logistic regression on held-out rows.
 
     The neutral logit may only damp the six emotions; it says nothing to neutral itself and to wonder.
     """
     z, y = torch.tensor(logits), torch.tensor(wanted, dtype=torch.float32)
     fitted = [_fit(z[:, label], z[:, 6] * float(label < 6), y[:, label]) for label in range(8)]
-    return [[scale, offset, damping * (label < 6)] for label, (scale, offset, damping) in enumerate(fitted)]
+    return np.array(
+        [[scale, offset, damping * (label < 6)] for label, (scale, offset, damping) in enumerate(fitted)]
+    )
 
 
-def fit_gate(logits: np.ndarray, wanted: np.ndarray) -> list[float]:
-    """Steepness and bound of the step from neutral to felt: as many neutral texts below as felt ones above."""
+def fit_gate(fitted: int, logits: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights [8] and offset, over the logits, of the logit of being felt: at its bound a text has the intensity .35.
+
+    The weights: logistic regression of felt against neutral on the first ``fitted`` rows, scaled to ``STEEPNESS`` over
+    the neutral logit. The bound, one number, on all rows: as many neutral texts below as felt ones above.
+    """
     neutral = (wanted[:, 6] == 1) & (wanted[:, :6].sum(1) == 0)
     felt = (wanted[:, 6] == 0) & (wanted[:, :6].sum(1) == 1)
-    signal = -logits[:, 6]
+    chosen = (neutral | felt) & (np.arange(len(logits)) < fitted)
+    z, y = torch.tensor(logits[chosen, :8]), torch.tensor(felt[chosen], dtype=torch.float32)
+    weights = torch.zeros(9, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=200)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(z @ weights[:8] + weights[8], y)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    found = weights.detach().numpy()[:8]
+    found *= -STEEPNESS / found[6]
+    signal = logits[:, :8] @ found
     bounds = np.quantile(signal, np.linspace(0.05, 0.95, 400))
-    return [
-        STEEPNESS,
-        max(bounds, key=lambda t: min((signal[neutral] < t).mean(), (signal[felt] >= t).mean())),
-    ]
+    bound = max(bounds, key=lambda t: min((signal[neutral] < t).mean(), (signal[felt] >= t).mean()))
+    return found, float(LOGIT_OF_SUBTLE - bound)
 
 
 def _fit(own: torch.Tensor, neutral: torch.Tensor, wanted: torch.Tensor) -> list[float]:
@@ -337,27 +351,21 @@ def save(
     model: Model,
     table: WordTable,
     lexicon: Lexicon,
-    out: np.ndarray,
-    held: list[corpora.Row],
+    calibration: np.ndarray,
+    gate: tuple[np.ndarray, float],
     path: Path,
-    gate: list[float],
 ) -> None:
-    vectors = model.words.weight.detach().numpy()
-    scale = np.abs(vectors).max(1, keepdims=True) / 127
-    grams = model.grams.weight.detach().numpy()
-    gram_scale = np.abs(grams).max() / 127
+    vectors, grams = (m.weight.detach().numpy() for m in (model.words, model.grams))
+    scale, grams_scale = (float(np.abs(x).max()) / 127 for x in (vectors, grams))
     np.savez_compressed(
         path,
         words=np.frombuffer("\n".join(table.words).encode(), np.uint8),
         names=np.frombuffer("\n".join(sorted(lexicon.names)).encode(), np.uint8),
         maybe=np.frombuffer("\n".join(sorted(lexicon.maybe_names)).encode(), np.uint8),
-        table=np.round(vectors / np.maximum(scale, 1e-9)).astype(np.int8),
-        table_scale=scale.astype(np.float32),
-        grams=np.round(grams / gram_scale).astype(np.int8),
-        grams_scale=np.float32(gram_scale),
-        network=np.frombuffer(to_onnx(model.network), np.uint8),
-        gate=np.array(gate, np.float32),
-        calibration=np.array(calibrate(out, np.array([r.scores for r in held])), np.float32),
+        table=np.pad(np.round(vectors / scale).astype(np.int8), ((0, 0), (0, MARKS))),
+        grams=np.round(grams / grams_scale).astype(np.int8),
+        grams_scale=np.float32(grams_scale / scale),
+        network=np.frombuffer(to_onnx(model.network, scale, calibration, gate), np.uint8),
     )
 
 
@@ -367,17 +375,8 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("src/triptych/engines/emotion/model.npz"))
-    parser.add_argument("--start", type=Path, help="go on from these weights instead of public vectors")
-    parser.add_argument("--rate", type=float, default=2.5e-3, help="the highest learning rate")
-    parser.add_argument("--share", type=float, default=1.0, help="of the comments of GoEmotions")
+    parser.add_argument("--judgements", type=Path, default=Path("build/emotion-judgements.npz"),
+                        help="what training.emotion.teacher wrote")  # fmt: skip
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    train(
-        arguments.data,
-        arguments.seed,
-        arguments.epochs,
-        arguments.out,
-        arguments.start,
-        arguments.rate,
-        arguments.share,
-    )
+    train(arguments.data, arguments.judgements, arguments.seed, arguments.epochs, arguments.out)

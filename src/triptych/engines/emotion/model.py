@@ -11,28 +11,20 @@ from triptych.engines.emotion.vocabulary import PAD, Vocabulary
 
 _NOT_THERE = -1e9
 _LOWEST = -80.0
-_LOGIT_OF_SUBTLE = 0.619
-"""log(.65 / .35): a text at the bound of neutral has the intensity .35."""
+_OUTPUTS = ("y",)
 
 
 class Model:
-    def __init__(
-        self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any, calibration: Any, gate: Any
-    ) -> None:
-        """``calibration`` float32 [8, 3]: scale, offset and weight of the neutral logit, per score.
-
-        ``gate`` float32 [2]: how the neutral logit becomes the intensity of the strongest score: steepness, bound.
-        """
+    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, session: Any) -> None:
         import numpy as np
 
         self.vocabulary = vocabulary
         self.lexicon = lexicon
         self._session = session
-        self._calibration = calibration.tolist()
-        self._gate = gate.tolist()
+        self._np = np  # an import statement in what runs for every text takes a microsecond
         self._vectors = threading.Lock()
         self._shapes: dict[int, dict[str, Any]] = {}
-        self._bits = np.array([[m >> b & 1 for b in range(MARKS)] for m in range(1 << MARKS)], np.float32)
+        self._bits = np.array([[m >> b & 1 for b in range(MARKS)] for m in range(1 << MARKS)], np.int8)
 
     @classmethod
     def read(cls, data: bytes) -> "Model":
@@ -45,26 +37,21 @@ class Model:
                 return bytes(weights[name]).decode().split("\n")
 
             vocabulary = Vocabulary(
-                words("words"),
-                weights["table"],
-                weights["table_scale"],
-                weights["grams"],
-                float(weights["grams_scale"]),
+                words("words"), weights["table"], weights["grams"], float(weights["grams_scale"])
             )
             lexicon = Lexicon(vocabulary.index, frozenset(words("names")), frozenset(words("maybe")))
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.enable_cpu_mem_arena = False  # the tensors are small: the arena would only hold memory
             options.log_severity_level = 3
             session = onnxruntime.InferenceSession(
                 bytes(weights["network"]), options, providers=["CPUExecutionProvider"]
             )
-            return cls(vocabulary, lexicon, session, weights["calibration"], weights["gate"])
+            return cls(vocabulary, lexicon, session)
 
     def run(self, windows: Sequence[tuple[list[str], list[int]]]) -> list[list[float]]:
         """Per window: six scores, neutral, wonder (calibrated, 0..1), valence, arousal (as the heads say)."""
-        import numpy as np
-
-        lengths = [max(1, len(keys)) for keys, _ in windows]
+        lengths = [len(keys) for keys, _ in windows]
         longest = max(lengths)
         if len(windows) == 1:
             keys, marks = windows[0]
@@ -77,43 +64,51 @@ class Model:
                 if missing:
                     keys += [PAD] * missing
                     marks += [0] * missing
-        width = self.vocabulary.width
-        x = np.empty((len(keys), width + MARKS), np.float32)
+        inputs = {"x": self._tokens(keys, marks, longest), **self._shape(lengths, longest)}
+        (y,) = self._session.run(_OUTPUTS, inputs)
+        return [_scores(outputs) for outputs in y.tolist()]
+
+    def _tokens(self, keys: list[str], marks: list[int], longest: int) -> Any:
+        """float32 [tokens, windows, 3 (width + MARKS)]: the token before each, the token, the one after it."""
+        np = self._np
+        windows = len(keys) // longest
+        places = np.zeros(
+            (longest + 2, windows), np.intp
+        )  # the first row is that of PAD: before and after a text
         with self._vectors:  # rows of unseen words come and go
             self.vocabulary.forget_unseen()
-            self.vocabulary.vectors(self.vocabulary.rows(keys), x[:, :width])
-        x[:, width:] = self._bits.take(marks, 0) if any(marks) else 0
-        x.shape = (len(windows), longest, width + MARKS)
-        (y,) = self._session.run(None, {"x": x, **self._shape(lengths, longest)})
-        return [self._calibrated(outputs) for outputs in y.tolist()]
+            places[1:-1] = np.array(self.vocabulary.rows(keys)).reshape(windows, longest).T
+            x = self.vocabulary.vectors(places)
+        if any(marks):
+            x[1:-1, :, -MARKS:] = self._bits.take(np.array(marks).reshape(windows, longest).T, 0)
+        row = x.shape[2]
+        # A view in which tokens overlap; the cast copies them side by side.
+        threes = np.ndarray((longest, windows, 3, row), np.int8, x, 0, (windows * row, row, windows * row, 1))
+        return threes.astype(np.float32).reshape(longest, windows, 3 * row)
 
     def _shape(self, lengths: list[int], longest: int) -> dict[str, Any]:
         """The inputs that depend on the lengths of the windows alone; kept for the windows that come alone."""
-        import numpy as np
-
+        np = self._np
         alone = len(lengths) == 1
         if alone and (known := self._shapes.get(longest)) is not None:
             return known
-        ends = np.array(lengths, np.int32)
-        mask = np.zeros((len(lengths), longest, 1), np.float32)
-        mask[np.arange(longest) >= ends[:, None]] = _NOT_THERE
-        shape = {"lengths": ends, "mask": mask, "shares": (1 / ends[:, None]).astype(np.float32)}
+        ends = np.array(lengths)
+        there = (np.arange(longest)[:, None] < ends)[:, :, None]
+        shape = {
+            "mask": np.where(there, np.float32(0), np.float32(_NOT_THERE)),
+            "shares": there / ends[:, None].astype(np.float32),
+        }
         if alone:
             self._shapes[longest] = shape
         return shape
 
-    def _calibrated(self, outputs: list[float]) -> list[float]:
-        """In plain floats: for some ten numbers numpy takes longer."""
-        steepness, bound = self._gate
-        neutral = outputs[6]
-        scores = [
-            _sigmoid(scale * output + weight * neutral + offset)
-            for output, (scale, offset, weight) in zip(outputs, self._calibration, strict=False)
-        ]
-        felt = _sigmoid(-steepness * (neutral + bound) - _LOGIT_OF_SUBTLE) / max(scores[:6])
-        return [score * felt for score in scores[:6]] + scores[6:] + outputs[8:]
 
+def _scores(outputs: list[float]) -> list[float]:
+    """Logits to scores: of each of eight, and, last, of how far the text is from neutral, which damps the six.
 
-def _sigmoid(z: float) -> float:
-    """Never 0, so that there is a ratio to every score."""
-    return 1 / (1 + math.exp(-z if z > _LOWEST else -_LOWEST))
+    In plain floats: for some ten numbers numpy takes longer. Never 0, so that there is a ratio to every score.
+    """
+    exp = math.exp
+    scores = [1 / (1 + exp(-z)) if z > _LOWEST else 1 / (1 + exp(-_LOWEST)) for z in outputs[:8]]
+    felt = 1 / (1 + exp(min(-outputs[10], -_LOWEST))) / max(scores[:6])
+    return [score * felt for score in scores[:6]] + scores[6:] + outputs[8:10]

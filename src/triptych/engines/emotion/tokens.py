@@ -76,8 +76,8 @@ class Lexicon:
         self.known = known
         self.names = names
         self.maybe_names = maybe
-        self.plain: set[str] = set()
-        """Known words that were found to be keys as they are, whatever stands around them."""
+        self.plain: dict[str, str] = {}
+        """The keys of pieces that were found to be one known word, whatever stands around them."""
 
 
 def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
@@ -87,14 +87,20 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
     known, names, maybe, plain = lexicon.known, lexicon.names, lexicon.maybe_names, lexicon.plain
     initial = True
     awaiting = ""  # an ambiguous name at the start of a sentence: the next word decides
-    for piece in _TOKEN.findall(text):
-        if piece in plain:
+    pieces: list[str] = []
+    for chunk in text.split():  # no token has a space within; most words need no pattern
+        if chunk in plain:
+            pieces.append(chunk)
+        else:
+            pieces += _TOKEN.findall(chunk)
+    for piece in pieces:
+        if (key := plain.get(piece)) is not None:
             if awaiting:
-                if piece in _AFTER_A_NAME:
+                if key in _AFTER_A_NAME:
                     keys[-1] = NAME
                 awaiting = ""
             initial = False
-            keys.append(piece)
+            keys.append(key)
             marks.append(0)
             continue
         first = piece[0]
@@ -134,10 +140,13 @@ def tokenise(text: str, lexicon: Lexicon) -> tuple[list[str], list[int]]:
                         awaiting = word
                     else:
                         word = NAME
-                elif word not in known and length > 1:
+                elif word in known:
+                    if piece[1:] == word[1:]:
+                        plain[piece] = word
+                elif length > 1:
                     word = NAME
             elif word == piece and word in known:
-                plain.add(word)
+                plain[piece] = word
             initial = False
         elif first.isdigit():
             word = NUMBER

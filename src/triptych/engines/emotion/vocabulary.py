@@ -2,7 +2,7 @@
 
 import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 PAD = "<pad>"
@@ -32,41 +32,40 @@ _PLAIN_WORDS = frozenset("face with of sign symbol black white heavy and".split(
 class Vocabulary:
     """Rows of a table by key. Rows of unseen keys are made once and kept, up to a bound.
 
-    The table stays in eight bits, a scale for each row: a fourth of the memory, and as quick.
+    A row has room for the marks of a token behind its vector. Everything stays in eight bits, in steps of one scale for
+    the whole table that the network's weights know: a fourth of the memory, and nothing to multiply.
     """
 
-    def __init__(self, words: Sequence[str], table: Any, scales: Any, grams: Any, grams_scale: float) -> None:
-        """``table`` int8 [words, width], ``scales`` float32 [words, 1], ``grams`` int8 [BUCKETS, width]."""
+    def __init__(self, words: Sequence[str], table: Any, grams: Any, grams_scale: float) -> None:
+        """``table`` int8 [words, width + marks], the first row of ``PAD``; ``grams`` int8 [BUCKETS, width], in steps that
+        are ``grams_scale`` of the table's.
+        """
         self.index: dict[str, int] = {word: row for row, word in enumerate(words)}
         self._known = len(words)
         self._table = table
-        self._scales = scales
         self._grams = grams
         self._grams_scale = grams_scale
+        self._width = int(grams.shape[1])
         self._unseen: dict[str, int] = {}
 
-    @property
-    def width(self) -> int:
-        return int(self._table.shape[1])
-
-    def rows(self, keys: Iterable[str]) -> list[int]:
+    def rows(self, keys: Sequence[str]) -> list[int]:
         """Rows of keys, valid until the next ``forget_unseen``."""
-        get = self.index.get
-        return [row if (row := get(key)) is not None else self._unseen_row(key) for key in keys]
+        rows = list(map(self.index.get, keys))
+        if None in rows:
+            return [
+                self._unseen_row(key) if row is None else row for key, row in zip(keys, rows, strict=True)
+            ]
+        return rows  # type: ignore[return-value]  # there is no None in them
 
-    def vectors(self, rows: Sequence[int], out: Any = None) -> Any:
-        """float32 [rows, width]."""
-        import numpy as np
-
-        places = np.array(rows, np.intp)
-        return np.multiply(self._table.take(places, 0), self._scales.take(places, 0), out)
+    def vectors(self, rows: Any) -> Any:
+        """int8 [..., width + marks] of rows int [...]; the marks are 0."""
+        return self._table.take(rows, 0)
 
     def forget_unseen(self) -> None:
         """Frees the rows of unseen keys when there are too many; between batches only."""
         if len(self._unseen) > _CACHED_KEYS:
             self._unseen = {}
             self._table = self._table[: self._known].copy()
-            self._scales = self._scales[: self._known].copy()
 
     def _unseen_row(self, key: str) -> int:
         row = self._unseen.get(key)
@@ -74,21 +73,17 @@ class Vocabulary:
             row = self._known + len(self._unseen)
             if row >= len(self._table):
                 self._grow()
-            vector = self._vector(key)
-            scale = max(float(abs(vector).max()) / 127, 1e-9)
-            self._table[row] = (vector / scale).round()
-            self._scales[row] = scale
+            self._table[row, : self._width] = self._vector(key).round().clip(-127, 127)
             self._unseen[key] = row
         return row
 
     def _grow(self) -> None:
         import numpy as np
 
-        self._table = np.concatenate([self._table, np.zeros((_ROWS_AT_ONCE, self.width), np.int8)])
-        self._scales = np.concatenate([self._scales, np.zeros((_ROWS_AT_ONCE, 1), np.float32)])
+        self._table = np.concatenate([self._table, np.zeros((_ROWS_AT_ONCE, self._table.shape[1]), np.int8)])
 
     def _vector(self, key: str) -> Any:
         named = [self.index[word] for word in emoji_words(key) if word in self.index]
         if named:
-            return self.vectors(named).mean(0)
+            return self._table[named, : self._width].mean(0)
         return self._grams[buckets(key)].mean(0) * self._grams_scale

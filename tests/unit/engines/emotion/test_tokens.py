@@ -84,3 +84,18 @@ def test_negation_reaches_to_the_end_of_the_clause() -> None:
 def test_degree_words_mark_the_next_word() -> None:
     assert marks("very happy")["happy"] == STRONGER
     assert marks("slightly sad")["sad"] == WEAKER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Happy am I", "it is GOOD", "GOOD", "Hope was here", "Joy and Hope", "So so happy", "i\u2028am\x1fso\u3000happy",
+        "good. Good? gooood", "john is Good", "I",
+    ],
+)  # fmt: skip
+def test_a_word_that_was_read_before_is_read_alike(text: str) -> None:
+    fresh = Lexicon(LEXICON.known, LEXICON.names, LEXICON.maybe_names)
+    first = tokenise(text, fresh)
+    tokenise("Good good Happy happy Is is It it I i So so", fresh)
+    assert fresh.plain
+    assert tokenise(text, fresh) == first
