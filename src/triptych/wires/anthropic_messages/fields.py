@@ -64,6 +64,9 @@ def _cache(path: str) -> Iterable[Field]:
 
 def _text(path: str) -> Iterable[Field]:
     yield Field(f"{path}.text", Feature.TEXT, "an empty text is left out: it says nothing")
+    yield Field(
+        f"{path}.parsed_output", Feature.TEXT, f"{EXTENSION} of the vendor's SDK: the text says the same"
+    )
     yield from _cache(path)
     yield Field(f"{path}.citations", Feature.CITATION)
     page = f"{path}.citations[].web_search_result_location"
