@@ -219,6 +219,29 @@ def test_a_tool_of_a_completion_is_called_and_its_result_read(
     assert "sunny" in (answer.choices[0].message.content or "")
 
 
+@PROVIDERS
+def test_the_sdk_runs_tools_of_a_message_by_itself(messages: anthropic.Anthropic, served: str) -> None:
+    """Its runner asks the vendor to keep the conversation (``thread``), and does without where that is
+    refused in the vendor's words."""
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """The weather.
+
+        Args:
+            city: Where.
+        """
+        return f"sunny in {city}"
+
+    runner = messages.beta.messages.tool_runner(
+        model=f"{served}/sandbox-tool",
+        max_tokens=200,
+        tools=[get_weather],
+        messages=[{"role": "user", "content": "weather?"}],
+    )
+    assert "sunny in sample" in said(runner.until_done())
+
+
 class Weather(pydantic.BaseModel):
     city: str
 

@@ -184,6 +184,7 @@ class RequestParam(_Strict):
     inference_geo: object = None
     workspace_id: object = None
     mcp_servers: object = None
+    thread: object = None
     context_management: Raw | UnsetType = UNSET
     diagnostics: Raw | UnsetType = UNSET
     user_profile_id: Raw | UnsetType = UNSET

@@ -227,6 +227,7 @@ FIELDS: tuple[Field, ...] = (
         f"{EXTENSION}: sent by Claude Code; the vendor's server edits old turns to save tokens",
         ignored=True,
     ),
+    Field("thread", None, f"{EXTENSION} of the beta: null is accepted; the vendor's SDK goes on without it"),
     Field("diagnostics", None, "asks for facts about the vendor's own cache", ignored=True),
     Field("user_profile_id", None, "attributes the request at the vendor", ignored=True),
     Field("metadata", None, _OWN, ignored=True),
