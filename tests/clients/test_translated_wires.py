@@ -6,6 +6,7 @@ from typing import Any
 
 import anthropic
 import openai
+import pydantic
 import pytest
 
 from tests.devices.chained import PROVIDER_WIRES, Chain, chain
@@ -216,6 +217,68 @@ def test_a_tool_of_a_completion_is_called_and_its_result_read(
     ]
     answer = openai_client.chat.completions.create(messages=talk, **asked)
     assert "sunny" in (answer.choices[0].message.content or "")
+
+
+@PROVIDERS
+def test_the_sdk_runs_tools_of_a_message_by_itself(messages: anthropic.Anthropic, served: str) -> None:
+    """Its runner asks the vendor to keep the conversation (``thread``), and does without where that is
+    refused in the vendor's words."""
+
+    @anthropic.beta_tool
+    def get_weather(city: str) -> str:
+        """The weather.
+
+        Args:
+            city: Where.
+        """
+        return f"sunny in {city}"
+
+    runner = messages.beta.messages.tool_runner(
+        model=f"{served}/sandbox-tool",
+        max_tokens=200,
+        tools=[get_weather],
+        messages=[{"role": "user", "content": "weather?"}],
+    )
+    assert "sunny in sample" in said(runner.until_done())
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+
+
+@PROVIDERS
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_what_the_sdks_parsed_can_be_sent_back_as_they_give_it(
+    openai_client: openai.OpenAI, messages: anthropic.Anthropic, served: str
+) -> None:
+    """Their helpers add to an answer what they made of it, and their users append the whole answer to the
+    conversation: as the object it is, or as it dumps itself."""
+    echo, tool = f"{served}/sandbox-echo", f"{served}/sandbox-tool"
+    ask: Any = {"role": "user", "content": "weather?"}
+    chat = openai_client.chat.completions
+    parsed: Any = chat.parse(model=echo, messages=[ask], response_format=Weather).choices[0].message
+    assert isinstance(parsed.parsed, Weather)
+    for sent in (parsed, parsed.model_dump(mode="json", warnings=False)):
+        answer = chat.create(model=echo, messages=[ask, sent, {"role": "user", "content": "thanks"}])
+        assert answer.choices[0].message.content == "thanks"
+    tools: Any = [openai.pydantic_function_tool(Weather)]
+    called: Any = chat.parse(model=tool, messages=[ask], tools=tools).choices[0].message
+    assert isinstance(called.tool_calls[0].function.parsed_arguments, Weather)
+    result: Any = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": "sunny"}
+    assert "sunny" in str(
+        chat.create(model=tool, messages=[ask, called, result], tools=tools).choices[0].message
+    )
+    response: Any = openai_client.responses.parse(model=echo, input=[ask], text_format=Weather)
+    dumped = [item.model_dump(mode="json", warnings=False) for item in response.output]
+    assert dumped[-1]["content"][0]["parsed"]
+    for items in (response.output, dumped):
+        input_: Any = [ask, *items, {"role": "user", "content": "thanks"}]
+        assert openai_client.responses.create(model=echo, input=input_).output_text == "thanks"
+    message: Any = messages.messages.parse(model=echo, max_tokens=100, messages=[ask], output_format=Weather)
+    assert isinstance(message.parsed_output, Weather)
+    for content in (message.content, [block.model_dump(mode="json") for block in message.content]):
+        talk: Any = [ask, {"role": "assistant", "content": content}, {"role": "user", "content": "thanks"}]
+        assert said(messages.messages.create(model=echo, max_tokens=100, messages=talk)) == "thanks"
 
 
 @PROVIDERS

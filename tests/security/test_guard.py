@@ -258,6 +258,21 @@ def test_probabilities_of_tokens_are_refused_where_tokens_are_replaced(scene: Gu
     assert answer.status == 400 and answer.json["error"]["param"] == next(iter(asked))
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_no_conversation_is_kept_by_a_vendor_whose_placeholders_would_be_of_several_requests(
+    scene: Guarded, thread: dict[str, str]
+) -> None:
+    """Said in the vendor's words: its SDK sends everything again without a thread."""
+    answer = scene.ask("messages", "hello", thread=thread)
+    assert answer.status == 400
+    assert answer.json["error"]["details"] == {
+        "error_code": "thread_unsupported_request",
+        "unsupported": ["redaction"],
+    }
+    assert scene.ask("messages", "hello", thread=None).status == 200
+    assert scene.ask("messages", "hello", org="open", thread=thread).status == 200
+
+
 def test_a_key_that_occurs_twice_is_refused_at_any_depth(scene: Guarded) -> None:
     body = b'{"model":"chat","messages":[{"role":"user","content":"x"}],"a":[{"b":{"c":1,"\\u0063":2}}]}'
     for org, status in (("redact", 400), ("open", 200)):

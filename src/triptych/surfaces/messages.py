@@ -11,6 +11,7 @@ from triptych.pipeline import Carriage
 from triptych.stages.settle import Dialect
 from triptych.surfaces.governed import Operation
 from triptych.wires import anthropic_messages as messages_wire
+from triptych.wires.anthropic_messages.threads import thread_refusal, threaded
 from triptych.wires.token_estimate import estimate_input_tokens
 
 
@@ -25,6 +26,17 @@ class CreateMessage(Operation):
         return messages_wire.parse_request(self.body(exchange), counting=self.counting)
 
     reading = parse, partial(messages_wire.parse_request, counting=False)
+
+    def carry(
+        self, exchange: Exchange, parsed: messages_wire.MessagesRequest, wires: frozenset[str]
+    ) -> Carriage | Response:
+        """Raises Failure UNSUPPORTED_PARAMETER for a thread of texts that are read on their way: placeholders
+        belong to one request, and the vendor would keep those of several."""
+        model = exchange.model
+        guarded = exchange.principal.policy.guarded or (model is not None and model.phi_mode is not None)
+        if guarded and threaded(parsed):
+            raise thread_refusal("redaction", "texts are read for protected information on their way")
+        return super().carry(exchange, parsed, wires)
 
     def rewrite(self, parsed: messages_wire.MessagesRequest, upstream_model: str) -> bytes:
         return messages_wire.rewrite_request(parsed, upstream_model)

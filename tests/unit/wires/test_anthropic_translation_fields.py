@@ -238,7 +238,7 @@ CITED = {
     "cited_text": "so",
     "encrypted_index": "x",
 }
-RICH_TEXT = {"type": "text", "text": "hello", "citations": [CITED], **CACHED}
+RICH_TEXT = {"type": "text", "text": "hello", "citations": [CITED], "parsed_output": None, **CACHED}
 RICH_IMAGES = [
     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}, **CACHED},
     {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},

@@ -5,6 +5,7 @@ Anthropic's envelope (https://docs.anthropic.com/en/api/errors) on the messages 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -130,9 +131,12 @@ def messages_error(failure: Failure, request_id: str) -> Response:
     if failure.kind is K.PAYLOAD_TOO_LARGE:
         return _too_large(failure)
     row = ROWS[failure.kind]
-    error = {"type": row.messages_type, "message": failure.message}
+    error: dict[str, Any] = {"type": row.messages_type, "message": failure.message}
     if row is _UNAUTHORIZED:
         error["message"] = "Unauthorized"
+    if "error_code" in failure.details:
+        # The vendor's own words, which its SDK acts on.
+        error["details"] = failure.details
     body = _encode({"type": "error", "error": error, "request_id": request_id})
     return json_response(row.status, body, _common_headers(failure))
 

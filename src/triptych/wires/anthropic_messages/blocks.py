@@ -47,6 +47,8 @@ class TextBlock(_Strict, tag_field="type", tag="text"):
     text: str
     cache_control: CacheControl | None = None
     citations: list[WebSearchCitation] | None = None
+    parsed_output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """What the vendor's SDK made of ``text``; whoever sends back what it dumps sends it along."""
 
 
 class ImageBlock(_Strict, tag_field="type", tag="image"):
@@ -182,6 +184,7 @@ class RequestParam(_Strict):
     inference_geo: object = None
     workspace_id: object = None
     mcp_servers: object = None
+    thread: object = None
     context_management: Raw | UnsetType = UNSET
     diagnostics: Raw | UnsetType = UNSET
     user_profile_id: Raw | UnsetType = UNSET

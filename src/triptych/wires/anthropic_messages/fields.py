@@ -64,6 +64,9 @@ def _cache(path: str) -> Iterable[Field]:
 
 def _text(path: str) -> Iterable[Field]:
     yield Field(f"{path}.text", Feature.TEXT, "an empty text is left out: it says nothing")
+    yield Field(
+        f"{path}.parsed_output", Feature.TEXT, f"{EXTENSION} of the vendor's SDK: the text says the same"
+    )
     yield from _cache(path)
     yield Field(f"{path}.citations", Feature.CITATION)
     page = f"{path}.citations[].web_search_result_location"
@@ -224,6 +227,7 @@ FIELDS: tuple[Field, ...] = (
         f"{EXTENSION}: sent by Claude Code; the vendor's server edits old turns to save tokens",
         ignored=True,
     ),
+    Field("thread", None, f"{EXTENSION} of the beta: null is accepted; the vendor's SDK goes on without it"),
     Field("diagnostics", None, "asks for facts about the vendor's own cache", ignored=True),
     Field("user_profile_id", None, "attributes the request at the vendor", ignored=True),
     Field("metadata", None, _OWN, ignored=True),

@@ -31,6 +31,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.wires import strict
 from triptych.wires.anthropic_messages import blocks as wire
 from triptych.wires.anthropic_messages.reasoning import VENDOR, redacted_thinking, thinking
+from triptych.wires.anthropic_messages.threads import thread_refusal
 from triptych.wires.anthropic_messages.tool_input import arguments
 from triptych.wires.strict import untranslatable
 
@@ -109,6 +110,8 @@ class _Decoding:
 
     def _check_neutral(self, request: wire.RequestParam) -> None:
         """Refuse, or leave out, the fields that no other wire has anything for."""
+        if request.thread is not None:
+            raise thread_refusal("model", "the model is served on another wire, which keeps no conversation")
         if request.speed not in (None, "standard"):
             raise untranslatable("speed")
         for name in ("container", "inference_geo", "workspace_id", "mcp_servers"):

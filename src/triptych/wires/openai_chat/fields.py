@@ -75,6 +75,11 @@ FIELDS: tuple[Field, ...] = (
     Field("messages[].tool_calls[].function.name", Feature.TOOL_CALL),
     Field("messages[].tool_calls[].function.arguments", Feature.TOOL_CALL, "an empty text means {}"),
     Field(
+        "messages[].tool_calls[].function.parsed_arguments",
+        Feature.TOOL_CALL,
+        "extension of the vendor's SDK: the arguments say the same",
+    ),
+    Field(
         "messages[].tool_calls[].index",
         Feature.TOOL_CALL,
         "extension: of a stream's fragment; the order of the calls says the same",
@@ -84,6 +89,7 @@ FIELDS: tuple[Field, ...] = (
     Field("messages[].reasoning", Feature.REASONING, "extension of vLLM and OpenRouter"),
     Field("messages[].thinking_blocks", Feature.REASONING_OPAQUE, "extension of LiteLLM"),
     Field("messages[].annotations", Feature.CITATION, "extension: of an answer that is sent back"),
+    Field("messages[].parsed", Feature.TEXT, "extension of the vendor's SDK: the content says the same"),
     Field("messages[].audio", None, _NULL_ONLY),
     Field("messages[].function_call", None, _NULL_ONLY),
     Field("stream", Feature.STREAM),

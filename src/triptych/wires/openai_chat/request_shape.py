@@ -77,6 +77,8 @@ class Annotation(Shape, tag_field="type", tag="url_citation"):
 class CalledFunction(Shape):
     name: str
     arguments: str
+    parsed_arguments: Raw = msgspec.UNSET
+    """What the vendor's SDK made of ``arguments``; whoever appends its message sends it along."""
 
 
 class Call(Shape, tag_field="type", tag="function"):
@@ -112,6 +114,8 @@ class AssistantMessage(_Message, tag="assistant", kw_only=True):
     annotations: list[Annotation] | None = None
     audio: object = None
     function_call: object = None
+    parsed: Raw = msgspec.UNSET
+    """What the vendor's SDK made of ``content``."""
 
 
 class ToolMessage(_Message, tag="tool", kw_only=True):

@@ -61,6 +61,8 @@ class OutputText(Strict, tag="output_text", tag_field="type"):
     text: str
     annotations: list[UrlCitation | FileCitation | ContainerFileCitation | FilePath] | None = None
     logprobs: msgspec.Raw | _Absent = _ABSENT
+    parsed: msgspec.Raw | _Absent = _ABSENT
+    """What the vendor's SDK made of ``text``; whoever sends back what it dumps sends it along."""
 
 
 class OutputRefusal(Strict, tag="refusal", tag_field="type"):
@@ -96,6 +98,8 @@ class Item(Strict):
     name: str | None = None
     namespace: str | None = None
     arguments: str | None = None
+    parsed_arguments: object = None
+    """What the vendor's SDK made of ``arguments``."""
     caller: Caller | None = None
     is_async: bool | None = msgspec.field(default=None, name="async")
     output: str | list[InputText | InputImage | InputFile] | None = None
@@ -106,7 +110,7 @@ class Item(Strict):
 ITEM_FIELDS = {
     "message": frozenset({"id", "status", "role", "content", "phase"}),
     "function_call": frozenset(
-        {"id", "status", "call_id", "name", "namespace", "arguments", "caller", "async"}
+        {"id", "status", "call_id", "name", "namespace", "arguments", "parsed_arguments", "caller", "async"}
     ),
     "function_call_output": frozenset({"id", "status", "call_id", "name", "namespace", "caller", "output"}),
     "reasoning": frozenset({"id", "status", "content", "summary", "encrypted_content"}),
