@@ -323,7 +323,8 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         _json(_ref("Models"), "The models."),
         _MODELS_REFUSALS,
         ("anthropic-version", "header", _TEXT, "Asks for Anthropic's shape, in pages."),
-        ("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "Models per page; 20."),
+        # A parameter of Anthropic's shape alone: in OpenAI's it is looked at as little as any other.
+        ("limit", "query", _TEXT, "In Anthropic's shape: models per page, 1 to 1000; 20."),
         ("after_id", "query", _TEXT, "The page behind this model."),
         ("before_id", "query", _TEXT, "The page before this model."),
         ("lifecycle", "query", _TEXT, "Only `active` or `deprecated` ones."),

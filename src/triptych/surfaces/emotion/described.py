@@ -24,6 +24,11 @@ def _score(least: float = 0.0) -> Schema:
     return {"type": "number", "minimum": least, "maximum": 1.0}
 
 
+def _optional(schema: Schema) -> Schema:
+    """Null is as if the member was not there."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _words(*words: str) -> Schema:
     return {"enum": list(dict.fromkeys(words))}
 
@@ -66,10 +71,10 @@ SCHEMAS: Schema = {
     ),
     "AnalysisMessage": _object(
         {
-            "role": _words(*ROLES),
-            "externalId": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
+            "role": _optional(_words(*ROLES)),
+            "externalId": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
             "content": {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]},
-            "timestamp": _TIME,
+            "timestamp": _optional(_TIME),
         },
         "content",
     ),
@@ -153,27 +158,29 @@ SCHEMAS: Schema = {
     "EmotionChat": _object(
         {
             "model": {"type": "string", "minLength": 1},
-            "emotion_model": {"const": "emotion-v2"},
+            "emotion_model": _optional({"const": "emotion-v2"}),
             "messages": {
                 "type": "array",
                 "minItems": 1,
                 "description": f"At most {MAX_MESSAGES}; more are 413.",
-                "items": _object({"role": _words(*ROLES), "content": _MESSAGE_TEXT}, "content"),
+                "items": _object({"role": _optional(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
             },
-            "context_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
-            "model_params": {
-                "type": "object",
-                "properties": {
-                    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-                    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-                    "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
-                    "frequency_penalty": {"type": "number", "minimum": -2, "maximum": 2},
-                    "max_tokens": {"type": "integer", "minimum": 1},
-                },
-            },
-            "emotion_model_params": {"type": "object"},
-            "stream": {"type": "boolean"},
-            "tools": {"type": "array", "items": {"type": "object"}},
+            "context_id": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "model_params": _optional(
+                {
+                    "type": "object",
+                    "properties": {
+                        "temperature": _optional({"type": "number", "minimum": 0, "maximum": 2}),
+                        "top_p": _optional({"type": "number", "minimum": 0, "maximum": 1}),
+                        "presence_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
+                        "frequency_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
+                        "max_tokens": _optional({"type": "integer", "minimum": 1}),
+                    },
+                }
+            ),
+            "emotion_model_params": _optional({"type": "object"}),
+            "stream": _optional({"type": "boolean"}),
+            "tools": _optional({"type": "array", "items": {"type": "object"}}),
         },
         "model",
         "messages",
