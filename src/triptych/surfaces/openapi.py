@@ -69,7 +69,7 @@ _SCHEMAS: Schema = {
             "model": {"type": "string", "minLength": 1},
             "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
             "stream": {"type": "boolean"},
-            "store": _or_null("boolean"),
+            "store": {"type": "boolean"},
         },
         "description": "Core fields are validated; every other field is the provider's and is forwarded.",
     },
@@ -323,12 +323,8 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         _json(_ref("Models"), "The models."),
         _MODELS_REFUSALS,
         ("anthropic-version", "header", _TEXT, "Asks for Anthropic's shape, in pages."),
-        (
-            "limit",
-            "query",
-            _TEXT,
-            "1 to 1000 models per page; 20. Anthropic's shape only, as all that follow.",
-        ),
+        # A parameter of Anthropic's shape alone: in OpenAI's it is looked at as little as any other.
+        ("limit", "query", _TEXT, "In Anthropic's shape: models per page, 1 to 1000; 20."),
         ("after_id", "query", _TEXT, "The page behind this model."),
         ("before_id", "query", _TEXT, "The page before this model."),
         ("lifecycle", "query", _TEXT, "Only `active` or `deprecated` ones."),

@@ -23,7 +23,6 @@ from tests.contract.emotion.world import (
     world,
 )
 from tests.contract.inference.world import fault_model
-from tests.contract.schema import faults
 from triptych.client import AsyncTriptych, ConflictError, StreamFailed, Triptych
 from triptych.core.emotion import COMPLEXITIES, DISCOVERY_LEVELS, INTENSITY_LEVELS, LABELS
 
@@ -454,41 +453,3 @@ def test_our_client_speaks_to_it_asynchronously(sides: World) -> None:
                 assert "".join([event.text async for event in events]) == "Hello"
 
     asyncio.run(speak())
-
-
-CONTEXT, MESSAGE = "/v2/emotions/{context_id}", "/v2/emotions/{context_id}/message/{external_id}"
-DESCRIBED = {
-    "an analysis": (ANALYSIS, ANALYSIS, analysis("x"), 200),
-    "a context": (CONTEXT + "/analysis", "/v2/emotions/said/analysis", analysis("x"), 200),
-    "a batch": (BATCH, BATCH, analysis("x", {"content": " "}), 200),
-    "a state": (CONTEXT, "/v2/emotions/said", None, 200),
-    "a chat": (CHAT, CHAT, completion(), 200),
-    "a stream": (CHAT, CHAT, completion(stream=True), 200),
-    "models": ("/v2/models", "/v2/models", None, 200),
-    "the status": ("/v2/status", "/v2/status", None, 200),
-    "a field that is missing": (ANALYSIS, ANALYSIS, b"{}", 400),
-    "a value that is wrong": (CHAT, CHAT, completion(stream=7), 422),
-    "a context that is gone": (CONTEXT, "/v2/emotions/nowhere", None, 404),
-    "a message that is gone": (MESSAGE, "/v2/emotions/said/message/x", None, 404),
-    "a word": (ANALYSIS, ANALYSIS, None, 422),
-    "a provider that fails": (CHAT, CHAT, completion("unreachable-model"), 503),
-}
-
-
-@pytest.mark.parametrize(("path", "target", "body", "status"), DESCRIBED.values(), ids=DESCRIBED)
-def test_what_is_answered_fits_what_is_described(
-    sides: World, path: str, target: str, body: bytes | None, status: int
-) -> None:
-    document = sides.json("/openapi.json")
-    sides.json("/v2/emotions/said/analysis", analysis("x"))
-    answer = sides.ask(target, body)
-    operation = document["paths"][path]["get" if body is None else "post"]
-    assert answer.status == status
-    content = operation["responses"][str(status)]["content"]
-    content_type = (answer.header("content-type") or "").partition(";")[0]
-    value = json.loads(answer.body) if content_type == "application/json" else answer.body.decode()
-    # Of events only the type is described: there is no schema for a stream of them.
-    assert faults(value, content[content_type].get("schema", {}), document) == []
-    if body is not None and status == 200:
-        asked = operation["requestBody"]["content"]["application/json"]["schema"]
-        assert faults(json.loads(body), asked, document) == []

@@ -24,12 +24,13 @@ def _score(least: float = 0.0) -> Schema:
     return {"type": "number", "minimum": least, "maximum": 1.0}
 
 
+def _optional(schema: Schema) -> Schema:
+    """Null is as if the member was not there."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _words(*words: str) -> Schema:
     return {"enum": list(dict.fromkeys(words))}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 _BANDS = [name for _, name in INTENSITY_LEVELS]
@@ -70,10 +71,10 @@ SCHEMAS: Schema = {
     ),
     "AnalysisMessage": _object(
         {
-            "role": _or_null(_words(*ROLES)),
-            "externalId": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "role": _optional(_words(*ROLES)),
+            "externalId": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
             "content": {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]},
-            "timestamp": _or_null(_TIME),
+            "timestamp": _optional(_TIME),
         },
         "content",
     ),
@@ -157,29 +158,29 @@ SCHEMAS: Schema = {
     "EmotionChat": _object(
         {
             "model": {"type": "string", "minLength": 1},
-            "emotion_model": _or_null({"const": "emotion-v2"}),
+            "emotion_model": _optional({"const": "emotion-v2"}),
             "messages": {
                 "type": "array",
                 "minItems": 1,
                 "description": f"At most {MAX_MESSAGES}; more are 413.",
-                "items": _object({"role": _or_null(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
+                "items": _object({"role": _optional(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
             },
-            "context_id": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
-            "model_params": _or_null(
+            "context_id": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "model_params": _optional(
                 {
                     "type": "object",
                     "properties": {
-                        "temperature": _or_null({"type": "number", "minimum": 0, "maximum": 2}),
-                        "top_p": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
-                        "presence_penalty": _or_null({"type": "number", "minimum": -2, "maximum": 2}),
-                        "frequency_penalty": _or_null({"type": "number", "minimum": -2, "maximum": 2}),
-                        "max_tokens": _or_null({"type": "integer", "minimum": 1}),
+                        "temperature": _optional({"type": "number", "minimum": 0, "maximum": 2}),
+                        "top_p": _optional({"type": "number", "minimum": 0, "maximum": 1}),
+                        "presence_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
+                        "frequency_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
+                        "max_tokens": _optional({"type": "integer", "minimum": 1}),
                     },
                 }
             ),
-            "emotion_model_params": _or_null({"type": "object"}),
-            "stream": _or_null({"type": "boolean"}),
-            "tools": _or_null({"type": "array", "items": {"type": "object"}}),
+            "emotion_model_params": _optional({"type": "object"}),
+            "stream": _optional({"type": "boolean"}),
+            "tools": _optional({"type": "array", "items": {"type": "object"}}),
         },
         "model",
         "messages",
