@@ -69,7 +69,7 @@ _SCHEMAS: Schema = {
             "model": {"type": "string", "minLength": 1},
             "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
             "stream": {"type": "boolean"},
-            "store": {"type": "boolean"},
+            "store": _or_null("boolean"),
         },
         "description": "Core fields are validated; every other field is the provider's and is forwarded.",
     },
