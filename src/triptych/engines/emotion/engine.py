@@ -11,7 +11,7 @@ from triptych.engines.emotion.model import Model
 from triptych.engines.emotion.tokens import tokenise
 
 WINDOW_TOKENS = 64
-_TOKENS_AT_ONCE = 256
+_TOKENS_AT_ONCE = 192
 """What a run of the network takes, padding included: more costs memory and spares no time."""
 _SENTENCE_ENDS = frozenset((".", "!", "?", "...", "!?"))
 _SILENCE = Emotion(raw=(0.0,) * 6, valence=0.0, arousal=0.0, wonder=0.0)
