@@ -13,16 +13,16 @@ _KEYS = "|".join(
         r"xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}",  # Slack
         r"(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9_]{10,}|whsec_[\w+/=]{16,}",  # Stripe
         r"sk-(?:ant-|proj-|svcacct-|or-|lf-)?[\w-]{20,}",  # OpenAI, Anthropic, OpenRouter, Langfuse
-        r"AIza[\w-]{30,45}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,40}",  # Google
-        r"SG\.[\w-]{16,32}\.[\w-]{30,64}",  # SendGrid
+        r"AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}",  # Google
+        r"SG\.[\w-]{16,32}\.[\w-]{30,}",  # SendGrid
         r"(?:AC|SK)[0-9a-f]{32}",  # Twilio
-        r"npm_[A-Za-z0-9]{30,64}|pypi-AgE[\w-]{20,}|rubygems_[0-9a-f]{48}|dckr_pat_[\w-]{20,64}",
-        r"hf_[A-Za-z0-9]{20,64}|gsk_[A-Za-z0-9]{20,64}|xai-[A-Za-z0-9]{20,128}|pplx-[A-Za-z0-9]{20,64}|r8_[A-Za-z0-9]{20,64}",
-        r"do[opr]_v1_[0-9a-f]{40,80}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{20,64}|sq0[a-z]{3}-[\w-]{20,64}|EAAA[\w-]{50,80}",
-        r"dapi[0-9a-f]{32}|dp\.(?:pt|st|ct)\.[\w.]{20,80}|lin_api_[A-Za-z0-9]{30,60}|ntn_[A-Za-z0-9]{30,60}|secret_[A-Za-z0-9]{40,50}",
-        r"PMAK-[0-9a-f-]{40,70}|NRAK-[A-Z0-9]{20,40}|glsa_[\w]{30,60}|hv[sbr]\.[\w-]{20,}|sbp_[0-9a-f]{30,60}|ATATT3[\w=-]{50,}",
-        r"sl\.[\w-]{60,}|key-[0-9a-f]{32}|\d{8,10}:AA[\w-]{32,36}|[MNO][A-Za-z\d_-]{23,26}\.[\w-]{6}\.[\w-]{27,40}",
-        r"AGE-SECRET-KEY-1[A-Z0-9]{50,64}|[a-z]{2,8}_(?:live|test)_[A-Za-z0-9]{24,64}",
+        r"npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{20,}|rubygems_[0-9a-f]{48}|dckr_pat_[\w-]{20,}",
+        r"hf_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}|pplx-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}",
+        r"do[opr]_v1_[0-9a-f]{40,}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{20,}|sq0[a-z]{3}-[\w-]{20,}|EAAA[\w-]{50,}",
+        r"dapi[0-9a-f]{32}|dp\.(?:pt|st|ct)\.[\w.]{20,}|lin_api_[A-Za-z0-9]{30,}|ntn_[A-Za-z0-9]{30,}|secret_[A-Za-z0-9]{40,}",
+        r"PMAK-[0-9a-f-]{40,}|NRAK-[A-Z0-9]{20,}|glsa_[\w]{30,}|hv[sbr]\.[\w-]{20,}|sbp_[0-9a-f]{30,}|ATATT3[\w=-]{50,}",
+        r"sl\.[\w-]{60,}|key-[0-9a-f]{32}|\d{8,10}:AA[\w-]{32,}|[MNO][A-Za-z\d_-]{23,26}\.[\w-]{6}\.[\w-]{27,}",
+        r"AGE-SECRET-KEY-1[A-Z0-9]{50,}|[a-z]{2,8}_(?:live|test)_[A-Za-z0-9]{24,}",
     )
 )
 _SECRET_OWNER = "api|app|auth|access|secret|private|service|client|account|storage|encryption|signing|master|refresh|session|bot|deploy|webhook"
@@ -50,7 +50,7 @@ CREDENTIALS = (
     Pattern(
         "CONNECTION_STRING",
         "connection_string",
-        r"(?i)\b(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|cockroachdb|clickhouse|cassandra|neo4j|bolt|kafka|nats|s?ftp|ssh|smtps?|ldaps?|https?|jdbc:[a-z0-9]{2,20}|snowflake)(?:\+[a-z0-9]{2,20})?://[^\s:@/]{0,200}:[^\s@]{1,300}@[^\s\"'<>]{1,500}",
+        r"(?i)\b(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|cockroachdb|clickhouse|cassandra|neo4j|bolt|kafka|nats|s?ftp|ssh|smtps?|ldaps?|https?|jdbc:[a-z0-9]{2,20}|snowflake)(?:\+[a-z0-9]{2,20})?://[^\s:@/]{0,80}:[^\s@]+@[^\s\"'<>]+",
         0.97,
         shape="://",
     ),
@@ -71,14 +71,14 @@ CREDENTIALS = (
     Pattern(
         "PASSWORD",
         "password",
-        r"(?i)\b(?:[a-z0-9]{0,20}[_-])?(?:password|passwd|passwort|contrasena|mot de passe|pwd|passphrase|passcode|pin(?: code)?|login code|otp|pw)\b[\"']?(?:\s+(?:for\s+[\w.-]{1,40}|to\s+[\w.-]{1,40}|is|was|are|set to|now|changed to|reset to|remains)){0,4}\s{0,2}[:=]{0,2}>?\s{0,2}[\"'`]?(?P<value>[^\s\"'`<>]{3,128})",
+        r"(?i)\b(?:[a-z0-9]{0,20}[_-])?(?:password|passwd|passwort|contrasena|mot de passe|pwd|passphrase|passcode|pin(?: code)?|login code|otp|pw)\b[\"']?(?:\s+(?:for\s+[\w.-]{1,40}|to\s+[\w.-]{1,40}|is|was|are|set to|now|changed to|reset to|remains)){0,4}\s{0,2}[:=]{0,2}>?\s{0,2}[\"'`]?(?P<value>[^\s\"'`<>]{3,})",
         0.85,
         words=word_set("password passwd passwort contrasena passe pwd passphrase passcode pin login otp pw"),
     ),
     Pattern(
         "API_KEY",
         "secret_in_context",
-        rf"(?i)(?:\b|_)(?:{_SECRET_WORD})[\"']?(?:\s+(?:is|was)|\s{{0,3}}[:=]>?|\s)\s{{0,3}}[\"'`]?(?P<value>[\w.~+/=$%!@^&*-]{{10,512}})",
+        rf"(?i)(?:\b|_)(?:{_SECRET_WORD})[\"']?(?:\s+(?:is|was)|\s{{0,3}}[:=]>?|\s)\s{{0,3}}[\"'`]?(?P<value>[\w.~+/=$%!@^&*-]{{10,}})",
         0.85,
         words=_SECRET_WORDS,
     ),

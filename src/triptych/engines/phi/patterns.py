@@ -23,7 +23,10 @@ class Pattern(msgspec.Struct, frozen=True):
     words: frozenset[str] = frozenset()
     """Every match holds one of these as a whole run of letters, in any case; empty: it need not hold a word."""
     shape: str = ""
-    """A simpler pattern found in every match; empty: the pattern itself, unless there are words."""
+    """A simpler pattern found in every match; empty: the pattern itself, unless there are words.
+
+    It should see few characters at a time: all shapes share an automaton, and on noise it has a state for each
+    combination of what they wait for."""
 
 
 def _words(text: str) -> str:
@@ -72,6 +75,7 @@ DATES = (
         "date_numeric",
         rf"\b(?:{_D2}/{_D2}/(?:\d{{4}}|\d\d)|{_D2}-{_D2}-(?:\d{{4}}|\d\d)|{_D2}\.\s?{_D2}\.\s?\d{{4}}|(?:0[1-9]|[12]\d|3[01])\.(?:0[1-9]|1[0-2])\.\d\d|{_D2} / {_D2} / \d{{4}}){_CLOCK}\b",
         0.85,
+        shape=r"\d ?[/.-]\s?\d{1,2} ?[/.-]\s?\d",
     ),
     Pattern(
         "DATE_TIME",
@@ -147,7 +151,7 @@ PHONES = (
         "fax",
         r"(?i)\b(?:fax|facsimile|telefax)(?:\s?(?:number|no\.?|#|nr\.?))?(?:\s+(?:is|it|to|at|me))*[\s:=.#-]{0,3}(?P<value>\+?\(?\d[\d\s().+/-]{4,22}\d)\b",
         0.95,
-        words=word_set("fax facsimile telefax faxnumber faxno faxnr"),
+        words=word_set("fax facsimile telefax faxnumber faxno faxnr telefaxnumber telefaxno telefaxnr"),
         shape=DIGIT,
     ),
     Pattern(
@@ -155,7 +159,7 @@ PHONES = (
         "phone_us",
         rf"(?i)(?:\+?\b1[-. /]?|\b|\()?\(?\b[2-9]\d\d\)?[-. /]{{0,2}}\d{{3}}[-. ]?\d{{4}}{_EXT}",
         0.75,
-        shape=r"[2-9]\d\d\)?[-. /]{0,2}\d{3}[-. ]?\d{4}",
+        shape=r"\d{3}[-. ]?\d{4}",
     ),
     Pattern(
         "PHONE_NUMBER",
@@ -176,7 +180,7 @@ PHONES = (
         "phone_trunk",
         rf"(?i)(?:\(0\d{{1,5}}\)|\b0\d{{1,5}})(?:[\s./-]{{0,3}}\d{{2,8}}){{1,5}}{_EXT}",
         0.6,
-        shape=r"\b0\d{1,5}\)?[\s./-]{0,3}\d{2}",
+        shape=r"\b0\d",
     ),
     Pattern(
         "PHONE_NUMBER",
@@ -191,7 +195,7 @@ PHONES = (
         rf"(?i)\b{_PHONE_WORD}\b(?:\s+(?:number|no\.?|is|me|us|him|her|them|at|on|under|to|back|nr\.?|my|the)\b)*[\s:=.#]{{0,3}}(?P<value>\+?\(?\d[\d\s().+/-]{{4,20}}\d){_EXT}",
         0.8,
         words=_PHONE_WORDS,
-        shape=r"\d[\d\s().+/-]{4}",
+        shape=DIGIT,
     ),
 )
 
@@ -230,6 +234,7 @@ NETWORK = (
         "ipv4",
         r"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:/\d{1,2}|:\d{2,5})?\b",
         0.9,
+        shape=r"\d\.\d{1,3}\.\d",
     ),
     Pattern(
         "IP_ADDRESS",

@@ -113,7 +113,7 @@ ADDRESSES = (
         r"(?i)\b(?:p\.?\s?o\.?|post(?:al)?\s?(?:office)?)\s?box\s?(?:no\.?|#)?\s?[a-z]{0,2}\d{1,7}[a-z]?\b|\b(?:psc|unit|cmr)\s\d{1,6},?\s(?:box|no)\s\d{1,6}\b|\b(?:postfach|apartado(?: postal)?|postbus|casella postale|boite postale|caixa postal|locked bag|gpo box|private bag|rr|rural route|hc)\s\d[\d ]{0,7}\b",
         0.9,
         words=word_set(
-            "box boxno pobox poboxno postbox postfach apartado postbus casella boite caixa bag rr route hc psc unit cmr"
+            "box boxno pobox poboxno postbox postboxno postfach apartado postbus casella boite caixa bag rr route hc psc unit cmr"
         ),
         shape=DIGIT,
     ),

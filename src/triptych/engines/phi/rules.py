@@ -11,6 +11,7 @@ from triptych.engines.phi.credentials import CREDENTIALS, looks_secret
 from triptych.engines.phi.patterns import (
     AGES,
     DATES,
+    LONG_RUN,
     MONTH_ALONE,
     NETWORK,
     NUMBERS,
@@ -105,6 +106,8 @@ class Rules:
                 self._need_shape |= bit
                 shape = pattern.shape or pattern.regex
                 of_shapes[shape] = of_shapes.get(shape, 0) | bit
+        # It counts characters, and would double the states of all others.
+        self._long_run, self._of_long_runs = re2.compile(LONG_RUN.encode()), of_shapes.pop(LONG_RUN)
         self._of_words, self._words = of_words, frozenset(of_words)
         self._of_shapes = list(of_shapes.values())
         options = re2.Options()
@@ -159,11 +162,14 @@ class Rules:
         if len(text) > _LONG_TEXT:
             shaped = self._every
         else:
-            shapes = self._shapes.Match(text.encode("ascii"))
+            encoded = text.encode("ascii")
+            shapes = self._shapes.Match(encoded)
             if not shapes or 0 not in shapes:  # the automaton gave up before the end
                 return self._every
             for number in shapes:
                 shaped |= self._of_shapes[number]
+            if self._long_run.search(encoded) is not None:
+                shaped |= self._of_long_runs
         for word in self._words.intersection(_LETTERS.findall(text.lower())):
             worded |= self._of_words[word]
         return self._every & (shaped | ~self._need_shape) & (worded | ~self._need_words)

@@ -1,15 +1,19 @@
 """The learned tagger: names, places, dates, ids, ages and telephone numbers that no pattern describes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triptych.engines.phi.rules import RANK_NAME, Candidate, trimmed
 from triptych.engines.phi.tokens import BITS, Features, Lexicon, Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["BITS", "KINDS", "LABELS", "REACH", "Tagger"]
 
@@ -34,7 +38,7 @@ class Tagger:
         self._features, self._session, self._threshold = Features(lexicon), session, threshold
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> "Tagger":
+    def load(cls, folder: Path | None = None) -> Tagger:
         """From the package's own weights, or those of a training run."""
         import onnxruntime
 

@@ -1,5 +1,7 @@
 """Tokens of a plain text, and what the tagger is told of each: word, affixes, shape, lists it stands on."""
 
+from __future__ import annotations
+
 import re
 import string
 from array import array
@@ -7,11 +9,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, repeat
 from threading import Lock
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BLANKS = " \t\r\v\f\x1c\x1d\x1e\x1f"
 _MARKS = [chr(code) for code in range(128) if not chr(code).isspace() and not chr(code).isalnum()]
@@ -156,7 +161,7 @@ class Features:
             rows[late] = [described[words[number]] for number in late]
         return rows
 
-    def _described(self, word: str, known: "_Rows") -> tuple[int, ...]:
+    def _described(self, word: str, known: _Rows) -> tuple[int, ...]:
         lower = (word.replace(" ", "") if " " in word else word).lower()
         number, lists = self._lexicon.find(lower)
         spelled = lower.encode()
@@ -171,7 +176,7 @@ class Features:
             self._keep(known, word, row)
         return row
 
-    def _keep(self, known: "_Rows", word: str, row: tuple[int, ...]) -> None:
+    def _keep(self, known: _Rows, word: str, row: tuple[int, ...]) -> None:
         with self._lock:
             place = len(known.numbers)
             if word in known.numbers:
