@@ -78,7 +78,7 @@ def exchange(caller: Principal) -> Exchange:
 async def measure(orgs: int, keys_per_org: int) -> float:
     """Microseconds of one exchange: throttle, reserve, settle."""
     index = SeededMemoryIndex(empty_seed)
-    throttle, reserve = Throttle(index, slots=True), Reserve(index, refuse_unpriced=False)
+    throttle, reserve = Throttle(index, slots=True), Reserve(index)
     model = Model(
         id="m", targets=(Target("p", "m"),), price=Price(3 * 10**9, 15 * 10**9, 3 * 10**8, 4 * 10**9)
     )

@@ -34,10 +34,10 @@ _STATES = frozenset(
 )
 _LABELS = frozenset(
     "account acct bill booking card case cell chart charge claim code contact credit debit email fax id invoice licence "
-    "license member mobile mrn npi number order passport phone plate policy record ref reference serial ssn tel "
+    "iban license mbi member mobile mrn npi number order passport phone plate policy record ref reference serial ssn tel "
     "ticket visa vin".split()
 )
-_LABELLED = re.compile(r"\s?(?:no\.?|num|number)?[\s:=#]{0,3}[\d#]")
+_LABELLED = re.compile(r"\s?(?:no\.?|num|number)?[\s:=#]{0,3}(?:[A-Z]{0,4}\d|#)")
 """What makes one of these words the label of a number."""
 _JOINTS = frozenset("-_")
 _SLUG = re.compile(r"[a-z]+(?:[-_][a-z]+){3,}")
