@@ -41,7 +41,19 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "store": (None, "true", 0, [], {}),
     "system": (5, True, {}, [5], ["x"], [{}], [{"type": "text", "text": 5}]),
     "max_tokens": (0, -1, 1.5, "7", True, [], {}, 2**63),
-    "tools": ("x", 5, {}, [5], [[]], [{}], [{"name": 5}], [{"name": "f"}], [{**TOOL, "input_schema": []}]),
+    "tools": (
+        "x",
+        5,
+        {},
+        [5],
+        [[]],
+        [{}],
+        [{"name": 5}],
+        [{"name": "f"}],
+        [{**TOOL, "input_schema": []}],
+        [{"name": "f", "type": 435}],
+        [{**TOOL, "description": 5}],
+    ),
     "document_ids": ("x", 5, {}, [5], [""], [None]),
 }
 

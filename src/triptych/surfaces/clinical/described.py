@@ -57,14 +57,18 @@ _TOOL: Schema = {
             "properties": {
                 "type": or_null({"const": "custom"}),
                 "name": _NAME,
-                "description": _TEXT,
+                "description": or_null(_TEXT),
                 "input_schema": {"type": "object"},
             },
         },
         {
             "type": "object",
             "required": ["name", "type"],
-            "properties": {"type": {"type": "string", "not": {"const": "custom"}}, "name": _NAME},
+            "properties": {
+                "type": {"type": "string", "not": {"const": "custom"}},
+                "name": _NAME,
+                "description": or_null(_TEXT),
+            },
         },
     ]
 }

@@ -177,6 +177,10 @@ def _tools(value: bytes | None) -> bytes | None:
         name = faults.text(found.get("name", msgspec.Raw(b"0")))
         if not name:
             raise wrong(f"tools[{index}].name", "must be a non-empty string")
+        for member in ("type", "description"):
+            given = found.get(member)
+            if given is not None and bytes(given) != b"null" and faults.text(given) is None:
+                raise wrong(f"tools[{index}].{member}", "must be a string")
         kind = found.get("type")
         client = kind is None or bytes(kind) in (b"null", b'"custom"')
         if client and (schema := found.get("input_schema")) is not None and faults.fields(schema) is None:
