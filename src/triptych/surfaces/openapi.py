@@ -24,8 +24,9 @@ def _json(schema: Schema, text: str) -> Schema:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def _or_null(type_: str) -> Schema:
-    return {"anyOf": [{"type": type_}, {"type": "null"}]}
+def or_null(schema: Schema) -> Schema:
+    """Of a member that may also be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 _BLOCKS: Schema = {"type": "array", "items": {"type": "object"}}
@@ -69,7 +70,7 @@ _SCHEMAS: Schema = {
             "model": {"type": "string", "minLength": 1},
             "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
             "stream": {"type": "boolean"},
-            "store": _or_null("boolean"),
+            "store": or_null({"type": "boolean"}),
         },
         "description": "Core fields are validated; every other field is the provider's and is forwarded.",
     },
@@ -83,8 +84,8 @@ _SCHEMAS: Schema = {
                 "properties": {
                     "message": {"type": "string"},
                     "type": {"type": "string"},
-                    "code": _or_null("string"),
-                    "param": _or_null("string"),
+                    "code": or_null({"type": "string"}),
+                    "param": or_null({"type": "string"}),
                 },
             }
         },
@@ -106,8 +107,8 @@ _SCHEMAS: Schema = {
             "object": {"const": "list"},
             "data": {"type": "array", "items": {"type": "object", "required": ["id", "type"]}},
             "has_more": {"type": "boolean"},
-            "first_id": _or_null("string"),
-            "last_id": _or_null("string"),
+            "first_id": or_null({"type": "string"}),
+            "last_id": or_null({"type": "string"}),
         },
     },
     "TokenCount": {
@@ -144,8 +145,8 @@ _SCHEMAS: Schema = {
                 "properties": {
                     "data": {"type": "array", "items": _ref("Model")},
                     "has_more": {"type": "boolean"},
-                    "first_id": _or_null("string"),
-                    "last_id": _or_null("string"),
+                    "first_id": or_null({"type": "string"}),
+                    "last_id": or_null({"type": "string"}),
                 },
             },
         ],
@@ -172,9 +173,9 @@ _SCHEMAS: Schema = {
                     "display_name": {"type": "string"},
                     "created_at": {"type": "string"},
                     "lifecycle": {"enum": ["active", "deprecated"]},
-                    "retires_at": _or_null("string"),
-                    "max_input_tokens": _or_null("integer"),
-                    "max_tokens": _or_null("integer"),
+                    "retires_at": or_null({"type": "string"}),
+                    "max_input_tokens": or_null({"type": "integer"}),
+                    "max_tokens": or_null({"type": "integer"}),
                 },
             },
         ],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from triptych.surfaces.openapi import Described, Schema
+from triptych.surfaces.openapi import Described, Schema, or_null
 from triptych.wires.native.request import MAX_ID_CHARS
 
 _TEXT: Schema = {"type": "string"}
@@ -17,10 +17,6 @@ _REQUEST_META: Schema = {
 
 def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def json_answer(schema: Schema, text: str) -> Schema:

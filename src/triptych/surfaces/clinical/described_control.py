@@ -10,12 +10,11 @@ from triptych.surfaces.clinical.described import (
     envelope,
     json_answer,
     operation,
-    or_null,
     read,
     ref,
 )
 from triptych.surfaces.clinical.usage import MOST_THRESHOLDS, MOST_USD
-from triptych.surfaces.openapi import Described, Schema
+from triptych.surfaces.openapi import Described, Schema, or_null
 
 _TEXT: Schema = {"type": "string"}
 _TIME: Schema = {"type": "string", "format": "date-time"}

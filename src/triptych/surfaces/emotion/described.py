@@ -5,11 +5,11 @@ from typing import Any
 from triptych.core.emotion import COMPLEXITIES, DISCOVERY_LEVELS, INTENSITY_LEVELS, LABELS
 from triptych.surfaces.emotion.body import MAX_ID_BYTES, MAX_MESSAGES, MAX_TEXT_CHARS, ROLES
 from triptych.surfaces.emotion.failures import ROWS
-from triptych.surfaces.openapi import Described, Schema
+from triptych.surfaces.openapi import Described, Schema, or_null
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
-_MAYBE_TEXT: Schema = {"anyOf": [_TEXT, {"type": "null"}]}
+_MAYBE_TEXT: Schema = or_null(_TEXT)
 
 
 def _ref(name: str) -> Schema:
@@ -22,11 +22,6 @@ def _object(properties: Schema, *required: str, **more: Any) -> Schema:
 
 def _score(least: float = 0.0) -> Schema:
     return {"type": "number", "minimum": least, "maximum": 1.0}
-
-
-def _optional(schema: Schema) -> Schema:
-    """Null is as if the member was not there."""
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _words(*words: str) -> Schema:
@@ -71,10 +66,10 @@ SCHEMAS: Schema = {
     ),
     "AnalysisMessage": _object(
         {
-            "role": _optional(_words(*ROLES)),
-            "externalId": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "role": or_null(_words(*ROLES)),
+            "externalId": or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
             "content": {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]},
-            "timestamp": _optional(_TIME),
+            "timestamp": or_null(_TIME),
         },
         "content",
     ),
@@ -158,29 +153,29 @@ SCHEMAS: Schema = {
     "EmotionChat": _object(
         {
             "model": {"type": "string", "minLength": 1},
-            "emotion_model": _optional({"const": "emotion-v2"}),
+            "emotion_model": or_null({"const": "emotion-v2"}),
             "messages": {
                 "type": "array",
                 "minItems": 1,
                 "description": f"At most {MAX_MESSAGES}; more are 413.",
-                "items": _object({"role": _optional(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
+                "items": _object({"role": or_null(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
             },
-            "context_id": _optional({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
-            "model_params": _optional(
+            "context_id": or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
+            "model_params": or_null(
                 {
                     "type": "object",
                     "properties": {
-                        "temperature": _optional({"type": "number", "minimum": 0, "maximum": 2}),
-                        "top_p": _optional({"type": "number", "minimum": 0, "maximum": 1}),
-                        "presence_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
-                        "frequency_penalty": _optional({"type": "number", "minimum": -2, "maximum": 2}),
-                        "max_tokens": _optional({"type": "integer", "minimum": 1}),
+                        "temperature": or_null({"type": "number", "minimum": 0, "maximum": 2}),
+                        "top_p": or_null({"type": "number", "minimum": 0, "maximum": 1}),
+                        "presence_penalty": or_null({"type": "number", "minimum": -2, "maximum": 2}),
+                        "frequency_penalty": or_null({"type": "number", "minimum": -2, "maximum": 2}),
+                        "max_tokens": or_null({"type": "integer", "minimum": 1}),
                     },
                 }
             ),
-            "emotion_model_params": _optional({"type": "object"}),
-            "stream": _optional({"type": "boolean"}),
-            "tools": _optional({"type": "array", "items": {"type": "object"}}),
+            "emotion_model_params": or_null({"type": "object"}),
+            "stream": or_null({"type": "boolean"}),
+            "tools": or_null({"type": "array", "items": {"type": "object"}}),
         },
         "model",
         "messages",
