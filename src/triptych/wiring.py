@@ -35,7 +35,7 @@ from triptych.stages.throttle import Throttle
 from triptych.storage.agreements import ensure_template
 from triptych.storage.chats import Chats
 from triptych.storage.database import Database
-from triptych.storage.directory import apply_orgs
+from triptych.storage.directory import apply_orgs, org_ids
 from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
@@ -126,9 +126,8 @@ async def running(
         interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
-        if not exclusive:
-            for ended in ended_before_death(database, dead_nodes(database, node)):
-                give_back(ended)
+        if not isinstance(index, SeededMemoryIndex):
+            _catch_up(index, database, node, exclusive=exclusive)
         ensure_template(database)
         clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
@@ -422,6 +421,16 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
     index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
+
+
+def _catch_up(index: "RedisIndex", database: Database, node: Node, *, exclusive: bool) -> None:
+    """Redis may not know of what gateways ended just before they were killed."""
+    if exclusive:
+        # Nobody else counts there, and all that began is over: the database knows everything.
+        index.forget(org_ids(database))
+        return
+    for ended in ended_before_death(database, dead_nodes(database, node)):
+        _give_back(index, ended)
 
 
 def _transport(settings: Settings) -> HttpTransport:

@@ -275,6 +275,28 @@ def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: S
     victim.start()
 
 
+def test_what_a_restarted_gateway_ended_and_could_not_tell_before_it_died_is_charged() -> None:
+    """Alone on SQLite it comes back under its old id: no other could tell of it. Exactly ``admits`` pass."""
+    count, admits, lease_s = 5, 9, 2
+    with RedisServer() as redis:
+        tables = f'[limits]\nurl = "{redis.url}"\n[ledger]\nhold_lease_s = {lease_s}\n'
+        with Gateway(tables + org(capped(admits * COST_NUSD + COST_NUSD - 1)) + SANDBOX) as gateway:
+            try:
+                asyncio.run(streams(gateway, LIVE_KEY, count, redis.freeze))
+                gateway.kill()
+            finally:
+                redis.thaw()
+            gateway.start()
+            assert len(gateway.rows("ending = 'completed'")) == count
+            time.sleep(lease_s + 0.5)  # what is still held lapses now
+            answers = [asyncio.run(one(gateway.port, LIVE_KEY)) for _ in range(admits + 1)]
+            statuses = Counter(status for status, _, _ in answers)
+            assert statuses == {200: admits - count, 402: count + 1}
+            assert b"(0 USD held" in answers[-1][2]
+            rows = gateway.settled_rows(2 * admits + 1)
+            assert sum(row["cost_nusd"] for row in rows) == admits * COST_NUSD
+
+
 def test_a_revoked_key_stops_on_every_node(scene: Scene) -> None:
     from triptych.cli import main
 

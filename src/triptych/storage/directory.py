@@ -125,6 +125,12 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
     return Snapshot(version, by_hash, metered_orgs)
 
 
+def org_ids(database: Database) -> list[str]:
+    """Of all orgs, removed ones too. Raises StorageError."""
+    with database.read() as connection:
+        return list(connection.execute(select(orgs.c.id)).scalars())
+
+
 class _OrgFacts(msgspec.Struct, frozen=True):
     features: frozenset[str]
     filters: tuple[Filter, ...]

@@ -69,7 +69,8 @@ class Orphan(msgspec.Struct, frozen=True):
 
 def register_node(database: Database, name: str | None = None) -> Node:
     """Take part under ``name``, with a new epoch and a fresh lease. Without a name: ``local`` on
-    SQLite, which has one server, and a new ULID on PostgreSQL."""
+    SQLite, which has one server, and a new ULID on PostgreSQL. Gateways give no name: of a node of
+    several that came back under its old one, ``dead_nodes`` would not tell."""
     identity = name or (_SQLITE_NODE if database.dialect_name == "sqlite" else new_ulid())
     if not re.fullmatch(NODE_ID, identity):
         raise StorageError(f"A node cannot be named {identity!r}: use 1 to 64 letters, digits, - and _.")

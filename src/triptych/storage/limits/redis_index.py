@@ -153,11 +153,16 @@ class RedisIndex:
     def keep(self, metered_orgs: frozenset[str]) -> None:
         """Call when the directory has changed: orgs without any cap or credits are no longer
         reserved for, so what is known of their money grows old and is read again if need be."""
-        for org_id in self._metered - metered_orgs:
-            self._calls.put(Waiting(org_id, ("forget",), None))
+        self.forget(self._metered - metered_orgs)
         self._metered = metered_orgs
         if self._local is not None:
             self._local.keep(metered_orgs)
+
+    def forget(self, org_ids: Iterable[str]) -> None:
+        """Read these orgs from the database again before anything more of them is admitted. Only where nobody
+        holds anything for them: a hold whose start row is still on its way would be missing."""
+        for org_id in org_ids:
+            self._calls.put(Waiting(org_id, ("forget",), None))
 
     # -- the index -----------------------------------------------------------------------------
 
