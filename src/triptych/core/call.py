@@ -59,6 +59,29 @@ class UpstreamAnswer(Protocol):
         ...
 
 
+class PushedAnswer(UpstreamAnswer, Protocol):
+    """An answer that can also hand its body on from within the call of the event loop that brought it:
+    no task is woken for a piece that only passes through."""
+
+    async def push(self, take: Callable[[bytes], bool]) -> bool:
+        """Give every piece to ``take`` as it arrives, and what arrived before first. True: ``take`` said
+        that it wants no more for now; False: the answer is over. Raises as ``read`` does, and what
+        ``take`` raised. Nothing is handed on any more once this has returned."""
+        ...
+
+
+async def pass_on(answer: UpstreamAnswer, take: Callable[[bytes], bool]) -> bool:
+    """Push an answer, or read it where it cannot be pushed; see :class:`PushedAnswer`."""
+    # Asking isinstance() of a protocol costs more than an event.
+    push = getattr(answer, "push", None)
+    if push is not None:
+        return bool(await push(take))
+    while piece := await answer.read():
+        if take(piece):
+            return True
+    return False
+
+
 class Upstream(Protocol):
     """One configured provider."""
 

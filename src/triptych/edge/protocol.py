@@ -100,7 +100,7 @@ class ServerProtocol(asyncio.Protocol):
         self._resuming = False
         """Whether the parser is being fed the stand-in head of a message whose head is known."""
         self._upgrading = False
-        self._writable: asyncio.Future[None] | None = None
+        self.blocked: asyncio.Future[None] | None = None
         self._peer = ""
         self.deadline_s = float("inf")
         """``time.monotonic()`` after which the sweep gives up on this connection."""
@@ -175,20 +175,17 @@ class ServerProtocol(asyncio.Protocol):
     # -- flow control -------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
+        if self.blocked is None:
+            self.blocked = self._loop.create_future()
 
     def resume_writing(self) -> None:
         self._unblock()
 
-    def blocked(self) -> asyncio.Future[None] | None:
-        return self._writable
-
     def _unblock(self) -> None:
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
+        if self.blocked is not None:
+            if not self.blocked.done():
+                self.blocked.set_result(None)
+            self.blocked = None
 
     # -- parser callbacks ---------------------------------------------------------------------
 

@@ -20,10 +20,8 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     disconnected: bool
-
-    def blocked(self) -> asyncio.Future[None] | None:
-        """Set while the client reads too slowly; resolves when more may be written."""
-        ...
+    blocked: asyncio.Future[None] | None
+    """Set while the client reads too slowly; resolves when more may be written."""
 
     def answered(self, request: Request) -> None:
         """The answer is complete: go on with the next request, or close."""
@@ -122,10 +120,15 @@ class Reply:
         Nothing happens once the client has left: a closed transport refuses bytes with an error,
         and the cancellation that ends the exchange may come a turn of the loop later.
         """
-        if piece and not self._connection.disconnected:
-            self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+        connection = self._connection
+        if piece and not connection.disconnected:
+            data = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+            if self._head:
+                self._send(data)
+            else:
+                connection.transport.write(data)
             self.bytes_out += len(piece)
-        return self._connection.blocked()
+        return connection.blocked
 
     def finish(self, piece: bytes = b"") -> None:
         """Send the last piece and end the body."""

@@ -14,7 +14,7 @@ from time import monotonic
 import msgspec
 
 from triptych.core.breaker import Circuit
-from triptych.core.call import Headers, UpstreamAnswer, header
+from triptych.core.call import Headers, UpstreamAnswer, header, pass_on
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.core.outcome import Ending
@@ -22,7 +22,7 @@ from triptych.core.response import JSON_TYPE, Response
 from triptych.core.usage import NO_USAGE
 from triptych.stages.ask import Ask, RetryRule, discard, fault, read_all, retry_after_s
 from triptych.stages.departure import Departure, Elsewhere, StreamMeter
-from triptych.stages.opening import Opening
+from triptych.stages.opening import Blocked, Opening
 from triptych.stages.settle import Dialect, Reply, Settlement
 
 # Other targets are asked also where the provider has something against us, not against the caller.
@@ -209,25 +209,32 @@ class Relay:
                 "upstream did not answer a streamed request with a stream",
             )
 
-        feed, read, write = meter.feed, answer.read, reply.write
+        feed, write = meter.feed, reply.write
+        blocked: Blocked = None
+
+        def relayed(chunk: bytes) -> bool:
+            """True: the stream has ended, or the client must read first."""
+            nonlocal blocked
+            ready = feed(chunk)
+            if ready:
+                if exchange.first_byte_s is None:
+                    self._begin(exchange, answer, dialect, reply, circuit)
+                blocked = write(ready)
+                if blocked is not None:
+                    return True
+            return meter.final is not None
+
         try:
             if detours is not None and not detours.over:
                 begin = partial(self._begin, exchange, answer, dialect, reply, circuit)
                 opening = Opening(begin, write, lambda: detours.prepare(monotonic()))
                 await self._hold(answer, meter, opening, detours)
             while meter.final is None:
-                chunk = await read()
-                if not chunk:
+                if not await pass_on(answer, relayed):
                     # Half an event, or comments, are not nothing.
                     if not (meter.started or meter.held or exchange.first_byte_s is not None):
                         raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
                     raise Failure(FailureKind.UPSTREAM_INTERRUPTED)
-                ready = feed(chunk)
-                if not ready:
-                    continue
-                if exchange.first_byte_s is None:
-                    self._begin(exchange, answer, dialect, reply, circuit)
-                blocked = write(ready)
                 if blocked is not None:
                     await blocked
             if meter.ended in FAILED_ENDINGS and not dialect.verbatim:

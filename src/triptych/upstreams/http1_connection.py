@@ -7,6 +7,7 @@ transport's sweep compares it (see transport.py).
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -49,6 +50,8 @@ class HttpAnswer:
         "_ended",
         "_failure_kind",
         "_loop",
+        "_raised",
+        "_take",
         "_waiter",
         "headers",
         "status",
@@ -63,7 +66,9 @@ class HttpAnswer:
         self._failure_kind: FailureKind | None = None
         self._cause: BaseException | None = None
         self._loop = loop
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._raised: Exception | None = None
         self._connection: Connection | None = connection
 
     async def head(self) -> FailureKind | None:
@@ -106,18 +111,60 @@ class HttpAnswer:
             finally:
                 self._waiter = None
 
+    async def push(self, take: Callable[[bytes], bool]) -> bool:
+        """See ``PushedAnswer.push``. Bytes that arrived before a failure are handed on first."""
+        while True:
+            if self._chunks or self._ended or self._failure_kind is not None:
+                piece = await self.read()
+                if not piece or take(piece):
+                    return bool(piece)
+                continue
+            self._take = take
+            try:
+                enough = await self._wait()
+                raised = self._raised
+            finally:
+                self._take = self._raised = None
+            if raised is not None:
+                try:
+                    raise raised
+                finally:
+                    # An error keeps the frames it went through: one that knows it back would keep it, and
+                    # the pieces in them, until the next garbage collection.
+                    del raised
+            if enough:
+                return True
+
+    def hand_on(self, piece: bytes) -> bool:
+        """A piece has come. False: nobody takes it now, it must be kept for ``read``. The word of ``take``,
+        or its error, is for the task that pushes."""
+        take, waiter = self._take, self._waiter
+        # A task that is being cancelled has not run yet.
+        if take is None or waiter is None or waiter.done():
+            return False
+        try:
+            enough = take(piece)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            self._raised, enough = error, True
+        # What it wrote may have ended this answer.
+        if enough and not waiter.done():
+            waiter.set_result(True)
+        return True
+
     def close(self) -> None:
         """See ``UpstreamAnswer.close``. A complete answer's connection is not touched."""
         self._chunks.clear()
         if self._connection is not None:
             self._connection.fail(FailureKind.UPSTREAM_INTERRUPTED)
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """True: ``take`` has had enough."""
         if self._waiter is not None:
             raise RuntimeError(_ONE_READER)
-        self._waiter = waiter = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._waiter = waiter
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             self.close()
             raise
@@ -127,7 +174,7 @@ class HttpAnswer:
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(False)
 
 
 class Connection(asyncio.Protocol):
@@ -250,9 +297,11 @@ class Connection(asyncio.Protocol):
         received = self._received
         unparsed_bytes = self._unparsed_bytes + len(data)
         if received:
-            answer._chunks += received
-            answer._buffered_bytes += len(data)
+            piece = received[0] if len(received) == 1 else b"".join(received)
             received.clear()
+            if not answer.hand_on(piece):
+                answer._chunks.append(piece)
+                answer._buffered_bytes += len(data)
             self._unparsed_bytes = 0
         elif not self._complete:
             # Head, chunk framing or trailers: parsed, but bounded as long as no body comes of it.

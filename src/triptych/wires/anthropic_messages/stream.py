@@ -10,7 +10,9 @@ from triptych.wires.sse import Event
 
 _DELTA = "content_block_delta"
 _DELTA_HEAD = b"event: content_block_delta\ndata: "
-_DELTA_FRAME_BYTES = len(_DELTA_HEAD) + len(b"\n\n")
+_DELTA_HEAD_BYTES = len(_DELTA_HEAD)
+_DELTA_FRAME_BYTES = _DELTA_HEAD_BYTES + len(b"\n\n")
+_LF = ord("\n")
 
 
 class _Typed(msgspec.Struct):
@@ -38,15 +40,18 @@ class MessagesStream(RelayStream):
 
     def _take_delta(self, block: bytes) -> bool:
         """One delta in the form Anthropic writes it: two lines and a blank one."""
+        size = len(block)
         if (
             block.startswith(_DELTA_HEAD)
-            and block.endswith(b"\n\n")
-            and block.count(b"\n") == 3
+            # The line of data is the last one: what follows its end is one more line feed.
+            and block.find(b"\n", _DELTA_HEAD_BYTES) == size - 2
+            and block[-1] == _LF
             and b"\r" not in block
         ):
             self.started = True
-            self._meter.deltas += 1
-            self._meter.delta_bytes += len(block) - _DELTA_FRAME_BYTES
+            meter = self._meter
+            meter.deltas += 1
+            meter.delta_bytes += size - _DELTA_FRAME_BYTES
             return True
         return False
 
