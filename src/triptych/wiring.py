@@ -43,12 +43,10 @@ from triptych.storage.limits.seeded import SeededMemoryIndex
 from triptych.storage.nodes import (
     Node,
     Orphan,
-    dead_nodes,
-    ended_before_death,
     give_up_lease,
     register_node,
     require_alone,
-    settle_orphans,
+    settle_the_dead,
 )
 from triptych.storage.outcomes import Outcomes
 from triptych.storage.pruning import Pruning
@@ -123,11 +121,13 @@ async def running(
                 await asyncio.to_thread(require_alone, database, node)
         index = await _index(settings, database, node, lambda: keys.known_nodes, stack)
         give_back = partial(_give_back, index)
-        interrupted = settle_orphans(database, node, exclusive=exclusive, told=give_back)
+        told = None if isinstance(index, SeededMemoryIndex) else give_back
+        interrupted = settle_the_dead(database, node, exclusive=exclusive, told=told)
         if interrupted:
             logger.warning("settled %d exchanges that a stopped gateway left open", interrupted)
-        if not isinstance(index, SeededMemoryIndex):
-            _catch_up(index, database, node, exclusive=exclusive)
+        if exclusive and not isinstance(index, SeededMemoryIndex):
+            # Nobody else counts there, and all that began is over: the database knows everything.
+            index.forget(org_ids(database))
         ensure_template(database)
         clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
@@ -421,16 +421,6 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
     index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
-
-
-def _catch_up(index: "RedisIndex", database: Database, node: Node, *, exclusive: bool) -> None:
-    """Redis may not know of what gateways ended just before they were killed."""
-    if exclusive:
-        # Nobody else counts there, and all that began is over: the database knows everything.
-        index.forget(org_ids(database))
-        return
-    for ended in ended_before_death(database, dead_nodes(database, node)):
-        _give_back(index, ended)
 
 
 def _transport(settings: Settings) -> HttpTransport:

@@ -3,12 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from tests.storage.conftest import opened, outcome
 from triptych.core.clock import now_us
 from triptych.core.hold import Booking
-from triptych.core.ids import new_ulid
+from triptych.core.ids import first_ulid, new_ulid
 from triptych.core.outcome import Opened
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
@@ -24,6 +24,7 @@ from triptych.storage.nodes import (
     register_node,
     require_alone,
     settle_orphans,
+    settle_the_dead,
 )
 from triptych.storage.rows import OPEN_COLUMNS, Batch, ended_row, opened_row
 from triptych.storage.tables import exchanges, nodes
@@ -122,6 +123,31 @@ def test_what_a_dead_node_ended_shortly_before_is_told(database: Database) -> No
     assert ended_before_death(database, dead_nodes(database, me)) == [
         Orphan(told.id, "ORG", 120 + 540 + 7 + 8, 8_460_000, 3)
     ]
+
+
+def test_what_a_node_ended_is_told_however_long_nobody_came_back(database: Database) -> None:
+    """The start that forgets the dead tells of what they had ended first."""
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    died_us = now_us() - 3 * 86_400_000_000
+    booking = msgspec.json.encode(Booking(1, (("org", "ORG"),))).decode()
+    facts = {"booking": booking, "hold_nusd": 9, "hold_credits": 9, "started_us": died_us}
+    told, left_open = (opened(id=first_ulid(died_us)[:-1] + digit, **facts) for digit in "12")
+    connection = connect(database, dead.id, dead.epoch)
+    begun, over = Batch(), Batch()
+    begun.opened.extend(opened_row(one, dead.id, dead.epoch) for one in (told, left_open))
+    over.ended.append(ended_row(told.id, outcome(credits=3), died_us))
+    connection.write(begun)
+    connection.write(over)
+    connection.close()
+    with database.write() as writing:
+        writing.execute(update(nodes).where(nodes.c.id == dead.id).values(lease_until_us=died_us))
+    heard: list[Orphan] = []
+    assert settle_the_dead(database, me, exclusive=False, told=heard.append) == 1
+    assert [orphan.exchange_id for orphan in heard] == [told.id, left_open.id]
+    assert heard[0].nusd == 8_460_000
+    heard.clear()
+    assert settle_the_dead(database, me, exclusive=False, told=heard.append) == 0
+    assert dead_nodes(database, me) == {} and not heard
 
 
 def test_an_earlier_epoch_of_a_living_node_is_dead(database: Database) -> None:

@@ -191,6 +191,18 @@ def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orph
     return found
 
 
+def settle_the_dead(
+    database: Database, node: Node, *, exclusive: bool, told: Callable[[Orphan], object] | None
+) -> int:
+    """What a node does at its start: ``settle_orphans``, and tell of what dead nodes had ended shortly
+    before, too, however long ago that was. On SQLite (``exclusive``) nobody knows when the last one died."""
+    if told is not None and not exclusive:
+        # First: nodes that died more than a day ago are forgotten with their orphans.
+        for ended in ended_before_death(database, dead_nodes(database, node)):
+            told(ended)
+    return settle_orphans(database, node, exclusive=exclusive, told=told)
+
+
 def _charge(row: Row[Any]) -> tuple[Charge, Booking | None]:
     """What an orphan is charged: its estimated input, and a request of its day."""
     counted = (("key", row.key_id), ("user", row.user_id), ("org", row.org_id))
@@ -221,7 +233,7 @@ def _now_us(connection: Connection) -> int:
 
 
 def dead_nodes(database: Database, node: Node) -> dict[str, int]:
-    """The nodes whose leases have lapsed within a day, and until when each held its own."""
+    """The nodes whose leases have lapsed and that are not forgotten yet, and until when each held its own."""
     with database.read() as connection:
         dead = select(nodes.c.id, nodes.c.lease_until_us).where(
             nodes.c.id != node.id, nodes.c.lease_until_us <= _now_us(connection)
