@@ -119,7 +119,18 @@ async def running(
             stack.callback(_leave, database, node)
             if settings.limits.in_memory:
                 await asyncio.to_thread(require_alone, database, node)
-        index = await _index(settings, database, node, lambda: keys.known_nodes, stack)
+        ensure_template(database)
+        clinical_prefix = settings.surfaces.clinical.prefix
+        keys = KeyRing(
+            database,
+            node,
+            exclusive=exclusive,
+            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
+            metered=lambda metering: _in_loop(loop, index.keep, metering),
+            orphaned=lambda orphan: _in_loop(loop, give_back, orphan),
+            changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
+        )
+        index = await _index(settings, database, node, keys, stack)
         give_back = partial(_give_back, index)
         told = None if isinstance(index, SeededMemoryIndex) else give_back
         interrupted = settle_the_dead(database, node, exclusive=exclusive, told=told)
@@ -128,17 +139,6 @@ async def running(
         if exclusive and not isinstance(index, SeededMemoryIndex):
             # Nobody else counts there, and all that began is over: the database knows everything.
             index.forget(org_ids(database))
-        ensure_template(database)
-        clinical_prefix = settings.surfaces.clinical.prefix
-        keys = KeyRing(
-            database,
-            node,
-            exclusive=exclusive,
-            baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
-            metered=partial(_in_loop, loop, index.keep),
-            orphaned=partial(_in_loop, loop, give_back),
-            changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
-        )
         telemetry = Telemetry(loop)
         stack.callback(telemetry.flush)
         ledger = Ledger(database, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
@@ -380,7 +380,7 @@ async def _index(
     settings: Settings,
     database: Database,
     node: Node,
-    known_nodes: Callable[[], int],
+    keys: KeyRing,
     stack: AsyncExitStack,
 ) -> "SeededMemoryIndex | RedisIndex":
     """What counts: this process alone, or Redis for all of them."""
@@ -393,7 +393,8 @@ async def _index(
         SeedReader(database),
         hold_lease_s=settings.ledger.hold_lease_s,
         local=settings.limits.on_unavailable == "local",
-        known_nodes=known_nodes,
+        known_nodes=lambda: keys.known_nodes,
+        version=lambda: keys.version,
     )
     await index.start()
     stack.push_async_callback(index.close)

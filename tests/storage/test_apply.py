@@ -117,7 +117,7 @@ def test_one_cap_anywhere_makes_all_levels_of_the_org_count_what_they_spend(dire
     directory.apply(replace(ACME, groups=(ACME.groups[0], research), keys=(CI, bobs)))
     snapshot = load_snapshot(directory.database)
     ana, bob = directory.principal(), directory.principal("acme-secret-of-bob-0000")
-    assert snapshot.metered_orgs == {ana.org_id}
+    assert snapshot.metering.metered == {ana.org_id}
     assert [(level.kind, level.cap_nusd, level.credits) for level in ana.budgets] == [
         ("key", None, None),
         ("user", None, None),

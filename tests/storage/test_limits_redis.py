@@ -246,22 +246,6 @@ def test_settling_while_the_book_is_rebuilt_is_not_lost() -> None:
     run(story())
 
 
-def test_an_org_that_had_no_caps_for_a_while_is_read_again() -> None:
-    async def story() -> None:
-        facts = Facts()
-        async with node(own_prefix(), facts) as index:
-            index.keep(frozenset({"O"}))
-            assert await hold(index, "a", 100)
-            index.settle("a", 0, 100, 0)
-            index.keep(frozenset())
-            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 900, 0),))
-            index.keep(frozenset({"O"}))
-            assert await hold(index, "b", 100)
-            assert not await hold(index, "c", 1)
-
-    run(story())
-
-
 # -- leases ------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from tests.storage.indexes import CYCLE, Clock, budget, key, org
 from triptych.core.admission import (
     Admission,
     DayCount,
+    Metering,
     OpenHold,
     RequestScope,
     Reservation,
@@ -125,9 +126,9 @@ def test_an_org_that_had_no_caps_for_a_while_is_read_again() -> None:
         facts = Facts()
         index = SeededMemoryIndex(facts)
         assert (await hold(index, "a", 100)).admitted
-        index.keep(frozenset({"O"}))
+        index.keep(Metering(1, metered=frozenset({"O"})))
         assert isinstance(index.reserve("b", key(), 0, CAP, 100, 0), Reservation)
-        index.keep(frozenset())
+        index.keep(Metering(2, free=frozenset({"O"})))
         index.settle("a", 0, 100, 0)
         facts.seed = Seed(
             spent=(Spent("org", "O", CYCLE, 700, 0),), holds=(OpenHold("b", (("org", "O", CYCLE),), 100, 0),)

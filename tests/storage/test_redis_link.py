@@ -71,8 +71,8 @@ def test_a_call_the_script_cannot_read_costs_itself_only() -> None:
         link = RedisLink(needed_redis_url(), timeout_s=2)
         await link.connect()
         prefix = own_prefix().encode()
-        good = (prefix, b"1000", b"\x91\x91\xa6forget", b"0")
-        bad = (prefix, b"1000", b"\x93\x01\x02\x03", b"0")
+        good = (prefix, b"1000", b"\x91\x91\xa6forget", b"0", b"0")
+        bad = (prefix, b"1000", b"\x93\x01\x02\x03", b"0", b"0")
         told = await answers(link, good, bad, good)
         assert [answer is None for answer in told] == [False, True, False]
         link.close()

@@ -14,8 +14,10 @@ from triptych.core.clock import now_us
 from triptych.core.cycle import cycle_of, day_of, start_us
 from triptych.core.hold import Booking, Charge
 from triptych.core.outcome import Opened, Outcome
+from triptych.storage import keyring
 from triptych.storage.apply import apply_orgs
 from triptych.storage.database import Database
+from triptych.storage.keyring import KeyRing
 from triptych.storage.nodes import Node
 from triptych.storage.secrets import KeyHasher
 from triptych.storage.seeds import SeedReader, forget_books
@@ -201,3 +203,23 @@ def test_open_rows_are_found_by_their_index(database: Database, acme: Acme) -> N
             )
         ).all()
     assert "ix_exchanges_open" in str(plan)
+
+
+def test_no_request_is_judged_without_caps_before_that_is_noted(
+    database: Database, node: Node, acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it costs would be missing when caps come again."""
+    keys = KeyRing(database, node, exclusive=True)
+    SeedReader(database)(acme.org)
+    capped = keys.version
+    acme.apply()
+    with monkeypatch.context() as failing:
+        failing.setattr(keyring, "forget_books", lambda *_: (_ for _ in ()).throw(OSError("away")))
+        with pytest.raises(OSError, match="away"):
+            keys.refresh()
+    assert keys.version == capped
+    keys.refresh()
+    assert keys.version > capped
+    assert not SeedReader(database)(acme.org).metered
+    acme.apply(credits=1)
+    assert SeedReader(database)(acme.org).metered

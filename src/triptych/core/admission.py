@@ -222,6 +222,18 @@ class Seed(msgspec.Struct, frozen=True):
     spent: tuple[Spent, ...] = ()
     days: tuple[DayCount, ...] = ()
     holds: tuple[OpenHold, ...] = ()
+    metered: bool = False
+    """Whether ``spent`` is all that the running cycle has cost; else nobody in the org has a budget."""
+
+
+class Metering(msgspec.Struct, frozen=True):
+    """Whose spending is counted, as of one version of the directory."""
+
+    version: int = 0
+    metered: frozenset[str] = frozenset()
+    """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
+    free: frozenset[str] = frozenset()
+    """Ids of all other orgs."""
 
 
 class SeedSource(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, RowMapping, select
 
-from triptych.core.admission import BudgetScope, RequestLimits
+from triptych.core.admission import BudgetScope, Metering, RequestLimits
 from triptych.core.clock import now_us
 from triptych.core.cycle import cycle_of, day_of
 from triptych.core.plans import EVALUATION, PLANS, Plan
@@ -61,8 +61,7 @@ class KeyEntry(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     version: int
     by_hash: dict[bytes, KeyEntry]
-    metered_orgs: frozenset[str] = frozenset()
-    """Ids of the orgs in which anybody has a cap or credits: there, all spending is counted."""
+    metering: Metering = Metering()
 
     @property
     def guarded(self) -> bool:
@@ -122,7 +121,8 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
                 ),
             )
             by_hash[entry.hash] = entry
-    return Snapshot(version, by_hash, metered_orgs)
+    free_orgs = frozenset(org_rows) - metered_orgs
+    return Snapshot(version, by_hash, Metering(version, metered_orgs, free_orgs))
 
 
 def org_ids(database: Database) -> list[str]:

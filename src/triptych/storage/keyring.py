@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from triptych.core.admission import Metering
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
 from triptych.storage.nodes import (
@@ -40,15 +41,15 @@ class KeyRing:
         *,
         exclusive: bool,
         baa_url: str | None = None,
-        metered: Callable[[frozenset[str]], object] = lambda orgs: None,
+        metered: Callable[[Metering], object] = lambda metering: None,
         orphaned: Callable[[Orphan], object] = lambda orphan: None,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
         """``exclusive``: no other process can serve on this database (SQLite's lock is held).
         ``baa_url``: what callers without an agreement are told.
-        ``metered`` hears which orgs have caps or credits, whenever the directory has changed, and
-        ``orphaned`` of every exchange settled for a dead node, or ended by it shortly before; ``changed``
-        that the version moved; all in the thread."""
+        ``metered`` hears which orgs have caps or credits, at the start and whenever the directory has
+        changed, and ``orphaned`` of every exchange settled for a dead node, or ended by it shortly before;
+        ``changed`` that the version moved; all in the thread."""
         self._living: dict[str, int] = {}
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
@@ -61,13 +62,18 @@ class KeyRing:
         self._baa_url = baa_url
         self._refreshing = threading.Lock()
         self._snapshot: Snapshot = load_snapshot(database, baa_url)
-        forget_books(database, self._snapshot.metered_orgs)
+        forget_books(database, self._snapshot.metering.metered)
         self._confirmed_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def find(self, key_hash: bytes) -> KeyEntry | None:
         return self._snapshot.by_hash.get(key_hash)
+
+    @property
+    def version(self) -> int:
+        """Of the directory that requests are judged by."""
+        return self._snapshot.version
 
     @property
     def guarded(self) -> bool:
@@ -84,18 +90,16 @@ class KeyRing:
         with self._refreshing:  # an older snapshot must not take a newer one's place
             asked_s = time.monotonic()
             if read_version(self._database) != self._snapshot.version:
-                self._snapshot = load_snapshot(self._database, self._baa_url)
-                self._attempt("forget balances", self._forget_books)
+                snapshot = load_snapshot(self._database, self._baa_url)
+                # Before the first exchange that is booked nowhere.
+                forget_books(self._database, snapshot.metering.metered)
+                self._snapshot = snapshot
+                self._metered(snapshot.metering)
                 self._changed()
             self._confirmed_s = asked_s
 
-    def _forget_books(self) -> None:
-        orgs = self._snapshot.metered_orgs
-        forget_books(self._database, orgs)
-        self._metered(orgs)
-
     def start(self) -> None:
-        self._metered(self._snapshot.metered_orgs)
+        self._metered(self._snapshot.metering)
         if not self._exclusive:
             self._attempt("count the nodes", self._count_nodes)
         self._thread = threading.Thread(target=self._keep, name="keyring", daemon=True)

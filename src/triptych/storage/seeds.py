@@ -45,13 +45,12 @@ class SeedReader:
 
     def __call__(self, org_id: str) -> Seed:
         """Raises StorageError."""
-        with self._database.read() as connection:
-            if _complete(connection, org_id):
-                return self._read(connection, org_id)
-        with self._database.write() as connection:
-            complete_balances(connection, org_id)
-        with self._database.read() as connection:
-            return self._read(connection, org_id)
+        while True:
+            with self._database.read() as connection:
+                if _complete(connection, org_id):
+                    return self._read(connection, org_id)
+            with self._database.write() as connection:
+                complete_balances(connection, org_id)
 
     def _read(self, connection: Connection, org_id: str) -> Seed:
         today = day_of(now_us())
@@ -78,6 +77,7 @@ class SeedReader:
             ),
             tuple(DayCount(scope_id, day, requests) for (scope_id, day), requests in counts.items()),
             tuple(self._holds(connection, org_id, opened)),
+            _noted(connection, org_id),
         )
 
     def _holds(self, connection: Connection, org_id: str, opened: list[Row[Any]]) -> Iterator[OpenHold]:
@@ -154,8 +154,13 @@ def complete_balances(connection: Connection, org_id: str) -> None:
 
 def _complete(connection: Connection, org_id: str) -> bool:
     """Whether the balances say all, or nobody in the org asks for them."""
+    return _noted(connection, org_id) or not _metered(connection, org_id)
+
+
+def _noted(connection: Connection, org_id: str) -> bool:
+    """Whether the balances are known to say all."""
     found = connection.execute(select(metered_orgs.c.org_id).where(metered_orgs.c.org_id == org_id)).first()
-    return found is not None or not _metered(connection, org_id)
+    return found is not None
 
 
 def _metered(connection: Connection, org_id: str) -> bool:

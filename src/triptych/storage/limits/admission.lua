@@ -1,14 +1,18 @@
--- The admission index of one org. One call takes a list of operations and answers each.
+-- The admission index of one org. One call takes a list of operations and answers each. The script goes
+-- on in books.lua.
 --
 -- KEYS[1]  prefix of the org's keys, hash tag included
 -- ARGV[1]  the server's run id: a book kept by another run of the server is not believed
 -- ARGV[2]  lease of a hold in ms
 -- ARGV[3]  operations, msgpack
 -- ARGV[4]  now in us since the epoch, or "0": the server's clock (tests bring their own)
+-- ARGV[5]  version of the directory by which the caller judges its requests
 --
 -- Keys: <p>:book       hash. run, token (of the rebuild that made it), d:<scope> requests of a day,
 --                      b:<scope> balance, c:<scope> slots taken, x:<exchange> hold. All or nothing:
 --                      when it is gone, or of another run, nothing is admitted until it is rebuilt.
+--                      metered or free: a version of the directory, older than the read it was made
+--                      of. metered: balances say all; free: nobody had a budget, and they have gaps.
 --       <p>:leases     sorted set of exchange ids by the ms at which their hold lapses
 --       <p>:lock       who rebuilds
 --       <p>:r:<scope>  list of ms, one for each request of the last minute
@@ -416,68 +420,3 @@ operate.restore = function(operation)
   end
   return {1}
 end
-
-local function flush()
-  local fields = {}
-  for field in pairs(changed) do
-    fields[#fields + 1] = field
-    fields[#fields + 1] = read[field]
-  end
-  for start = 1, #fields, 2000 do
-    call('HSET', book, unpack(fields, start, min(start + 1999, #fields)))
-  end
-  if #fields > 0 then
-    call('PEXPIRE', book, IDLE)
-    call('PEXPIRE', leases, IDLE)
-  end
-end
-
--- Whether the book is to be believed, and by which rebuild it was made.
-local known = call('HMGET', book, 'run', 'token')
-local first = operations[1]
-
-if first[1] == 'lock' then  -- {'lock', token, ms} -> 1: rebuild it, 0: somebody does or did
-  if known[1] == run and known[2] then return cmsgpack.pack({known[2], {0}}) end
-  local mine = call('SET', lock, first[2], 'NX', 'PX', first[3])
-  return cmsgpack.pack({false, {mine and 1 or 0}})
-end
-
-if first[1] == 'unlock' then  -- {'unlock', token}: it could not be rebuilt
-  if call('GET', lock) == first[2] then call('DEL', lock) end
-  return cmsgpack.pack({false, {1}})
-end
-
-if first[1] == 'forget' then  -- {'forget'}: to be read again
-  call('DEL', book, leases)
-  return cmsgpack.pack({false, {1}})
-end
-
--- {'build', token, days {{scope, day, requests}}, spent {{scope, cycle, nano-USD, credits}},
---  holds {{id, slots, places, nano-USD, credits}}} -> 1: built, 0: the lock was lost meanwhile
-if first[1] == 'build' then
-  if call('GET', lock) ~= first[2] then return cmsgpack.pack({false, {0}}) end
-  call('DEL', book, leases, lock)
-  for _, day in ipairs(first[3]) do
-    local known_day = get_packed('d:' .. day[1])
-    if not known_day or known_day[1] < day[2] then put('d:' .. day[1], cmsgpack.pack({day[2], day[3]})) end
-  end
-  for _, spent in ipairs(first[4]) do
-    local balance = balance_of(spent[1], spent[2])
-    if balance[1] == spent[2] then
-      balance[2], balance[4] = balance[2] + spent[3], balance[4] + spent[4]
-      put('b:' .. spent[1], cmsgpack.pack(balance))
-    end
-  end
-  operate.restore({'restore', first[5]})
-  put('run', run)
-  put('token', first[2])
-  flush()
-  return cmsgpack.pack({first[2], {1}})
-end
-
-if known[1] ~= run or not known[2] then return cmsgpack.pack({false, {}}) end
-
-local answers = {}
-for i, operation in ipairs(operations) do answers[i] = operate[operation[1]](operation) end
-flush()
-return cmsgpack.pack({known[2], answers})

@@ -24,10 +24,10 @@ _LOCK_POLL_S: Final = 0.02
 _REBUILD_S: Final = 5.0
 _RECONNECT_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
 _MOST_UNDELIVERED: Final = 200_000
-ALONE: Final = frozenset({"lock", "unlock", "build", "forget"})
+ALONE: Final = frozenset({"lock", "unlock", "build", "forget", "free"})
 """Operations of which the script takes one at a time."""
 _MAKING: Final = ALONE | {"restore"}
-_KEPT: Final = frozenset({"settle", "forget"})
+_KEPT: Final = frozenset({"settle", "forget", "free"})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -57,18 +57,21 @@ class RedisCalls:
         lease_ms: int,
         timeout_s: float,
         clock_us: Callable[[], int] | None,
+        version: Callable[[], int],
         source: SeedSource,
         renewed: Callable[[str, str], None],
         back: Callable[[], Iterable[str]],
     ) -> None:
-        """``renewed`` is told of an org and the token of its new book. ``back``, when the server is
-        there again, says which orgs' books are out of date."""
+        """``version``: of the directory that requests are judged by. ``renewed`` is told of an org and the
+        token of its new book. ``back``, when the server is there again, says which orgs' books are out of
+        date."""
         self._link = link
         link.lost = self._lost
         self._key_prefix = key_prefix
         self._lease_ms = b"%d" % lease_ms
         self._timeout_s = timeout_s
         self._clock_us = clock_us
+        self._version = version
         self._source = source
         self._renewed = renewed
         self._back = back
@@ -160,12 +163,14 @@ class RedisCalls:
         batch, self._waiting = self._waiting[:MOST_CALLS], self._waiting[MOST_CALLS:]
         calls = by_call(batch)
         now_us = b"0" if self._clock_us is None else b"%d" % self._clock_us()
+        version = b"%d" % self._version()
         packed = [
             (
                 f"{self._key_prefix}:{{{entries[0].org_id}}}".encode(),
                 self._lease_ms,
                 _encode([entry.operation for entry in entries]),
                 now_us,
+                version,
             )
             for entries in calls
         ]
@@ -270,7 +275,7 @@ class RedisCalls:
 
     async def _lock_and_build(self, org_id: str) -> bool:
         while True:
-            mine = secrets.token_hex(8)
+            mine, version = secrets.token_hex(8), self._version()
             token, (locked,) = await self._ask_alone(org_id, ("lock", mine, _LOCK_MS))
             if token:
                 return True
@@ -294,7 +299,8 @@ class RedisCalls:
                 )
                 for opened in seed.holds
             ]
-            token, _ = await self._ask_alone(org_id, ("build", mine, days, spent, holds))
+            known = "metered" if seed.metered else "free", version
+            token, _ = await self._ask_alone(org_id, ("build", mine, days, spent, holds, *known))
             if token:
                 return True
 

@@ -1,9 +1,9 @@
 """The admission index of several processes, in Redis or Valkey.
 
-Every decision is one run of one script over all scopes (``admission.lua``). What comes up while the
-last round trip runs goes together in the next. The index holds nothing that the database does not
-know: a server that was restarted, emptied or replaced admits nothing of an org until one node has
-rebuilt its book; the others then bring what they run.
+Every decision is one run of one script over all scopes (``admission.lua`` and ``books.lua``). What
+comes up while the last round trip runs goes together in the next. The index holds nothing that the
+database does not know: a server that was restarted, emptied or replaced admits nothing of an org until
+one node has rebuilt its book; the others then bring what they run.
 
 Redis away: requests are refused, or counted by each node alone (``local``) within its share: the
 limit, or what was left of it, divided by the nodes known. Settlements wait until it is back.
@@ -21,6 +21,7 @@ from triptych.core.admission import (
     TPM,
     Admission,
     BudgetScope,
+    Metering,
     RequestScope,
     Reservation,
     SeedSource,
@@ -95,12 +96,14 @@ class RedisIndex:
         hold_lease_s: float,
         local: bool,
         known_nodes: Callable[[], int],
+        version: Callable[[], int] = lambda: 0,
         timeout_s: float = 1.0,
         key_prefix: str = KEY_PREFIX,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
         """``local``: count alone while Redis is away, within 1 / ``known_nodes()`` of the limits.
-        ``timeout_s``: how long a round trip may take. ``clock_us``: in place of the server's."""
+        ``version``: of the directory that requests are judged by. ``timeout_s``: how long a round trip
+        may take. ``clock_us``: in place of the server's."""
         lease_ms = int(hold_lease_s * 1000)
         self._calls = RedisCalls(
             RedisLink(url, timeout_s=timeout_s),
@@ -108,6 +111,7 @@ class RedisIndex:
             lease_ms=lease_ms,
             timeout_s=timeout_s,
             clock_us=clock_us,
+            version=version,
             source=source,
             renewed=self._bring,
             back=self._together,
@@ -118,7 +122,7 @@ class RedisIndex:
         self._known_nodes = known_nodes
         self._local: NodeShare | None = None
         self._running: dict[str, _Running] = {}
-        self._metered: frozenset[str] = frozenset()
+        self._free: frozenset[str] = frozenset()
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -150,13 +154,14 @@ class RedisIndex:
             await asyncio.gather(self._upkeep, return_exceptions=True)
         await self._calls.close()
 
-    def keep(self, metered_orgs: frozenset[str]) -> None:
-        """Call when the directory has changed: orgs without any cap or credits are no longer
-        reserved for, so what is known of their money grows old and is read again if need be."""
-        self.forget(self._metered - metered_orgs)
-        self._metered = metered_orgs
+    def keep(self, metering: Metering) -> None:
+        """Call at the start and when the directory has changed: orgs without any cap or credits are not
+        reserved for, so what is known of their money grows old and is read again once they have one."""
+        for org_id in metering.free - self._free:
+            self._calls.put(Waiting(org_id, ("free", metering.version), None))
+        self._free = metering.free
         if self._local is not None:
-            self._local.keep(metered_orgs)
+            self._local.keep(metering)
 
     def forget(self, org_ids: Iterable[str]) -> None:
         """Read these orgs from the database again before anything more of them is admitted. Only where nobody

@@ -17,9 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 logger = logging.getLogger("triptych.limits")
 
-SCRIPT: Final = resources.files("triptych.storage.limits").joinpath("admission.lua").read_bytes()
+_PARTS: Final = ("admission.lua", "books.lua")
+SCRIPT: Final = b"\n".join(
+    resources.files("triptych.storage.limits").joinpath(part).read_bytes() for part in _PARTS
+)
 _SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-_HEAD: Final = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n" + _SHA + b"\r\n$1\r\n1\r\n"
+_HEAD: Final = b"*9\r\n$7\r\nEVALSHA\r\n$40\r\n" + _SHA + b"\r\n$1\r\n1\r\n"
 _PORT: Final = 6379
 _MOST_REPLY_BYTES: Final = 1 << 26
 
@@ -154,10 +157,10 @@ class RedisLink:
 
     def run(
         self,
-        calls: Sequence[tuple[bytes, bytes, bytes, bytes]],
+        calls: Sequence[tuple[bytes, bytes, bytes, bytes, bytes]],
         done: Callable[[Answers | LinkLostError], None],
     ) -> None:
-        """Run the script for each (key prefix, lease in ms, operations, now) in one round trip.
+        """Run the script for each (key prefix, lease in ms, operations, now, version) in one round trip.
 
         ``done`` is called with the answers, None where the script itself failed; or with what says
         that the link must be connected anew: nobody knows then what was done.
@@ -168,9 +171,9 @@ class RedisLink:
             return
         question = bytearray()
         run_id = self._run_id
-        for prefix, lease_ms, operations, now_us in calls:
+        for prefix, *facts in calls:
             question += _HEAD
-            for argument in (prefix, run_id, lease_ms, operations, now_us):
+            for argument in (prefix, run_id, *facts):
                 question += b"$%d\r\n%b\r\n" % (len(argument), argument)
         timer = asyncio.get_running_loop().call_later(self._timeout_s, wire.close, _LATE)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from triptych.core.admission import (
     Admission,
     BudgetScope,
+    Metering,
     OpenHold,
     RequestScope,
     Reservation,
@@ -74,10 +75,10 @@ class SeededMemoryIndex(MemoryIndex):
             self._ended[exchange_id] = (actual_nusd, actual_credits)
         return super().settle(exchange_id, actual_tokens, actual_nusd, actual_credits, org_id)
 
-    def keep(self, metered_orgs: frozenset[str]) -> None:
+    def keep(self, metering: Metering) -> None:
         """Call when the directory has changed: orgs without any cap or credits are no longer
         reserved for, so what is known of their money grows old and is read again if need be."""
-        for org_id in self._booked - metered_orgs:
+        for org_id in self._booked - metering.metered:
             self._booked.discard(org_id)
             self.forget(org_id)
 

@@ -1,0 +1,101 @@
+-- Whether an org's book is to be believed, and how it is made anew: the end of the script that
+-- begins with admission.lua.
+
+local function flush()
+  local fields = {}
+  for field in pairs(changed) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = read[field]
+  end
+  for start = 1, #fields, 2000 do
+    call('HSET', book, unpack(fields, start, min(start + 1999, #fields)))
+  end
+  if #fields > 0 then
+    call('PEXPIRE', book, IDLE)
+    call('PEXPIRE', leases, IDLE)
+  end
+end
+
+-- Whether the book is to be believed, by which rebuild it was made, and whether its balances are, too:
+-- where nobody had a budget, only for callers that know of none that is newer.
+local known = call('HMGET', book, 'run', 'token', 'metered', 'free')
+local whole = known[1] == run and known[2]
+local booked = whole and (known[3] or (known[4] and tonumber(known[4]) >= tonumber(ARGV[5])))
+local first = operations[1]
+
+if first[1] == 'lock' then  -- {'lock', token, ms} -> 1: rebuild it, 0: somebody does or did
+  if booked then return cmsgpack.pack({known[2], {0}}) end
+  local mine = call('SET', lock, first[2], 'NX', 'PX', first[3])
+  -- Nothing of it may change between the read and the build.
+  if mine then call('HDEL', book, 'token') end
+  return cmsgpack.pack({false, {mine and 1 or 0}})
+end
+
+if first[1] == 'unlock' then  -- {'unlock', token}: it could not be rebuilt
+  if call('GET', lock) == first[2] then call('DEL', lock) end
+  return cmsgpack.pack({false, {1}})
+end
+
+if first[1] == 'forget' then  -- {'forget'}: to be read again, also by who reads it now
+  call('DEL', book, leases, lock)
+  return cmsgpack.pack({false, {1}})
+end
+
+-- {'free', version}: nobody in the org had a budget then. Only a later read knows what it spent since.
+if first[1] == 'free' then
+  if not (whole and known[3] and tonumber(known[3]) >= first[2]) then
+    call('HDEL', book, 'metered')
+    call('DEL', lock)
+  end
+  return cmsgpack.pack({false, {1}})
+end
+
+-- {'build', token, days {{scope, day, requests}}, spent {{scope, cycle, nano-USD, credits}}, holds
+--  {{id, slots, places, nano-USD, credits}}, 'metered' or 'free', version before the read}
+-- -> 1: built, 0: the lock was lost meanwhile. Of this run's book all but the balances is kept.
+if first[1] == 'build' then
+  if call('GET', lock) ~= first[2] then return cmsgpack.pack({false, {0}}) end
+  call('DEL', lock)
+  if known[1] ~= run then call('DEL', book, leases) end
+  call('HDEL', book, 'metered', 'free')
+  local kept = {}
+  for _, field in ipairs(call('HKEYS', book)) do
+    local kind = string.sub(field, 1, 2)
+    if kind == 'b:' then call('HDEL', book, field) elseif kind == 'x:' then kept[#kept + 1] = field end
+  end
+  for _, day in ipairs(first[3]) do
+    local count = get_packed('d:' .. day[1])
+    if not count or count[1] < day[2] or (count[1] == day[2] and count[2] < day[3]) then
+      put('d:' .. day[1], cmsgpack.pack({day[2], day[3]}))
+    end
+  end
+  for _, spent in ipairs(first[4]) do
+    local balance = balance_of(spent[1], spent[2])
+    if balance[1] == spent[2] then
+      balance[2], balance[4] = balance[2] + spent[3], balance[4] + spent[4]
+      put('b:' .. spent[1], cmsgpack.pack(balance))
+    end
+  end
+  for _, field in ipairs(kept) do
+    local hold = get_packed(field)
+    if hold[6] == 1 then in_balances(hold, hold[4], 0, hold[5], 0) end
+  end
+  operate.restore({'restore', first[5]})
+  put('run', run)
+  put('token', first[2])
+  put(first[6], int(first[7]))
+  flush()
+  return cmsgpack.pack({first[2], {1}})
+end
+
+local believed = whole
+for _, operation in ipairs(operations) do
+  local asked = operation[1] == 'both' and operation[3] or operation
+  if asked[1] == 'reserve' and #asked[5] > 0 then believed = believed and booked end
+end
+if not believed then return cmsgpack.pack({false, {}}) end
+
+local answers = {}
+for i, operation in ipairs(operations) do answers[i] = operate[operation[1]](operation) end
+flush()
+return cmsgpack.pack({known[2], answers})

@@ -1,0 +1,84 @@
+"""Caps that are set, taken away and set again while two nodes serve: what the cycle has cost counts,
+whether somebody had a cap then or not."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.test_budgets import COST_NUSD, SANDBOX, capped, org
+from tests.acceptance.test_shared_budgets import schema, sums
+from tests.acceptance.test_shared_outages import one
+from tests.devices.gateway import LIVE_KEY, Gateway
+from triptych.cli import main
+
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
+# A change is noticed with the next look at the database, several a second.
+NOTICED_S = 2.0
+
+
+def configured(admits: int | None) -> str:
+    """An org whose cap admits so many answers in a cycle; None: without a cap."""
+    return org(*(() if admits is None else (capped(admits * COST_NUSD + COST_NUSD - 1),))) + SANDBOX
+
+
+def asked(nodes: Sequence[Gateway], count: int) -> Counter[int]:
+    """Statuses of so many requests, one after the other, by turns."""
+    return Counter(asyncio.run(one(nodes[n % len(nodes)].port, LIVE_KEY))[0] for n in range(count))
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Any:
+    with schema() as (url, connection), ExitStack() as running:
+        secrets = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n'
+
+        def start(name: str, admits: int | None) -> Gateway:
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            return running.enter_context(
+                Gateway(secrets + configured(admits), folder=folder, storage_url=url)
+            )
+
+        yield start, connection
+
+
+def apply(node: Gateway, before: int | None, admits: int | None) -> None:
+    text = node.config.read_text()
+    changed = text.replace(configured(before), configured(admits))
+    assert changed != text
+    node.config.write_text(changed)
+    assert main(("apply", str(node.config))) == 0
+    time.sleep(NOTICED_S)
+
+
+def test_a_cap_on_a_running_org_counts_what_the_cycle_has_cost(shared: Any) -> None:
+    start, connection = shared
+    nodes = [start("one", None), start("two", None)]
+    assert asked(nodes, 5) == {200: 5}
+    apply(nodes[0], None, 7)
+    assert asked(nodes, 10) == {200: 2, 402: 8}
+    apply(nodes[0], 7, None)
+    assert asked(nodes, 3) == {200: 3}
+    apply(nodes[0], None, 13)
+    assert asked(nodes, 10) == {200: 3, 402: 7}
+    apply(nodes[0], 13, 14)
+    assert asked(nodes, 4) == {200: 1, 402: 3}
+    assert sums(connection, "acme") == (14 * COST_NUSD, 14 * COST_NUSD)
+
+
+def test_caps_that_went_while_no_node_ran_count_all_when_they_come_again(shared: Any) -> None:
+    start, connection = shared
+    capped_node = start("capped", 7)
+    assert asked([capped_node], 3) == {200: 3}
+    capped_node.stop()
+    free = start("free", None)
+    assert asked([free], 3) == {200: 3}
+    apply(free, None, 7)
+    assert asked([free], 3) == {200: 1, 402: 2}
+    assert sums(connection, "acme") == (7 * COST_NUSD, 7 * COST_NUSD)
