@@ -36,51 +36,64 @@ class Known:
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
         self._values: dict[str, str] = {}
-        self._learnt: set[tuple[str, str]] = set()
+        self._names: set[str] = set()
+        self._words: set[str] = set()
+        """Those that were looked at: names, and the words of names."""
         self._lower: set[str] = set()
         self._heads: set[str] = set()
         """Of these the first words."""
-        self._first: dict[str, list[tuple[int, int]]] | None = None
+        self._composed: dict[str, set[tuple[int, int]]] = {}
+        """Values of several words, by the first: the characters before it, and all."""
 
     def learn(self, text: str, candidates: Iterable[Candidate]) -> None:
         for found in candidates:
-            value = text[found.start : found.end]
-            if (found.type, value) in self._learnt:
-                continue
-            self._learnt.add((found.type, value))
             if found.type == "PERSON":
-                for word in _WORD.findall(value):
-                    lower = word.lower()
-                    if not 3 <= len(word) <= _LONGEST or lower in _TITLES:
-                        continue
-                    bits = self._lists[lower]
-                    if not bits & (_NO_NAME | _USUAL):
-                        for form in (word, lower, word.capitalize(), word.upper()):
-                            self._values.setdefault(form, "PERSON")
-                    elif word[0].isupper() and bits & _NAME and not bits & _NO_NAME:
-                        # A usual word that is a name too, as Mark and Grace: only with its capital.
-                        self._values.setdefault(word, "PERSON")
-                    else:
-                        continue
-                    self._add(lower)
-            elif found.type in _VALUE_TYPES and 5 <= len(value) <= _LONGEST and any(map(str.isdigit, value)):
-                self._values.setdefault(value, found.type)
-                self._add(value.lower())
+                value = text[found.start : found.end]
+                if value not in self._names:
+                    self._names.add(value)
+                    self._learn_words(_WORD.findall(value))
+            elif found.type in _VALUE_TYPES and 5 <= found.end - found.start <= _LONGEST:
+                value = text[found.start : found.end]
+                if value not in self._values and any(map(str.isdigit, value)):
+                    self._add(value, found.type)
 
-    def _add(self, lower: str) -> None:
-        if lower not in self._lower:
-            self._lower.add(lower)
-            head = None if lower.isalnum() else _WORDS.search(lower)
-            self._heads.add(lower if head is None else head[0])
+    def _learn_words(self, words: Iterable[str]) -> None:
+        """Of a name."""
+        for word in words:
+            if word in self._words:
+                continue
+            self._words.add(word)
+            lower = word.lower()
+            if not 3 <= len(word) <= _LONGEST or lower in _TITLES:
+                continue
+            bits = self._lists[lower]
+            if not bits & (_NO_NAME | _USUAL):
+                for form in (word, lower, word.capitalize(), word.upper()):
+                    self._add(form, "PERSON")
+            elif word[0].isupper() and bits & _NAME and not bits & _NO_NAME:
+                # A usual word that is a name too, as Mark and Grace: only with its capital.
+                self._add(word, "PERSON")
+
+    def _add(self, value: str, kind: str) -> None:
+        if value in self._values:
+            return
+        self._values[value] = kind
+        self._lower.add(value.lower())
+        if value.isalnum():
+            self._heads.add(value.lower())
+        elif (head := _WORDS.search(value)) is not None:
+            self._heads.add(head[0].lower())
+            self._composed.setdefault(head[0], set()).add((head.start(), len(value)))
 
     def find(self, text: str, found: Sequence[Candidate]) -> list[Candidate]:
-        """Where the names and values stand as whole words, beside what was found in the text anyway.
+        """Where the names and values stand as whole words, beside what was found in the text anyway: ``found`` is
+        sorted and does not overlap, and so is what is returned.
 
         Time is linear in the text.
         """
         if not self._values or not self._is_more_in(text, found):
             return []
-        return self._standing_in(text)
+        return self._standing_in(text, found)
 
     def _is_more_in(self, text: str, found: Sequence[Candidate]) -> bool:
         """False for most texts: their names and values stand where they were found."""
@@ -96,42 +109,48 @@ class Known:
             return any(word in rest for word in self._lower)
         return not self._heads.isdisjoint(_WORDS.findall(rest))
 
-    def _standing_in(self, text: str) -> list[Candidate]:
-        composed = self._composed()
-        known = {word for word in set(_WORDS.findall(text)) if word in self._values or word in composed}
-        found: list[Candidate] = []
-        last = 0
-        for place, word in _placed(text, known):
+    def _standing_in(self, text: str, found: Sequence[Candidate]) -> list[Candidate]:
+        values = self._values
+        words = set(_WORDS.findall(text))
+        tried = {word: [(0, len(word))] for word in words & values.keys()}
+        """By word what may stand there: the characters before it, and all; the longest first."""
+        for word in words & self._composed.keys():
+            tried[word] = sorted(self._composed[word], key=_by_size) + tried.get(word, [])
+        more: list[Candidate] = []
+        last = over = 0
+        """Where the last of them ends; which of ``found`` is the first that does not end before the next."""
+        for place, word in _placed(text, tried.keys()):
             if place < last:
                 continue
-            for before, size in (*composed.get(word, ()), (0, len(word))):
+            for before, size in tried[word]:
                 start = place - before
                 end = start + size
-                if start < last or (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
+                if not last <= start < end <= len(text):
                     continue
-                kind = self._values.get(text[start:end])
-                if kind is not None:
-                    rank = RANK_NAME - 1 if kind == "PERSON" else RANK_RULE
-                    found.append(Candidate(start, end, kind, _SCORE, RECOGNISER, rank))
-                    last = end
-                    break
-        return found
-
-    def _composed(self) -> dict[str, list[tuple[int, int]]]:
-        """Values of several words, by the first: the characters before it, and all; the longest first."""
-        if self._first is None:
-            sizes: dict[str, set[tuple[int, int]]] = {}
-            for value in self._values:
-                if not value.isalnum() and (word := _WORDS.search(value)) is not None:
-                    sizes.setdefault(word[0], set()).add((word.start(), len(value)))
-            self._first = {word: sorted(pairs, key=_by_size) for word, pairs in sizes.items()}
-        return self._first
+                if (start and text[start - 1].isalnum()) or text[end : end + 1].isalnum():
+                    continue
+                kind = values.get(text[start:end])
+                if kind is None:
+                    continue
+                rank = RANK_NAME - 1 if kind == "PERSON" else RANK_RULE
+                while over < len(found) and found[over].end <= start:
+                    over += 1
+                if over == len(found) or not _decides(found[over], start, end, rank):
+                    more.append(Candidate(start, end, kind, _SCORE, RECOGNISER, rank))
+                last = end
+                break
+        return more
 
 
-def _placed(text: str, words: Set[str]) -> list[tuple[int, str]]:
+def _decides(found: Candidate, start: int, end: int, rank: int) -> bool:
+    """Whether what stands there lies in a finding that is at least as strong."""
+    return found.start <= start and end <= found.end and found.rank >= rank
+
+
+def _placed(text: str, words: Set[str]) -> Iterable[tuple[int, str]]:
     """Where these words stand, also within others."""
     if len(words) > _FEW_WORDS:
-        return [(match.start(), match[0]) for match in _WORDS.finditer(text) if match[0] in words]
+        return ((match.start(), word) for match in _WORDS.finditer(text) if (word := match[0]) in words)
     placed: list[tuple[int, str]] = []
     for word in words:
         place = text.find(word)

@@ -1,7 +1,7 @@
 """Recognise identifiers, credentials and an org's own terms in texts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -19,6 +19,8 @@ _BETWEEN_PLACES = re.compile(r",?\s(?:(?:in|at|of|near|-)\s)?|,\s?|,\s?\n|\n|\s?
 _FACILITY_TAIL = re.compile(
     r"(?i)\s(?:(?:med(?:ical)?\.?\s)?(?:ctr|cntr|center|centre|hosp|hospital|clinic|univ|university|infirmary)|med(?:ical)?|campus)\b"
 )
+_MAX_APART = 5
+"""Characters between two that are one."""
 _BETWEEN_NAMES = re.compile(r"\s|\.\s|,\s|-")
 
 
@@ -49,16 +51,24 @@ class Recogniser:
         lists = Lists(self._tagger.lexicon)
         for original, text in zip(texts, spelled, strict=True):
             every = self._rules.find(text.text)
-            names = self._tagger.find(text.text, tokens(text.text))
-            for name in names:
-                if not is_safe(text.text, name, lists):
-                    name.end = with_surname(text.text, name, lists)
-                    every.append(name)
+            every += list(self._names(text.text, every, lists))
             every.extend(decoded(text.text, self._rules))
             if filters:
                 every.extend(filters.find(original, text))
             found.append(joined(resolve(every, text.text), text.text))
         return found
+
+    def _names(self, text: str, ruled: Sequence[Candidate], lists: Lists) -> Iterator[Candidate]:
+        """What the tagger marked, identifies somebody and does not lie under what rules found: these decide."""
+        under = bytearray(len(text))
+        for one in ruled:
+            under[one.start : one.end] = b"\1" * (one.end - one.start)
+        for name in self._tagger.find(text, tokens(text)):
+            if under.find(0, name.start, name.end) < 0 and with_surname(text, name, lists) == name.end:
+                continue
+            if not is_safe(text, name, lists):
+                name.end = with_surname(text, name, lists)
+                yield name
 
     def consistent(
         self, spelled: Sequence[Plain], candidates: Sequence[Sequence[Candidate]]
@@ -70,7 +80,7 @@ class Recogniser:
         split = straddling([text.text for text in spelled], self._rules) if len(spelled) > 1 else {}
         findings: list[list[Finding]] = []
         for number, (text, found) in enumerate(zip(spelled, candidates, strict=True)):
-            more = _uncovered(known.find(text.text, found), found)
+            more = known.find(text.text, found)
             more.extend(split.get(number, ()))
             every = joined(resolve([*found, *more], text.text), text.text) if more else found
             findings.append(_findings(text, every))
@@ -80,51 +90,35 @@ class Recogniser:
 def joined(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
     """Neighbours that are one place or one name become one finding."""
     kept: list[Candidate] = []
+    last: Candidate | None = None
     for found in candidates:
         candidate = found
-        if candidate.type == "LOCATION" and (tail := _FACILITY_TAIL.match(text, candidate.end)):
+        placed = candidate.type == "LOCATION"
+        if placed and (tail := _FACILITY_TAIL.match(text, candidate.end)):
             candidate = msgspec.structs.replace(candidate, end=tail.end())
-        if kept and candidate.start < kept[-1].end:
-            candidate = msgspec.structs.replace(candidate, start=kept[-1].end)
-            if candidate.start >= candidate.end:
-                continue
-        if kept and candidate.type == kept[-1].type and candidate.type in {"LOCATION", "PERSON"}:
-            between = text[kept[-1].end : candidate.start]
-            pattern = _BETWEEN_PLACES if candidate.type == "LOCATION" else _BETWEEN_NAMES
-            if len(between) <= 5 and (not between or pattern.fullmatch(between)):
-                last = kept[-1]
-                kept[-1] = Candidate(
-                    last.start,
-                    candidate.end,
-                    last.type,
-                    max(last.score, candidate.score),
-                    last.recogniser,
-                    last.rank,
-                )
-                continue
+        if last is not None:
+            if candidate.start < last.end:
+                candidate = msgspec.structs.replace(candidate, start=last.end)
+                if candidate.start >= candidate.end:
+                    continue
+            apart = candidate.start - last.end
+            if candidate.type == last.type and (placed or candidate.type == "PERSON") and apart <= _MAX_APART:
+                between = _BETWEEN_PLACES if placed else _BETWEEN_NAMES
+                if not apart or between.fullmatch(text, last.end, candidate.start):
+                    score = max(last.score, candidate.score)
+                    last = kept[-1] = msgspec.structs.replace(last, end=candidate.end, score=score)
+                    continue
         kept.append(candidate)
+        last = candidate
     return kept
 
 
-def _uncovered(more: Sequence[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
-    """Those that do not lie in a finding that decides anyway. Both are sorted, and do not overlap."""
-    left: list[Candidate] = []
-    place = 0
-    for candidate in more:
-        while place < len(found) and found[place].end <= candidate.start:
-            place += 1
-        over = found[place] if place < len(found) else None
-        if (
-            over is None
-            or over.start > candidate.start
-            or over.end < candidate.end
-            or over.rank < candidate.rank
-        ):
-            left.append(candidate)
-    return left
-
-
 def _findings(spelled: Plain, candidates: Sequence[Candidate]) -> list[Finding]:
+    if spelled.at is None:  # the candidates' places are the original's
+        return [
+            Finding(found.type, found.start, found.end, round(found.score, 3), found.recogniser)
+            for found in candidates
+        ]
     found: list[Finding] = []
     last = 0
     for candidate in candidates:

@@ -62,7 +62,7 @@ def is_safe(text: str, found: Candidate, lists: Lists) -> bool:
     """Whether what the tagger marked identifies nobody."""
     value = text[found.start : found.end]
     if found.type in {"PERSON", "LOCATION"}:
-        if _is_state(text, value, found):
+        if len(value) == 2 and _is_state(text, value, found):
             return False
         if value.islower() and _in_slug(text, value, found, lists):
             return True
@@ -83,11 +83,8 @@ def is_safe(text: str, found: Candidate, lists: Lists) -> bool:
 
 def _is_state(text: str, value: str, found: Candidate) -> bool:
     """``MD`` in "Baltimore, MD": some abbreviations of states are medical ones too."""
-    return (
-        len(value) == 2
-        and value.upper() in _STATES
-        and text[max(0, found.start - 8) : found.start].rstrip().endswith((",", "."))
-    )
+    before = text[max(0, found.start - 8) : found.start].rstrip()
+    return value.upper() in _STATES and before.endswith((",", "."))
 
 
 def _in_slug(text: str, value: str, found: Candidate, lists: Lists) -> bool:
@@ -145,8 +142,10 @@ def _is_medical(text: str, words: Sequence[str], found: Candidate, lists: Lists)
 
 def with_surname(text: str, found: Candidate, lists: Lists) -> int:
     """Where the name ends, if what the tagger marked is a given name before a surname that is a usual word: Xin He."""
+    if found.type != "PERSON" or not text[found.end + 1 : found.end + 2].isupper():
+        return found.end
     value = text[found.start : found.end]
-    if found.type != "PERSON" or not value.istitle() or not value.replace("-", "").isalpha():
+    if not value.istitle() or not value.replace("-", "").isalpha():
         return found.end
     after = _SURNAME_AFTER.match(text, found.end)
     if after is None:

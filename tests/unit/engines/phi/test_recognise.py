@@ -12,6 +12,7 @@ from triptych.core.finding import Finding
 from triptych.engines.phi.cache import CachedRecogniser
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.recognise import Recogniser
+from triptych.engines.phi.rules import RANK_RULE, Candidate, resolve
 
 PATIENT = "Margaret Thornton (MRN 00482913), seen by Dr. Adeyemi at Lakeside Medical Center on March 3, 2021."
 
@@ -282,3 +283,24 @@ def test_values_of_several_words_and_in_brackets_are_found_again(recogniser: Rec
     again = values(texts[1], recogniser.scan(texts)[1])
     assert again[0] == "(555) 201-3344"
     assert "Quist" in "".join(again)
+
+
+def test_a_value_that_begins_as_a_longer_one_does_is_found_at_the_end_of_a_text(
+    recogniser: Recogniser,
+) -> None:
+    texts = ["MRN 4829137-22, MRN 4829137-2", "and 4829137-2"]
+    _, found = recogniser.scan(texts)
+    assert [(one.start, one.end) for one in found] == [(4, 13)]
+
+
+def test_candidates_that_chain_are_weighed_together() -> None:
+    """Each overlaps the next one only; all that was under some of them still is."""
+    text = "0123456789" * 3
+    chain = [
+        Candidate(0, 12, "UNIQUE_ID", 0.5, "a", RANK_RULE),
+        Candidate(10, 20, "PHONE_NUMBER", 0.5, "b", RANK_RULE),
+        Candidate(18, 26, "US_SSN", 0.5, "c", RANK_RULE + 1),
+        Candidate(27, 30, "AGE", 0.5, "d", RANK_RULE),
+    ]
+    spans = [(one.start, one.end, one.recogniser) for one in resolve(chain, text)]
+    assert spans == [(0, 12, "a"), (12, 18, "b"), (18, 26, "c"), (27, 30, "d")]
