@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ class Candidate(msgspec.Struct, gc=False):
     """Who decides where two overlap: the higher."""
 
 
+_START = attrgetter("start")
 _NUMERIC = frozenset({"PHONE_NUMBER", "FAX_NUMBER", "AGE", "UNIQUE_ID"})
 _USED = (str.isalnum, str.isdigit)
 """What a left-over needs to tell anything; that of a number, a digit: not the words between two numbers."""
@@ -88,9 +90,7 @@ class Rules:
             *PERSONS,
         )
         self._compiled: list[tuple[Any, int] | None] = [None] * len(self.patterns)
-        self._options = re2.Options()
-        self._options.log_errors = False
-        self._options.max_mem = _MAX_MEMORY_BYTES
+        self._options = _options(_MAX_MEMORY_BYTES)
         # Sets of patterns are numbers, of which each pattern is a bit.
         self._every = (1 << len(self.patterns)) - 1
         self._need_shape = self._need_words = 0
@@ -107,13 +107,13 @@ class Rules:
                 shape = pattern.shape or pattern.regex
                 of_shapes[shape] = of_shapes.get(shape, 0) | bit
         # It counts characters, and would double the states of all others.
-        self._long_run, self._of_long_runs = re2.compile(LONG_RUN.encode()), of_shapes.pop(LONG_RUN)
+        self._long_run, self._of_long_runs = (
+            re2.compile(LONG_RUN.encode(), self._options),
+            of_shapes.pop(LONG_RUN),
+        )
         self._of_words, self._words = of_words, frozenset(of_words)
         self._of_shapes = list(of_shapes.values())
-        options = re2.Options()
-        options.log_errors = False
-        options.max_mem = _MAX_SHAPES_MEMORY_BYTES
-        self._shapes = re2.Set.SearchSet(options)
+        self._shapes = re2.Set.SearchSet(_options(_MAX_SHAPES_MEMORY_BYTES))
         for shape in of_shapes:
             self._shapes.Add(shape.encode())
         self._shapes.Compile()
@@ -180,6 +180,15 @@ class Rules:
         return made
 
 
+def _options(max_bytes: int) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = max_bytes
+    # Texts are ASCII: a program that knows of no other letters, as the Kelvin sign for a k, is smaller.
+    options.encoding = re2.Options.Encoding.LATIN1
+    return options
+
+
 def _secret(name: str, text: str, before: int, start: int, end: int) -> tuple[int, int]:
     """Where the secret stands in what a pattern of credentials found; of no length where it cannot be one.
 
@@ -237,10 +246,9 @@ def _has_digits(least: int) -> Callable[[str, int, str], bool]:
 def _context_value(text: str, start: int, value: str) -> bool:
     if start and text[start].isalpha() and text[start - 1].isalpha():
         return False  # in the middle of a word: SIN in "since 2009"
-    digits = sum(map(str.isdigit, value))
-    if digits == 0 or len(value) < 3:
+    if len(value) < 3 or not any(map(str.isdigit, value)):
         return False
-    if digits == len(value) == 4 and value.startswith(("19", "20")):
+    if len(value) == 4 and value.isdigit() and value.startswith(("19", "20")):
         return False  # a year
     return not value.lower().endswith(("mg", "ml", "kg", "mcg", "mm", "cm")) and _not_public(
         text, start, value
@@ -277,35 +285,56 @@ _CHECKS: dict[str, Callable[[str, int, str], bool]] = {
 def resolve(candidates: Sequence[Candidate], text: str) -> list[Candidate]:
     """No two overlap any more, and all that was under some candidate still is: what a stronger one leaves
     of a weaker one stays as a piece of its own. Sorted by start."""
-    order = sorted(
-        candidates, key=lambda found: (-found.rank, found.start - found.end, -found.score, found.start)
-    )
-    if len(order) < 2:
-        return order
     kept: list[Candidate] = []
-    taken = bytearray(len(text))
-    for candidate in order:
-        start, end = candidate.start, candidate.end
-        if taken.find(1, start, end) < 0:
-            kept.append(candidate)
-        elif taken.find(0, start, end) < 0:
-            continue
-        else:
-            kept.extend(_left_over(candidate, taken, text))
-        taken[start:end] = b"\1" * (end - start)
-    kept.sort(key=lambda found: found.start)
+    cluster: list[Candidate] = []
+    """Candidates each of which overlaps another: only these are weighed against each other."""
+    end = 0
+    for candidate in sorted(candidates, key=_START):
+        if candidate.start >= end and cluster:
+            kept.extend(cluster if len(cluster) == 1 else _weighed(cluster, end, text))
+            cluster = []
+        cluster.append(candidate)
+        if candidate.end > end:
+            end = candidate.end
+    kept.extend(cluster if len(cluster) < 2 else _weighed(cluster, end, text))
     return kept
 
 
-def _left_over(candidate: Candidate, taken: bytearray, text: str) -> Iterator[Candidate]:
-    place = candidate.start
-    while place < candidate.end:
-        free = taken.find(0, place, candidate.end)
+def _weakness(found: Candidate) -> tuple[int, int, float, int]:
+    return -found.rank, found.start - found.end, -found.score, found.start
+
+
+def _weighed(cluster: Sequence[Candidate], end: int, text: str) -> list[Candidate]:
+    """``cluster``: sorted by start; ``end``: where the last of them ends."""
+    begin = cluster[0].start
+    strongest = min(cluster, key=_weakness)
+    if strongest.start == begin and strongest.end == end:
+        return [strongest]
+    kept: list[Candidate] = []
+    taken = bytearray(end - begin)
+    for candidate in sorted(cluster, key=_weakness):
+        first, last = candidate.start - begin, candidate.end - begin
+        if taken.find(1, first, last) < 0:
+            kept.append(candidate)
+        elif taken.find(0, first, last) < 0:
+            continue
+        else:
+            kept.extend(_left_over(candidate, taken, begin, text))
+        taken[first:last] = b"\1" * (last - first)
+    kept.sort(key=_START)
+    return kept
+
+
+def _left_over(candidate: Candidate, taken: bytearray, begin: int, text: str) -> Iterator[Candidate]:
+    """``taken``: of the text from ``begin`` on."""
+    place, last = candidate.start - begin, candidate.end - begin
+    while place < last:
+        free = taken.find(0, place, last)
         if free < 0:
             return
-        stop = taken.find(1, free, candidate.end)
-        stop = candidate.end if stop < 0 else stop
-        start, end = trimmed(text, free, stop)
+        stop = taken.find(1, free, last)
+        stop = last if stop < 0 else stop
+        start, end = trimmed(text, begin + free, begin + stop)
         if start < end and any(map(_USED[candidate.type in _NUMERIC], text[start:end])):
             yield Candidate(start, end, candidate.type, candidate.score, candidate.recogniser, candidate.rank)
         place = stop

@@ -80,17 +80,19 @@ class Tagger:
         kinds = (begins + insides).argmax(1)
         which = np.arange(len(kinds))
         continues = (begins[which, kinds] <= insides[which, kinds]).tolist()
+        words, ends = split.words, split.ends
         last, last_kind = -2, -1
         for token, kind, score, continued in zip(
             (named + offset).tolist(), kinds.tolist(), (1 - rows[:, 0]).tolist(), continues, strict=True
         ):
-            end = split.ends[token]
+            end = ends[token]
             if continued and token == last + 1 and kind == last_kind:
                 candidate = found[-1]
                 candidate.end = end
-                candidate.score = max(candidate.score, score)
+                if score > candidate.score:
+                    candidate.score = score
             else:
-                start = end - len(split.words[token])
+                start = end - len(words[token])
                 found.append(Candidate(start, end, _TYPES[kind], score, "tagger", RANK_NAME))
             last, last_kind = token, kind
 

@@ -35,6 +35,8 @@ BITS = (
     "calendar", "title", "street", "facility",
 )  # fmt: skip
 _CACHED_TOKENS = 32_768
+_FEW_WORDS = 32
+"""So many are quicker looked up one by one."""
 _PREFIX, _SUFFIX = crc32(b"p"), crc32(b"s")
 
 
@@ -60,9 +62,24 @@ class Lexicon:
         # Quicker than numpy where one word is asked for.
         self._keys, self._numbers, self._bits = array("I", keys.tobytes()), numbers.data, bits.data
 
+    def find_all(self, words: Sequence[bytes]) -> tuple[list[int], list[int]]:
+        """Numbers and bits of lower-case words."""
+        keys = list(map(crc32, words))
+        if len(keys) <= _FEW_WORDS:
+            found = list(map(self._find, keys))
+            return [number for number, _ in found], [bits for _, bits in found]
+        every = np.frombuffer(self._keys, np.uint32)
+        asked = np.array(keys, np.uint32)
+        places = np.minimum(every.searchsorted(asked), len(every) - 1)
+        known = every[places] == asked
+        numbers, bits = np.asarray(self._numbers)[places] * known, np.asarray(self._bits)[places] * known
+        return numbers.tolist(), bits.tolist()
+
     def find(self, word: str) -> tuple[int, int]:
         """Number and bits of a lower-case word; (0, 0) where it is unknown."""
-        key = crc32(word.encode())
+        return self._find(crc32(word.encode()))
+
+    def _find(self, key: int) -> tuple[int, int]:
         place = bisect_left(self._keys, key)
         if place == len(self._keys) or self._keys[place] != key:
             return 0, 0
@@ -136,6 +153,7 @@ TABLES = (1 << len(BITS), SHAPES, AFFIX_BUCKETS, AFFIX_BUCKETS)
 _OF_SHAPES, _OF_PREFIXES, _OF_SUFFIXES, _OF_WORDS = accumulate(TABLES)
 OFFSETS = (_OF_WORDS, _OF_PREFIXES, _OF_SUFFIXES, _OF_SHAPES, 0)
 """Where the table of each column begins."""
+_OFFSETS = np.array(OFFSETS, dtype=np.int32)
 
 
 class Features:
@@ -156,27 +174,26 @@ class Features:
         rows = known.rows[places]
         if -1 in places:
             late = [number for number, place in enumerate(places) if place < 0]
-            missing = {words[number]: () for number in late}
-            described = {word: self._described(word, known) for word in missing}
-            rows[late] = [described[words[number]] for number in late]
+            missing = dict.fromkeys([words[number] for number in late])
+            described = self._described(list(missing), known)
+            numbers = {word: number for number, word in enumerate(missing)}
+            rows[late] = described[[numbers[words[number]] for number in late]]
         return rows
 
-    def _described(self, word: str, known: _Rows) -> tuple[int, ...]:
-        lower = (word.replace(" ", "") if " " in word else word).lower()
-        number, lists = self._lexicon.find(lower)
-        spelled = lower.encode()
-        row = (
-            _OF_WORDS + (number or UNKNOWN),
-            _OF_PREFIXES + 1 + crc32(spelled[:3], _PREFIX) % (AFFIX_BUCKETS - 1),
-            _OF_SUFFIXES + 1 + crc32(spelled[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1),
-            _OF_SHAPES + _shape(word),
-            lists,
-        )
-        if number or lists:
-            self._keep(known, word, row)
-        return row
+    def _described(self, words: Sequence[str], known: _Rows) -> NDArray[np.int32]:
+        """(words, columns), all words at once: a text of nothing but numbers has no other kind."""
+        spelled = [word.replace(" ", "").lower().encode() for word in words]
+        numbers, lists = self._lexicon.find_all(spelled)
+        begins = [1 + crc32(word[:3], _PREFIX) % (AFFIX_BUCKETS - 1) for word in spelled]
+        ends = [1 + crc32(word[-3:], _SUFFIX) % (AFFIX_BUCKETS - 1) for word in spelled]
+        columns = ([number or UNKNOWN for number in numbers], begins, ends, list(map(_shape, words)), lists)
+        rows = np.array(columns, dtype=np.int32).T + _OFFSETS
+        for word, number, bits, row in zip(words, numbers, lists, rows, strict=True):
+            if number or bits:
+                self._keep(known, word, row)
+        return rows
 
-    def _keep(self, known: _Rows, word: str, row: tuple[int, ...]) -> None:
+    def _keep(self, known: _Rows, word: str, row: NDArray[np.int32]) -> None:
         with self._lock:
             place = len(known.numbers)
             if word in known.numbers:
