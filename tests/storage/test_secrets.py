@@ -1,3 +1,4 @@
+import hmac
 import stat
 from pathlib import Path
 
@@ -152,3 +153,10 @@ def test_hashes_have_one_shape_whatever_the_secret() -> None:
     assert len(set(hashes)) == len(secrets)
     assert hashes == [hasher.hash(secret) for secret in secrets]
     assert KeyHasher(b"j" * 32).hash(b"x") != hasher.hash(b"x")
+
+
+@pytest.mark.parametrize("key", [b"", b"k", b"k" * 32, bytes(range(64))])
+@pytest.mark.parametrize("message", [b"", b"x", b"x" * 63, b"x" * 64, b"x" * 5000])
+def test_the_hash_is_the_standard_one(key: bytes, message: bytes) -> None:
+    hasher = KeyHasher(key)
+    assert hasher.hash(message) == hasher.hash(message) == hmac.digest(key, message, "sha256")

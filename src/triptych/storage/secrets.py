@@ -6,6 +6,7 @@ Everything secret hangs on one master key: each purpose gets a key of its own by
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
 import re
@@ -23,6 +24,7 @@ from triptych.storage.errors import StorageError
 from triptych.storage.tables import installation
 
 MIN_TEXT_CHARS = 16
+_BLOCK_BYTES = 64
 _HASH_BYTES = 32
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_CHARS = 30
@@ -92,11 +94,19 @@ class KeyHasher:
     """Hashes API keys under a derived key, and issues new ones."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        """``key``: at most 64 bytes, a block of SHA-256."""
+        # The halves of an HMAC that are the same for every message (RFC 2104, section 4): OpenSSL takes
+        # three times as long to begin anew as to go on from here.
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def hash(self, secret: bytes) -> bytes:
         """HMAC-SHA256, 32 bytes. The database cannot be searched for guessed keys without ``key``."""
-        return hmac.digest(self._key, secret, "sha256")
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(secret)
+        outer.update(inner.digest())
+        return outer.digest()
 
     def issue(self, prefix: str, environment: str) -> str:
         """A new secret: ``<prefix>_live_`` or ``<prefix>_test_``, 30 random Crockford base32
