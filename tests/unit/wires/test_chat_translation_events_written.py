@@ -1,6 +1,7 @@
 """Streams of the chat wire as they are written, chunk by chunk."""
 
 import json
+from typing import Any
 
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -8,7 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from tests.devices.fold import unfold
 from tests.unit.wires.chat_chunks import DONE, NOW_S, blocks, chunks, written
-from triptych.core.conversation import Answer, Citation, Stop, Text, ToolCall
+from triptych.core.conversation import Answer, Citation, Opaque, Reasoning, Stop, Text, ToolCall
 from triptych.core.events import (
     AnswerEnded,
     AnswerFailed,
@@ -19,7 +20,7 @@ from triptych.core.events import (
     Pinged,
 )
 from triptych.core.usage import Usage, UsageSource
-from triptych.wires.openai_chat import parse_request
+from triptych.wires.openai_chat import decode_request, parse_request
 
 PLAIN = parse_request(b'{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}')
 ANSWER = Answer(
@@ -85,6 +86,31 @@ def test_the_vendors_own_client_puts_the_stream_together() -> None:
     ]
     assert whole.choices[0].finish_reason == "tool_calls"
     assert whole.usage is not None and whole.usage.total_tokens == 29
+
+
+def test_the_vendors_own_client_puts_several_thoughts_and_cited_texts_together() -> None:
+    cited = [Text(f"Text {at}.", (Citation(f"https://{at}.test"),)) for at in range(2)]
+    thoughts = [
+        Reasoning("one", Opaque("anthropic", "s1")),
+        Reasoning("", Opaque("anthropic", "hidden", redacted=True)),
+        Reasoning("two", Opaque("anthropic", "s2")),
+    ]
+    parts = (thoughts[0], thoughts[1], cited[0], ToolCall("c1", "f", "{}"), thoughts[2], cited[1])
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for one in chunks(written(unfold(Answer(id="a", model="m", parts=parts)))):
+        state.handle_chunk(ChatCompletionChunk.model_validate(one))
+    message = state.get_final_completion().choices[0].message.to_dict()
+    assert message["thinking_blocks"] == [
+        {"index": 0, "type": "thinking", "thinking": "one", "signature": "s1"},
+        {"index": 1, "type": "redacted_thinking", "data": "hidden"},
+        {"index": 2, "type": "thinking", "thinking": "two", "signature": "s2"},
+    ]
+    annotations: Any = message["annotations"]
+    assert [one["url_citation"]["url"] for one in annotations] == ["https://0.test", "https://1.test"]
+    # And it can be sent back as the client has it.
+    asked = {"model": "m", "messages": [{"role": "user", "content": "x"}, message]}
+    said = decode_request(json.dumps(asked).encode()).messages[-1].parts
+    assert [part for part in said if isinstance(part, Reasoning)] == thoughts
 
 
 def test_texts_that_follow_each_other_are_one_and_their_citations_keep_their_place() -> None:

@@ -53,7 +53,9 @@ class EventEncoder:
     """One stream: chunks, then ``data: [DONE]``, also after an error."""
 
     __slots__ = (
+        "_annotated",
         "_before_chars",
+        "_blocks",
         "_calls",
         "_chars",
         "_citations",
@@ -81,6 +83,9 @@ class EventEncoder:
         self._chars = self._before_chars = 0
         """Of all texts, and of those before the open one."""
         self._citations: list[Citation] = []
+        # The vendor's clients put lists of objects together by their ``index``, whatever the field.
+        self._blocks = 0
+        self._annotated = 0
 
     def encode(self, event: Event) -> bytes:
         """Empty when the event says nothing on this wire."""
@@ -96,8 +101,10 @@ class EventEncoder:
                 self._citations.append(citation)
                 return b""
             case OpaqueGiven(_, opaque):
-                block = block_of(Reasoning("".join(self._thought), opaque))
-                return self._chunk(b'{"thinking_blocks":[%b]}' % _encode(block))
+                block = msgspec.to_builtins(block_of(Reasoning("".join(self._thought), opaque)))
+                numbered = {"index": self._blocks, **block}
+                self._blocks += 1
+                return self._chunk(b'{"thinking_blocks":[%b]}' % _encode(numbered))
             case AnswerStarted():
                 return self._started(event)
             case AnswerEnded():
@@ -158,7 +165,11 @@ class EventEncoder:
         if not self._citations:
             return b""
         before, length = self._before_chars, self._chars - self._before_chars
-        annotations = [annotation_of(citation, before, length) for citation in self._citations]
+        annotations = [
+            {"index": index, **annotation_of(citation, before, length)}
+            for index, citation in enumerate(self._citations, self._annotated)
+        ]
+        self._annotated += len(annotations)
         self._citations.clear()
         return self._chunk(b'{"annotations":%b}' % _encode(annotations))
 

@@ -72,6 +72,8 @@ class UrlCitation(Shape):
 
 class Annotation(Shape, tag_field="type", tag="url_citation"):
     url_citation: UrlCitation
+    index: int | None = None
+    """As that of a ``Call``."""
 
 
 class CalledFunction(Shape):

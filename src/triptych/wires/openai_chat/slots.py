@@ -54,7 +54,7 @@ TABLE: Table = {
         },
     ),
     # LiteLLM's extension: the blocks of Anthropic's wire, to be given back unchanged.
-    "thinking_block": Members(reasoning="thinking", opaque="signature data", tag="type"),
+    "thinking_block": Members(reasoning="thinking", opaque="signature data", tag="type", plain="index"),
     "part": Members(
         text="text refusal",
         tag="type",
@@ -84,7 +84,7 @@ TABLE: Table = {
         holds={"call": "function custom"},
     ),
     "call": Members(text="input", json_string="arguments", name="name"),
-    "annotation": Members(tag="type", holds={"url_citation": "url_citation"}),
+    "annotation": Members(tag="type", plain="index", holds={"url_citation": "url_citation"}),
     "url_citation": Members(text="title content", url="url", plain="start_index end_index"),
     "reasoning_detail": Members(
         reasoning="text summary",
