@@ -119,6 +119,11 @@ def test_what_has_no_deltas_is_read_at_its_end() -> None:
     assert fold(heard(CREATED, *done[:2], added, arguments, done[2], end())) == ANSWER
 
 
+def test_a_stream_that_only_ends_is_read_from_the_response_at_its_end() -> None:
+    assert fold(heard(CREATED, end())) == ANSWER
+    assert fold(heard(CREATED, end(output=None))).parts == ()
+
+
 def test_an_event_is_known_by_its_data_when_it_has_no_name() -> None:
     given = [CREATED, MESSAGE, text("hi"), end(output=[])]
     nameless = [sse.Event("", one.data) for one in given]

@@ -90,6 +90,14 @@ class _Ended(msgspec.Struct):
     response: EndOfResponse
 
 
+class _Output(msgspec.Struct):
+    output: list[OutputItem] | None = None
+
+
+class _Whole(msgspec.Struct):
+    response: _Output
+
+
 class _ErrorEvent(ProviderError):
     error: ProviderError | None = None
 
@@ -105,6 +113,7 @@ _ITEM = msgspec.json.Decoder(_Item)
 _ANNOTATED = msgspec.json.Decoder(_Annotated)
 _STARTED = msgspec.json.Decoder(_Started)
 _ENDED = msgspec.json.Decoder(_Ended)
+_WHOLE = msgspec.json.Decoder(_Whole)
 _ERROR_EVENT = msgspec.json.Decoder(_ErrorEvent)
 _TYPED = msgspec.json.Decoder(_Typed)
 
@@ -122,6 +131,7 @@ class EventDecoder:
     """
 
     __slots__ = (
+        "_announced",
         "_calls",
         "_citations",
         "_closed",
@@ -150,6 +160,8 @@ class EventDecoder:
         # Places that cannot be opened again.
         self._closed: set[tuple[int, int]] = set()
         self._calls = False
+        # Whether there was any item.
+        self._announced = False
 
     def decode(self, event: sse.Event) -> list[Event]:
         """Raises Failure UPSTREAM_INVALID_RESPONSE for what is no event of this wire, comes out of
@@ -289,6 +301,7 @@ class EventDecoder:
             not_understood()
         if not self._started:
             not_understood()
+        self._announced = True
         events = self._closing(self._output_index)
         if added.item.type == "function_call":
             call = call_of(added.item)
@@ -299,6 +312,7 @@ class EventDecoder:
     def _item_done(self, data: bytes) -> list[Event]:
         done = decode_data(_ITEM, data)
         item, output_index = done.item, done.output_index
+        self._announced = True
         if item.type == "message":
             return (
                 self._closing(output_index) if self._seen(output_index) else self._whole(item, output_index)
@@ -386,6 +400,10 @@ class EventDecoder:
             not_understood()
         response = decode_data(_ENDED, data).response
         events = self._closing(self._output_index)
+        if self._index < 0 and not self._announced:
+            # Nothing was told on the way: a provider that makes its stream of a whole answer.
+            for place, item in enumerate(decode_data(_WHOLE, data).response.output or ()):
+                events += self._whole(item, place)
         self._ended = True
         stop = stop_of(response, calls=self._calls)
         events.append(AnswerEnded(stop, None, usage_of(response), tier_of(response)))
