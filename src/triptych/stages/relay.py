@@ -51,6 +51,7 @@ STREAM_HEADERS: Headers = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
 class _Said(msgspec.Struct):
@@ -186,7 +187,8 @@ class Relay:
         exchange.first_byte_s = now_s = monotonic()
         if (circuit := departure.leg.circuit) is not None:
             circuit.answered(now_s)
-        return Response(answer.status, dialect.answer_headers(exchange) + passed(answer.headers), body)
+        headers = [*dialect.answer_headers(exchange), *_told_headers(exchange, answer, JSON_TYPE)]
+        return Response(answer.status, headers, body)
 
     async def _stream(
         self,
@@ -256,8 +258,8 @@ class Relay:
     ) -> None:
         """From here on the client has this answer, and no other."""
         exchange.first_byte_s = now_s = monotonic()
-        headers = [*dialect.answer_headers(exchange), *STREAM_HEADERS, *passed(answer.headers)]
-        reply.start(answer.status, headers)
+        told = _told_headers(exchange, answer, STREAM_TYPE)
+        reply.start(answer.status, [*dialect.answer_headers(exchange), *STREAM_HEADERS, *told])
         if circuit is not None:
             circuit.answered(now_s)
 
@@ -336,6 +338,16 @@ def _forget(exchange: Exchange) -> None:
     exchange.status = 0
     exchange.upstream_status = exchange.upstream_request_id = exchange.meter = None
     exchange.usage = NO_USAGE
+
+
+def _told_headers(
+    exchange: Exchange, answer: UpstreamAnswer, ours: tuple[bytes, bytes]
+) -> list[tuple[bytes, bytes]]:
+    """What is told of a good answer: a translated one is written here, and is of our own type."""
+    told = passed(answer.headers)
+    if exchange.upstream_wire is None:
+        return told
+    return [ours, *(pair for pair in told if pair[0] != ours[0])]
 
 
 def passed(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -18,7 +18,8 @@ from tests.contract.inference.world import (
     TwoSides,
 )
 from tests.contract.raw_client import LIVE, Answer, RawClient, request
-from tests.devices.faulty_behaviours import JSON, Exchange, answer
+from tests.devices import messages_wire
+from tests.devices.faulty_behaviours import JSON, Exchange, answer, head
 from tests.devices.faulty_upstream import FaultyUpstream, refused_port
 from tests.devices.gateway import LIVE_KEY, Gateway, message, provider
 
@@ -355,3 +356,22 @@ def test_a_field_no_wire_of_openai_has_is_refused_by_name_on_messages(sides: Two
     assert error["message"].startswith(f"top_k: Model 'gpt' is served on {WIRES_OF_OPENAI}, which")
     check_row(sides, got, "unsupported_parameter")
     assert len(sides.upstream.requests) == before
+
+
+@pytest.mark.parametrize("told", [("content-type: text/html; charset=iso-8859-1",), ()])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_translated_answer_is_of_the_type_it_is_written_in(
+    sides: TwoSides, told: tuple[str, ...], stream: bool
+) -> None:
+    """The vendors' clients read no JSON from what says that it is a page."""
+    events = b"".join(messages_wire.stream_events())
+    whole = events if stream else messages_wire.message(text="née")
+    fields = ("content-type: text/event-stream; charset=iso-8859-1",) if stream else told
+
+    async def play(exchange: Exchange) -> None:
+        await exchange.send(head(200, f"content-length: {len(whole)}", *fields) + whole)
+
+    sides.upstream.enqueue(play)
+    got = sides.ask(LIVE, target=CHAT, body=body_for(CHAT, "mapped-model", stream=stream))
+    ours = "text/event-stream; charset=utf-8" if stream else "application/json"
+    assert (got.status, got.header("content-type")) == (200, ours)
