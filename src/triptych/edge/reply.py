@@ -81,7 +81,12 @@ class Reply:
         return self._connection.disconnected
 
     def _closing_line(self) -> bytes:
-        return b"" if self._request.keep_alive else b"connection: close\r\n"
+        request = self._request
+        if not request.keep_alive:
+            return b"connection: close\r\n"
+        # A client of HTTP/1.0 that asked for it waits for the end of the connection unless it is told
+        # (RFC 9112, C.2.2).
+        return b"connection: keep-alive\r\n" if request.version_10 else b""
 
     def respond(self, response: Response) -> None:
         """Send a whole answer; a HEAD request gets the head only (RFC 9110, 9.3.2)."""

@@ -114,6 +114,16 @@ def test_a_stream_to_http_1_0_ends_with_its_connection() -> None:
     assert not connection.finished[0].keep_alive
 
 
+def test_a_client_of_http_1_0_is_told_that_the_connection_stays() -> None:
+    made, connection = reply(version_10=True)
+    made.respond(Response(200, (), b"body"))
+    assert split(connection.transport.sent)[0] == [
+        b"HTTP/1.1 200 OK",
+        b"content-length: 4",
+        b"connection: keep-alive",
+    ]
+
+
 def test_an_aborted_answer_is_cut_and_not_ended() -> None:
     made, connection = reply()
     made.start(200, ())
