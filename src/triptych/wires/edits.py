@@ -159,6 +159,14 @@ PERMITTED_EDITS = (
     ),
     PermittedEdit(
         "openai-responses",
+        "request",
+        "items of reasoning whose `encrypted_content` is another vendor's (`anthropic:`, "
+        "`anthropic-redacted:`) are removed from `input`",
+        "a stored response or conversation is continued, and they are present",
+        "no provider of this wire can read them, and OpenAI refuses all of a request that has one",
+    ),
+    PermittedEdit(
+        "openai-responses",
         "answer",
         "`store`, `conversation` and `previous_response_id` of the response object say where it is kept; a "
         "whole answer gets `output_text` where it has none",

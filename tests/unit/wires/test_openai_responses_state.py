@@ -63,6 +63,23 @@ def test_an_expanded_request_is_rewritten_like_any_other() -> None:
     assert sent["input"][0] == {"role": "user", "content": "first"}
 
 
+def test_the_reasoning_of_another_vendor_stays_behind_where_openai_goes_on() -> None:
+    """OpenAI refuses all of a request for an encrypted content that it did not write."""
+    thoughts = ["anthropic:sig", "anthropic-redacted:hidden", "gAAA"]
+    found = [{"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": one} for one in thoughts]
+    said = [{"role": "user", "content": '"anthropic:'}, *found, {"role": "assistant", "content": "x"}]
+    earlier = [bytes(item) for item in raw(*said)]
+    body = b'{"model":"m","input":[ {"role":"user","content":"go"}],"previous_response_id":"r","x":1.50}'
+    request = expanded(parse_request(body), earlier)
+    assert request.body.count(b"anthropic") == 3, "where Anthropic goes on, it is needed"
+    sent = rewrite_request(request, "m")
+    assert json.loads(sent)["input"] == [*said[:1], said[3], *said[4:], {"role": "user", "content": "go"}]
+    assert sent.endswith(b',"x":1.50}')
+    # What the caller says himself goes as he said it.
+    own = b'{"model":"m","store":false,"input":[%b]}' % b",".join(earlier)
+    assert rewrite_request(parse_request(own), "m") == own
+
+
 def test_an_expansion_deeper_than_a_request_may_be_is_refused() -> None:
     deep = b"[" * 200 + b"]" * 200
     with pytest.raises(Failure):

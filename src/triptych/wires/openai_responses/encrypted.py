@@ -16,6 +16,11 @@ _REDACTED = "anthropic-redacted:"
 _ELSEWHERE = "openai:"
 
 
+def foreign(content: str) -> bool:
+    """Whether it is another vendor's: no provider of this wire takes it."""
+    return content.startswith((_SIGNED, _REDACTED))
+
+
 def sealed(opaque: Opaque, item_id: str) -> str:
     """The value of ``encrypted_content`` of the item with this id."""
     if opaque.vendor != OWN:

@@ -7,6 +7,7 @@ import msgspec
 from triptych.wires.estimate import plausible
 from triptych.wires.governed_fields import governing_edits, user_id
 from triptych.wires.jsontext import Member, members
+from triptych.wires.openai_responses.encrypted import foreign
 from triptych.wires.openai_responses.refusal import ROLES, refusal
 from triptych.wires.splice import Edit, replace_value, splice
 
@@ -46,6 +47,11 @@ class _Item(msgspec.Struct, gc=False):
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Thought(msgspec.Struct):
+    type: str = ""
+    encrypted_content: object = None
+
+
 class _Tool(msgspec.Struct, gc=False):
     type: Literal["function", "mcp"]
     name: object = None
@@ -74,6 +80,8 @@ class _Asked(msgspec.Struct):
 
 
 _ASKED = msgspec.json.Decoder(_Asked)
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_THOUGHT = msgspec.json.Decoder(_Thought)
 
 
 def parse_request(body: bytes) -> ResponsesRequest:
@@ -132,13 +140,32 @@ def _acceptable(asked: _Asked, stateless: bool) -> bool:
 
 def rewrite_request(request: ResponsesRequest, upstream_model: str) -> bytes:
     """The body as it goes to a provider: the model id it knows, without STRIPPED_FIELDS, and with
-    ``store`` false: the provider's default is to keep what it is sent.
+    ``store`` false: the provider's default is to keep what it is sent. What was said before, and is
+    put in from our store, comes without the reasoning of other vendors: this one would refuse it.
 
     Every other byte stays; the very same object comes back when nothing has to change.
     """
     edits = governing_edits(request.members, request.model, upstream_model)
     edits += _unstored(request)
+    if request.previous_response_id or request.conversation:
+        edits += _own_thoughts(request)
     return splice(request.body, edits) if edits else request.body
+
+
+def _own_thoughts(request: ResponsesRequest) -> list[Edit]:
+    asked = next(member for member in request.members if member.key == "input")
+    text = request.body[asked.value_start : asked.value_end]
+    if b'"encrypted_content"' not in text or not text.startswith(b"["):
+        return []
+    items = _ITEMS.decode(text)
+    kept = [item for item in items if not _foreign_thought(item)]
+    return [replace_value(asked, b"[%b]" % b",".join(kept))] if len(kept) < len(items) else []
+
+
+def _foreign_thought(item: msgspec.Raw) -> bool:
+    thought = _THOUGHT.decode(item)
+    content = thought.encrypted_content
+    return thought.type == "reasoning" and isinstance(content, str) and foreign(content)
 
 
 def _unstored(request: ResponsesRequest) -> list[Edit]:
