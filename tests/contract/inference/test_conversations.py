@@ -5,7 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.inference.state_world import ANA_TEST, BOB, EVE, StateSides, state_world
+from tests.contract.inference.state_world import (
+    ANA_TEST,
+    BOB,
+    EVE,
+    RESPONSES,
+    StateSides,
+    response,
+    state_world,
+    text,
+)
 from tests.contract.inference.test_stored_responses import TOOL, spoken
 
 
@@ -155,3 +164,24 @@ def test_a_deleted_response_leaves_the_conversation(sides: StateSides) -> None:
     second = sides.created("taken out", conversation=found)
     sides.ask("DELETE", f"/v1/responses/{second['id']}")
     assert [spoken(item) for item in sides.items(found)["data"]] == ["kept", "kept"]
+
+
+def test_a_conversation_goes_on_when_what_answered_a_call_was_deleted(sides: StateSides) -> None:
+    """Providers refuse a call without its output, and an output without its call."""
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    sides.answers(response("resp_d1", "completed", call))
+    first = sides.created("call", model="gpt")
+    sides.answers(response("resp_d2", "completed", text("done")))
+    second = sides.created([output], model="gpt", previous_response_id=first["id"])
+    assert [item.get("type") for item in sides.sent()["input"]] == [
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+    sides.answers(response("resp_d3", "completed", text("and more")))
+    third = sides.created("more", model="gpt", previous_response_id=second["id"])
+    assert sides.ask("DELETE", f"{RESPONSES}/resp_d2").status == 200
+    sides.answers(response("resp_d4", "completed", text("last")))
+    sides.created("last", model="gpt", previous_response_id=third["id"])
+    assert [spoken(item) for item in sides.sent()["input"]] == ["call", "more", "and more", "last"]

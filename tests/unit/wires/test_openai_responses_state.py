@@ -8,7 +8,13 @@ import pytest
 
 from triptych.core.failure import Failure
 from triptych.wires.openai_responses import parse_request, rewrite_request
-from triptych.wires.openai_responses.expansion import answered_items, asked_items, expanded, repeated
+from triptych.wires.openai_responses.expansion import (
+    answered_items,
+    asked_items,
+    call_ids,
+    expanded,
+    repeated,
+)
 from triptych.wires.openai_responses.items import Item, listed, page
 from triptych.wires.openai_responses.recording import Recording, Replay, with_output_text
 
@@ -122,6 +128,21 @@ def test_items_are_repeated_without_what_only_their_keeper_knows() -> None:
         {"type": "mcp_call", "id": "mcp_1", "name": "f"},
         {"role": "user", "content": "x"},
     ]
+
+
+def test_a_call_is_repeated_with_its_output_or_while_that_may_still_come() -> None:
+    def call(id: str) -> dict[str, str]:
+        return {"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"}
+
+    def output(id: str) -> dict[str, str]:
+        return {"type": "function_call_output", "call_id": id, "output": "1"}
+
+    # Some providers give every turn's call the same id.
+    items = [call("c0"), output("c0"), call("lost"), call("new"), call("c0"), call("open")]
+    kept = [*items[:2], call("new"), call("open")]
+    open_calls = call_ids(raw(call("open"), output("new"), {"role": "user", "content": "x"}, 7))
+    assert open_calls == {"open", "new"}
+    assert [json.loads(item) for item in repeated(raw(*items), open_calls)] == kept
 
 
 # -- recording --------------------------------------------------------------------------------

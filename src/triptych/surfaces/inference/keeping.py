@@ -24,7 +24,13 @@ from triptych.storage.kept import Keeping, Writes, storable_id
 from triptych.storage.responses import Content, Forbidden, StoredResponses, Turn
 from triptych.storage.sealing import OrgKeys
 from triptych.surfaces.placeholders import newest_first
-from triptych.wires.openai_responses.expansion import answered_items, asked_items, expanded, repeated
+from triptych.wires.openai_responses.expansion import (
+    answered_items,
+    asked_items,
+    call_ids,
+    expanded,
+    repeated,
+)
 from triptych.wires.openai_responses.recording import Recording
 from triptych.wires.openai_responses.request import ResponsesRequest
 
@@ -74,7 +80,9 @@ class Memory:
         turns, conversation_id = self._before(exchange, asked)
         exchange.placeholders = newest_first(turn.content.placeholders for turn in reversed(turns))
         items = (item for turn in turns for item in turn_items(turn))
-        request = expanded(asked, repeated(items))
+        newest = turn_items(turns[-1]) if turns else ()
+        open_calls = call_ids((*newest, *asked_items(asked)))
+        request = expanded(asked, repeated(items, open_calls))
         if len(request.body) > self._max_body_bytes:
             raise Failure(
                 FailureKind.INVALID_BODY,

@@ -4,7 +4,7 @@ What was said before stands in our store, not at the provider: the items go into
 the caller's own, and the two members that named them are taken out. No other byte changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -54,15 +54,30 @@ def answered_items(response: bytes | msgspec.Raw) -> list[msgspec.Raw]:
         return []
 
 
-def repeated(items: Iterable[msgspec.Raw]) -> list[bytes]:
+def call_ids(items: Iterable[msgspec.Raw]) -> set[str]:
+    """Of the calls among the items, and of the outputs."""
+    found: set[str] = set()
+    for item in items:
+        try:
+            call_id = _ITEM.decode(item).call_id
+        except UNREADABLE:
+            continue
+        if call_id is not None:
+            found.add(call_id)
+    return found
+
+
+def repeated(items: Iterable[msgspec.Raw], open_calls: Collection[str] | None = None) -> list[bytes]:
     """Earlier items, oldest first, as a provider takes them again from somebody who keeps them.
 
     Ids go: the provider would look the item up by it, and it was told to keep nothing. So does
-    reasoning without its ``encrypted_content``, which only the id stands for, and the output of a
-    call that is not there any more.
+    reasoning without its ``encrypted_content``, which only the id stands for, the output of a call
+    that is not there any more, and a call whose output is not: no provider goes on from either.
+    ``open_calls`` may still be without an output (None: any of them).
     """
     found: list[bytes] = []
     calls: set[str | None] = set()
+    unanswered: dict[str | None, int] = {}
     for raw in items:
         item = bytes(raw)
         try:
@@ -78,8 +93,15 @@ def repeated(items: Iterable[msgspec.Raw]) -> list[bytes]:
             continue
         if read.type in _UNNAMED:
             item = splice(item, remove_members(found_members, ("id",)))
+        if read.type == "function_call":
+            unanswered[read.call_id] = len(found)
+        elif read.type == "function_call_output":
+            unanswered.pop(read.call_id, None)
         found.append(item)
-    return found
+    if open_calls is None:
+        return found
+    lost = {place for call_id, place in unanswered.items() if call_id not in open_calls}
+    return [item for place, item in enumerate(found) if place not in lost]
 
 
 def expanded(request: ResponsesRequest, earlier: Sequence[bytes]) -> ResponsesRequest:
