@@ -133,7 +133,7 @@ def test_objects_where_an_ignored_string_should_be_are_inspected() -> None:
 
 @pytest.mark.parametrize(
     "identifier",
-    ["toolu_01A09q90qw90lq917835lq9", "call-1", "9b2c7d1e-0a4f-4b6e-8f13-2d5c7e9a1b3f", "msg_1", "1"],
+    ["toolu_01A09q90qw90lq917835lq9", "call-1", "9b2c7d1e-0a4f-4b6e-8f13-2d5c7e9a1b3f", "m-1@2024", "1"],
 )
 def test_an_identifier_is_ignored(identifier: str) -> None:
     body = json.dumps({"messages": [{"content": [{"type": "tool_use", "id": identifier}]}]}).encode()
@@ -142,7 +142,17 @@ def test_an_identifier_is_ignored(identifier: str) -> None:
 
 @pytest.mark.parametrize(
     "identifier",
-    ["Ada Lovelace", "123-45-6789", "4155550123", "1980-01-02", "ada@x.org, Ada", "x" * 300, "é"],
+    [
+        "Ada Lovelace",
+        "123-45-6789",
+        "4155550123",
+        "1980-01-02",
+        "ada@x.org, Ada",
+        "ada.l@x.org",
+        "ada@1x.org",
+        "x" * 300,
+        "é",
+    ],
 )
 def test_what_is_no_identifier_is_inspected_where_one_should_be(identifier: str) -> None:
     body = json.dumps({"messages": [{"content": [{"type": "tool_use", "id": identifier}]}]}).encode()

@@ -11,6 +11,7 @@ from triptych.core.finding import Finding
 from triptych.engines.phi.pieces import Piece, Place, Reading, query_piece, scannable
 from triptych.engines.phi.placeholder import LOOKALIKE, Placeholders, label
 from triptych.engines.phi.restore import Replaced
+from triptych.engines.phi.vocabulary import is_usual
 from triptych.wires.attachments import contents
 from triptych.wires.guarded import GUARDED
 from triptych.wires.json_strings import escaped
@@ -18,6 +19,8 @@ from triptych.wires.slots import Path, shown
 from triptych.wires.splice import Edit, splice
 
 _FILTER = "filter"
+_GUESSED = ("tagger", "consistency")
+"""What finds names by the words around them, and what finds them again."""
 _JOINED_CHARS = 2_000
 _SHORT_CHARS = 200
 _MAX_TYPE_CHARS = 64
@@ -85,7 +88,7 @@ def inspect(recogniser: Recogniser, asked: Asked, filters: Any = None) -> Inspec
     wire = GUARDED[asked.wire]
     reading = Reading(wire, asked.body, held)
     pieces = [*reading.pieces(), *query_piece(asked.query)]
-    found = _scan(recogniser, pieces, filters)
+    found = _found(recogniser, pieces, filters)
     labels = {label(finding.type) for findings in found for finding in findings}
     placeholders = Placeholders(asked.known)
     placeholders.labels |= labels
@@ -181,6 +184,30 @@ class _Report:
         for i, (value, placeholder) in enumerate(zip(values, written, strict=True)):
             if value != placeholder:
                 self.edits.append(Edit(places[2 * i], places[2 * i + 1], placeholder.encode()))
+
+
+def _found(recogniser: Recogniser, pieces: Sequence[Piece], filters: Any) -> list[list[Finding]]:
+    """What was found in each piece; in names of usual words, an org's own terms only."""
+    read = iter(_scan(recogniser, [piece for piece in pieces if not piece.usual], filters))
+    usual = [piece for piece in pieces if piece.usual] if filters else []
+    terms = iter(_scan(recogniser, usual, filters) if usual else ())
+    found: list[list[Finding]] = []
+    for piece in pieces:
+        findings = next(terms, []) if piece.usual else next(read)
+        if piece.usual:
+            findings = [finding for finding in findings if _is_filter(finding)]
+        elif piece.place is Place.TOOL:
+            findings = [finding for finding in findings if not _is_usual(piece.text, finding)]
+        found.append(findings)
+    return found
+
+
+def _is_usual(text: str, finding: Finding) -> bool:
+    """Whether words that a definition of a tool is made of were taken for a name: it is a list of single
+    words, with no sentence around them that would tell."""
+    return finding.recogniser in _GUESSED and all(
+        is_usual(word) for word in text[finding.start : finding.end].split()
+    )
 
 
 def _scan(recogniser: Recogniser, pieces: Sequence[Piece], filters: Any) -> list[list[Finding]]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from triptych.engines.phi.vocabulary import is_usual
 from triptych.wires.attachments import Contents, EncodedText, encoded_text
 from triptych.wires.governed_fields import STRIPPED_FIELDS
 from triptych.wires.guarded import GuardedWire
@@ -38,8 +39,13 @@ _MAX_BESIDE_CHARS = 400
 """Longer texts speak for themselves: no key is put before them."""
 _MAX_NESTING = 4
 _LONG_DIGITS = 5
+_AGE_DIGITS = 2
+_AGE = re.compile(r"(?i)\bages?: ")
+"""At the end of what stands before a number that is one's age; those from 90 are two digits and more."""
 _COMPONENT = re.compile(r"[^/?&=#;,\s]+")
 _ADDRESS_HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_DOMAINS = frozenset(("allowed_domains", "blocked_domains", "domain"))
+_DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?![A-Za-z0-9@._-])")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 
 
@@ -67,6 +73,8 @@ class Piece(msgspec.Struct, frozen=True):
     """It is spelled in a way of its own: where anything is found, all of it is replaced."""
     quotes: bytes = b""
     """It is a number: what replaces it stands between these."""
+    usual: bool = False
+    """It is a name of usual words only, which says nothing of anybody; an org's own terms may be in it."""
     encoded: EncodedText | None = None
     """It travels in Base64: it is put back as a whole."""
 
@@ -146,7 +154,8 @@ class Reading:
             else:
                 yield from self._nested(path, source, inner, text.encode("utf-8", "replace"), place, depth)
         else:
-            yield Piece(path, text, source, place, context)
+            usual = (kind is Kind.NAME or place is Place.TOOL) and is_usual(text)
+            yield Piece(path, text, source, place, context, usual=usual)
 
     def _nested(
         self, path: Path, source: SourceText, slots: list[Slot], text: bytes, place: Place, depth: int
@@ -154,7 +163,8 @@ class Reading:
         for slot in slots:
             inner = SourceText(text, slot.start, slot.end, source)
             context = "" if slot.is_key else _context_of(slot.path)
-            yield from self._text(path, inner, Kind.TEXT, place, context, depth + 1)
+            kind = Kind.NAME if slot.is_key else Kind.TEXT
+            yield from self._text(path, inner, kind, place, context, depth + 1)
         quotes = b'"'
         for _ in range(depth + 1):
             quotes = escaped(quotes.decode())
@@ -199,9 +209,12 @@ def _numbers(
     path: Path, source: SourceText, text: bytes, quotes: bytes, place: Place = Place.TEXT
 ) -> Iterator[Piece]:
     """Numbers that may identify somebody, of a JSON text that stands where ``source`` does."""
-    for key, start, end in long_numbers(text, _LONG_DIGITS):
+    for key, start, end in long_numbers(text, _AGE_DIGITS):
+        number, context = text[start:end].decode(), _context_of((key,))
+        if sum(digit.isdigit() for digit in number) < _LONG_DIGITS and not _AGE.search(context):
+            continue
         inner = msgspec.structs.replace(source, start=source.start + start, end=source.start + end)
-        yield Piece(path, text[start:end].decode(), inner, place, _context_of((key,)), quotes=quotes)
+        yield Piece(path, number, inner, place, context, quotes=quotes)
 
 
 def _context_of(path: Path) -> str:
@@ -225,6 +238,8 @@ def _components(path: Path, source: SourceText, text: str, place: Place) -> Iter
     """That a field of the wire holds an address identifies nobody; what the address says may. The name
     of the server is none of that, a user's name before it is."""
     head = _ADDRESS_HEAD.match(text)
+    if head is None and not _DOMAINS.isdisjoint(path[-2:]):
+        head = _DOMAIN.match(text)
     start = 0
     if head is not None:
         at = head[0].rfind("@")

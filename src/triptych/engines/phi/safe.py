@@ -28,6 +28,7 @@ _DETERMINERS = frozenset(
     "the a an our your his her their my this that local in at of and on call new same nearby general department unit ward "
     "service services office team outpatient inpatient emergency room community".split()
 )
+_ABBREVIATIONS = frozenset(("e.g", "i.e"))
 _STATES = frozenset(
     "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
     "RI SC SD TN TX UT VT VA WA WV WI WY".split()
@@ -108,7 +109,9 @@ def _is_calendar(value: str, lists: Lists) -> bool:
 
 
 def _is_usual(value: str, words: Sequence[str], found: Candidate, lists: Lists) -> bool:
-    """A single small letter; "the outpatient clinic"."""
+    """A single small letter; "e.g."; "the outpatient clinic"."""
+    if value.rstrip(".").lower() in _ABBREVIATIONS:
+        return True
     if len(value) == 1:
         return value.islower() or value.isdigit()
     if found.type != "LOCATION" or not words or any(word.istitle() and len(word) > 1 for word in words):

@@ -1,5 +1,6 @@
 """The recogniser as a request meets it: several texts, any text, long texts."""
 
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from triptych.core.finding import Finding
 from triptych.engines.phi.cache import CachedRecogniser
 from triptych.engines.phi.filters import CompiledFilters
+from triptych.engines.phi.inspect import Asked, inspect
 from triptych.engines.phi.recognise import Recogniser
 from triptych.engines.phi.rules import RANK_RULE, Candidate, resolve
 
@@ -304,3 +306,41 @@ def test_candidates_that_chain_are_weighed_together() -> None:
     ]
     spans = [(one.start, one.end, one.recogniser) for one in resolve(chain, text)]
     assert spans == [(0, 12, "a"), (12, 18, "b"), (18, 26, "c"), (27, 30, "d")]
+
+
+def test_e_g_is_nobody_s_initials(recogniser: Recogniser) -> None:
+    text = "Ask for a panel, e.g. CBC, i.e. a count; e.g. Margaret Thornton had one."
+    (found,) = recogniser.scan([text])
+    assert values(text, found) == ["Margaret Thornton"]
+
+
+@pytest.mark.parametrize("key", ["age", "patient_age", "PatientAge"])
+def test_an_age_over_89_is_found_where_arguments_write_it_as_a_number(
+    recogniser: Recogniser, key: str
+) -> None:
+    arguments = {key: 93, "pages": 93, "n": 12, "ages": [41, 102]}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": arguments}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps(arguments)}}
+    for wire, turn in (
+        ("anthropic-messages", {"role": "assistant", "content": [use]}),
+        ("openai-chat", {"role": "assistant", "tool_calls": [call]}),
+    ):
+        body = json.dumps({"model": "m", "messages": [turn]}).encode()
+        (told,) = json.loads(inspect(recogniser, Asked(wire, body)).body)["messages"]
+        read = told["content"][0]["input"] if "content" in told else None
+        read = read or json.loads(told["tool_calls"][0]["function"]["arguments"])
+        assert read == {key: "[AGE_1]", "pages": 93, "n": 12, "ages": [41, "[AGE_2]"]}
+
+
+def test_the_sites_that_a_search_may_visit_are_no_finding_and_what_else_stands_there_is(
+    recogniser: Recogniser,
+) -> None:
+    def found(*domains: str) -> bool:
+        search = {"type": "web_search_20250305", "name": "web_search", "allowed_domains": list(domains)}
+        body = json.dumps({"model": "m", "max_tokens": 1, "messages": [], "tools": [search]}).encode()
+        return inspect(recogniser, Asked("anthropic-messages", body)).tool is not None
+
+    assert not found("wikipedia.org", "*.nih.gov", "docs.python.org/3", "https://who.int/search")
+    assert found("wikipedia.org/Margaret_Thornton/123-45-6789")
+    assert found("ann.lee@example.org")
+    assert found("Margaret Thornton")
