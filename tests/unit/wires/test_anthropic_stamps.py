@@ -17,9 +17,18 @@ META = {"request_id": "req_1"}
 @pytest.mark.parametrize(
     ("body", "stamped"),
     [
-        (b'{"id":"a","x": 1.0}', b'{"id":"msg_1","x": 1.0,"meta":{"request_id":"req_1"}}'),
-        (b' { "x" : 1 } \n', b' { "x" : 1,"id":"msg_1","meta":{"request_id":"req_1"} } \n'),
-        (b'{"meta":5,"id":"a"}', b'{"meta":{"request_id":"req_1"},"id":"msg_1"}'),
+        (
+            b'{"id":"a","content":[],"x": 1.0}',
+            b'{"id":"msg_1","content":[],"x": 1.0,"meta":{"request_id":"req_1"}}',
+        ),
+        (
+            b' { "content" : [1] } \n',
+            b' { "content" : [1],"id":"msg_1","meta":{"request_id":"req_1"} } \n',
+        ),
+        (
+            b'{"meta":5,"content":[],"id":"a"}',
+            b'{"meta":{"request_id":"req_1"},"content":[],"id":"msg_1"}',
+        ),
     ],
 )
 def test_only_what_is_ours_changes(body: bytes, stamped: bytes) -> None:
@@ -33,7 +42,17 @@ def test_a_count_has_no_id() -> None:
     assert stamp_answer(b"{}", None, META) == b'{"meta":{"request_id":"req_1"}}'
 
 
-@pytest.mark.parametrize("body", [b"[]", b"", b'{"a":1,"a":2}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"",
+        b'{"content":[],"content":[]}',
+        b"{}",
+        b'{"content":null}',
+        b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}',
+    ],
+)
 def test_what_is_no_answer_is_the_providers_failure(body: bytes) -> None:
     with pytest.raises(Failure) as caught:
         stamp_answer(body, "msg_1", META)

@@ -88,6 +88,7 @@ class CompleteChat(Operation):
         return chat_wire.ChatStream(include_usage=False, request_bytes=request_bytes)
 
     def read_answer(self, parsed: ChatAsked, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
+        _answer_text(body)  # an answer that says nothing in any choice is none
         return body, chat_wire.read_answer(body, request_bytes=request_bytes)
 
     async def _analyse_users(self, exchange: Exchange, parsed: ChatAsked) -> ChatAsked:
@@ -167,7 +168,9 @@ def _answer_text(body: bytes) -> str:
         choices = _ANSWER.decode(body).choices
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE) from None
-    message = choices[0].message if choices else None
+    if not choices:
+        raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE)
+    message = choices[0].message
     return (message.content or "") if message is not None else ""
 
 

@@ -16,12 +16,14 @@ from triptych.wires.sse import BLOCK_END, BOM, frame, parse_block
 
 _encode = msgspec.json.encode
 META = "meta"
+_BRACKET = ord("[")
 
 
 def stamp_answer(body: bytes, message_id: str | None, meta: Mapping[str, Any]) -> bytes:
     """A whole answer with ``message_id`` as its ``id`` (None: it has none) and ``meta`` at top level.
 
-    Raises Failure UPSTREAM_INVALID_RESPONSE when it is no JSON object, or has a member twice.
+    Raises Failure UPSTREAM_INVALID_RESPONSE when it is no JSON object, has a member twice, or is to have
+    an id and is no message: without ``content``, as an error under 200 is.
     """
     try:
         found = members(body)
@@ -29,6 +31,8 @@ def stamp_answer(body: bytes, message_id: str | None, meta: Mapping[str, Any]) -
         raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE) from error
     edits = [_set(found, META, _encode(meta), body)]
     if message_id is not None:
+        if not any(member.key == "content" and body[member.value_start] == _BRACKET for member in found):
+            raise Failure(FailureKind.UPSTREAM_INVALID_RESPONSE)
         edits.append(_set(found, "id", _encode(message_id), body))
     return splice(body, edits)
 
