@@ -2,6 +2,7 @@
 needs, so that the rest of the string keeps the spelling of whoever wrote it."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,8 @@ class SourceText(msgspec.Struct, frozen=True):
     start: int
     end: int
     parent: "SourceText | None" = None
+    read: "dict[tuple[int, int], _Steps]" = msgspec.field(default_factory=dict)
+    """How it is spelled, once that was asked for: thousands of texts may stand in it."""
 
     @property
     def text(self) -> str:
@@ -34,16 +37,54 @@ class SourceText(msgspec.Struct, frozen=True):
         """The whole text, as bytes of the outermost source."""
         if self.parent is None:
             return self.start, self.end
-        start, end = self.parent.places(_code_points(self.source, (self.start, self.end)))
+        start, end = self.parent._outermost((self.start, self.end))
         return start, end
 
     def places(self, positions: Sequence[int]) -> list[int]:
         """Offsets of code points of the text, ascending, as bytes of the outermost source."""
         inside = self.source[self.start : self.end]
         found = [self.start + place for place in _places(inside, positions)]
-        if self.parent is None:
-            return found
-        return self.parent.places(_code_points(self.source, found))
+        return found if self.parent is None else self.parent._outermost(found)
+
+    def _outermost(self, offsets: Sequence[int]) -> list[int]:
+        """The same of offsets into the text's UTF-8."""
+        steps = self.read.get((self.start, self.end))
+        if steps is None:
+            steps = self.read[self.start, self.end] = _Steps(self.source[self.start : self.end])
+        found = [self.start + steps.place(offset) for offset in offsets]
+        return found if self.parent is None else self.parent._outermost(found)
+
+
+class _Steps:
+    """Where in the spelling of a text its UTF-8 stands: a run byte by byte, an escape as a whole."""
+
+    __slots__ = ("_begins", "_runs", "_starts")
+
+    def __init__(self, inside: bytes) -> None:
+        self._begins: list[int] = []
+        """In the text's UTF-8."""
+        self._starts: list[int] = []
+        """In its spelling."""
+        self._runs: list[bool] = []
+        begin = 0
+        for step in _STEP.finditer(inside):
+            run = inside[step.start()] != _BACKSLASH
+            self._add(begin, step.start(), run)
+            begin += step.end() - step.start() if run else _utf8_length(step[0])
+        self._add(begin, len(inside), True)
+
+    def _add(self, begin: int, start: int, run: bool) -> None:
+        self._begins.append(begin)
+        self._starts.append(start)
+        self._runs.append(run)
+
+    def place(self, offset: int) -> int:
+        at = bisect_right(self._begins, offset) - 1
+        return self._starts[at] + (offset - self._begins[at] if self._runs[at] else 0)
+
+
+def _utf8_length(escape: bytes) -> int:
+    return len(unescaped(escape).encode("utf-8", "replace"))
 
 
 def _places(inside: bytes, positions: Sequence[int]) -> list[int]:
@@ -71,17 +112,4 @@ def _places(inside: bytes, positions: Sequence[int]) -> list[int]:
     while position is not None:
         found.append(len(inside))
         position = next(wanted, None)
-    return found
-
-
-def _code_points(source: bytes, offsets: Sequence[int]) -> list[int]:
-    """Byte offsets, ascending, of a text in UTF-8 as numbers of its code points."""
-    if source.isascii():
-        return list(offsets)
-    found: list[int] = []
-    points = before = 0
-    for offset in offsets:
-        points += len(source[before:offset].decode("utf-8", "replace"))
-        before = offset
-        found.append(points)
     return found

@@ -62,6 +62,23 @@ def test_the_time_grows_with_the_text_and_not_faster(text: str) -> None:
     assert seconds(200_000) < 12 * max(seconds(50_000), 0.002)
 
 
+@pytest.mark.parametrize("said", ["a\n", "é\n", "a"])
+def test_the_time_grows_with_the_findings_in_a_json_text_and_not_faster(said: str) -> None:
+    """A tool that gives a table is asked for thousands of people at once."""
+
+    def seconds(rows: int) -> float:
+        table = json.dumps([{"who": "Ana Lima", "ssn": "123-45-6789", "said": said}] * rows)
+        body = chat(json.dumps({"table": table}, ensure_ascii=False))
+        best = 1e9
+        for _ in range(2):
+            before_s = time.process_time()
+            assert screened(body).redactions >= 2 * rows
+            best = min(best, time.process_time() - before_s)
+        return best
+
+    assert seconds(1200) < 12 * max(seconds(300), 0.002)
+
+
 def test_governance_fields_are_not_read_for_they_never_leave() -> None:
     body = chat("x", metadata={"user_id": "Ana Lima", "metadata": "Ana Lima"})
     assert screened(body).counts == {} and screened(body).body is body
