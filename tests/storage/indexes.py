@@ -55,6 +55,9 @@ class Index:
     def admit(self, scopes: tuple[RequestScope, ...], exchange_id: str | None = None) -> Admission:
         raise NotImplementedError
 
+    def look(self, scopes: tuple[RequestScope, ...]) -> Admission:
+        raise NotImplementedError
+
     def reserve(
         self,
         exchange_id: str,
@@ -76,6 +79,9 @@ class InMemory(Index):
 
     def admit(self, scopes, exchange_id=None):
         return self.index.admit_request(exchange_id, scopes)
+
+    def look(self, scopes):
+        return self.index.look(scopes)
 
     def reserve(self, exchange_id, scopes=(), tokens=0, budgets=(), nusd=0, credits=0):
         return self.index.reserve(exchange_id, scopes or org(), tokens, budgets, nusd, credits)
@@ -104,6 +110,9 @@ class InRedis(Index):
 
     def admit(self, scopes, exchange_id=None):
         return self.run(self.index.admit_request(exchange_id, scopes))
+
+    def look(self, scopes):
+        return self.run(self.index.look(scopes))
 
     def reserve(self, exchange_id, scopes=(), tokens=0, budgets=(), nusd=0, credits=0):
         return self.run(self.index.reserve(exchange_id, scopes or org(), tokens, budgets, nusd, credits))

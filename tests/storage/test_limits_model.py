@@ -162,12 +162,20 @@ def random_steps(dice: random.Random) -> Iterator[tuple[Any, ...]]:
 def test_memory_and_redis_say_the_same_to_the_last_field(seed: int) -> None:
     clock = Clock()
     memory, redis = InMemory(clock), InRedis(clock, needed_redis_url(), hold_lease_s=10_000_000)
+    seen: set[str] = set()
     try:
         for step in random_steps(random.Random(seed)):
             if step[0] == "wait":
                 clock.ms += step[1]
             elif step[0] == "admit":
-                assert memory.admit(step[2], step[1]) == redis.admit(step[2], step[1])
+                standing = memory.look(step[2])
+                assert standing == redis.look(step[2])
+                admission = memory.admit(step[2], step[1])
+                assert admission == redis.admit(step[2], step[1])
+                if standing.limit is not None and admission.admitted and step[1] not in seen:
+                    # To look takes nothing off.
+                    assert (standing.admitted, standing.remaining) == (True, admission.remaining + 1)
+                seen.add(step[1])
             elif step[0] == "reserve":
                 assert memory.reserve(*step[1:]) == redis.reserve(*step[1:])
             else:

@@ -151,6 +151,11 @@ class AdmissionIndex(Protocol):
         slot: for a caller that will never settle."""
         ...
 
+    def look(self, scopes: tuple[RequestScope, ...]) -> Admission | Awaitable[Admission]:
+        """How the windows stand, for who is answered without being counted: as ``admit_request`` would
+        decide, with nothing taken off."""
+        ...
+
     def reserve(
         self,
         exchange_id: str,

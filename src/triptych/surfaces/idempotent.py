@@ -8,8 +8,10 @@ A stream cannot be given twice: while it runs its key is taken, afterwards it is
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
+from triptych.core.admission import Admission, RequestScope
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.outcome import Outcome
@@ -33,10 +35,14 @@ _LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 Govern = Callable[[Exchange], Awaitable[None]]
 
 
+class ReplayIndex(HoldIndex, Protocol):
+    def look(self, scopes: tuple[RequestScope, ...]) -> Admission | Awaitable[Admission]: ...
+
+
 class Idempotency:
     """The keys of every surface that takes them."""
 
-    def __init__(self, keys: IdempotencyKeys, ledger: Ledger, report: Reporter, index: HoldIndex) -> None:
+    def __init__(self, keys: IdempotencyKeys, ledger: Ledger, report: Reporter, index: ReplayIndex) -> None:
         self._keys = keys
         self._ledger = ledger
         self._report = report
@@ -65,7 +71,7 @@ class Idempotency:
             await govern(exchange)
             return
         try:
-            once = _Once(self._keys, exchange, dialect, claimant)
+            once = _Once(self._keys, exchange, dialect, claimant, self._index)
             known = await once.known()
         except (Failure, SpoiltContent) as error:
             async with self._settlement(exchange, dialect, reply):
@@ -109,12 +115,18 @@ class _Once:
     """The key of one exchange; ``core.exchange.Once``."""
 
     def __init__(
-        self, keys: IdempotencyKeys, exchange: Exchange, dialect: Dialect, claimant: Claimant
+        self,
+        keys: IdempotencyKeys,
+        exchange: Exchange,
+        dialect: Dialect,
+        claimant: Claimant,
+        index: ReplayIndex,
     ) -> None:
         self._keys = keys
         self._exchange = exchange
         self._dialect = dialect
         self._claimant = claimant
+        self._index = index
         # The body is let go before the end; an encoding is part of what was asked.
         encodings = b",".join(value for name, value in exchange.headers if name == b"content-encoding")
         self._request = b"\0".join((exchange.query, encodings, exchange.body))
@@ -133,7 +145,16 @@ class _Once:
             raise  # nothing that passes by itself
         except StorageError as error:
             raise _unavailable() from error
-        return None if answer is None else self._replay(answer)
+        if answer is None:
+            return None
+        exchange = self._exchange
+        with suppress(Failure):  # an answer that is there does not need the limits
+            standing = self._index.look(exchange.principal.request_scopes)
+            exchange.admission = standing if isinstance(standing, Admission) else await standing
+        replay = self._replay(answer)
+        # For its headers only: an exchange with an admission counts as a request of its day.
+        exchange.admission = None
+        return replay
 
     async def take(self, stream: bool) -> Response | None:
         keys, exchange_id = self._keys, self._exchange.id

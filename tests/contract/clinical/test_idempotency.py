@@ -86,7 +86,11 @@ def test_a_replay_takes_nothing_of_the_callers_limits(side: Side) -> None:
     side.ask(MESSAGES, body, key)
     before = left()
     for _ in range(3):
-        assert side.ask(MESSAGES, body, key).header(REPLAYED) == "true"
+        again = side.ask(MESSAGES, body, key)
+        assert again.header(REPLAYED) == "true"
+        # It tells how the limits stand, as every answer does.
+        assert again.header("x-ratelimit-limit-requests") == "5000"
+        assert again.header("x-ratelimit-remaining-requests") == str(before)
     assert left() == before - 1
 
 

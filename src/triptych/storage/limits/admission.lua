@@ -236,10 +236,11 @@ local lapsed = false
 
 local operate = {}
 
--- {'admit', id or '', scopes}; scope: {position, id, rpm, rpd, tpm, concurrency}, -1: no limit.
+-- {'admit', id or '', scopes, requests (0: only look)}; scope: {position, id, rpm, rpd, tpm, concurrency},
+-- -1: no limit.
 -- -> {admitted, limit, remaining, reset ms, wait ms, position, window, tokens limit, left, reset ms}
 operate.admit = function(operation)
-  local id, scopes = operation[2], operation[3]
+  local id, scopes, requests = operation[2], operation[3], operation[4]
   local least, position, limit, window, refused = -1, 0, -1, 1, false
   local slots = {}
   for _, scope in ipairs(scopes) do
@@ -293,7 +294,7 @@ operate.admit = function(operation)
     end
     return {0, limit, 0, reset, wait, position, window, tokens_limit, tokens_left, tokens_reset}
   end
-  if not known then
+  if not known and requests > 0 then
     for _, scope in ipairs(scopes) do
       local name = scope[2]
       if scope[3] >= 0 then add_request(name) end
@@ -310,7 +311,7 @@ operate.admit = function(operation)
   end
   local reset = 0
   if least >= 0 then reset = window == 2 and to_midnight or WINDOW end
-  return {1, limit, max(0, least - 1), reset, 0, position, window, tokens_limit, tokens_left, tokens_reset}
+  return {1, limit, max(0, least - requests), reset, 0, position, window, tokens_limit, tokens_left, tokens_reset}
 end
 
 -- {'reserve', id, scopes, tokens, budgets, nano-USD, credits}; budget: {position, id, cap, credits, cycle}

@@ -99,8 +99,14 @@ class MemoryIndex:
 
     # -- requests ------------------------------------------------------------------------------
 
-    def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
-        """Count one request against all scopes, or against none if one of them is full. Calls of a
+    def look(self, scopes: tuple[RequestScope, ...]) -> Admission:
+        """See ``AdmissionIndex``."""
+        return self.admit_request(None, scopes, 0)
+
+    def admit_request(
+        self, exchange_id: str | None, scopes: tuple[RequestScope, ...], requests: int = 1
+    ) -> Admission:
+        """Count one request (or none) against all scopes, or against none if one of them is full. Calls of a
         loop cannot be lost on their way: only slots are kept by exchange, requests are counted."""
         now_ms = self._clock_ms()
         if now_ms - self._turned_ms >= WINDOW_MS:
@@ -162,7 +168,7 @@ class MemoryIndex:
         if refused and known is None:
             tokens = (tokens_limit if tokens_left >= 0 else None, max(0, tokens_left), tokens_reset_ms)
             return self._refusal(scopes, now_ms, wall_us, tokens)
-        if known is None:
+        if known is None and requests:
             for minute in minutes:
                 entries = minute.entries
                 if entries and entries[-1][0] == now_ms:
@@ -181,11 +187,11 @@ class MemoryIndex:
             if least < 0:
                 return _UNLIMITED
             if not daily:
-                return Admission(True, limit, least - 1, WINDOW_MS, None, SCOPE_KINDS[scope], "minute")
+                return Admission(True, limit, least - requests, WINDOW_MS, None, SCOPE_KINDS[scope], "minute")
         return Admission(
             True,
             limit if least >= 0 else None,
-            least - 1 if least > 0 else 0,
+            least - requests if least > 0 else 0,
             (to_midnight_ms(wall_us) if daily else WINDOW_MS) if least >= 0 else 0,
             None,
             SCOPE_KINDS[scope],

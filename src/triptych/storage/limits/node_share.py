@@ -61,13 +61,15 @@ class NodeShare(SeededMemoryIndex):
                 used[0] += opened.nusd
                 used[1] += opened.credits
 
-    async def admit(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
-        """``admit_request`` within the share. Raises Failure SERVICE_UNAVAILABLE."""
+    async def admit(
+        self, exchange_id: str | None, scopes: tuple[RequestScope, ...], requests: int = 1
+    ) -> Admission:
+        """``admit_request`` within the share, or ``look``. Raises Failure SERVICE_UNAVAILABLE."""
         org_id = scopes[-1].id
         if org_id not in self._counted:
             await self._read(org_id, money=False)
         self.orgs.add(org_id)
-        return self._admit(exchange_id, tuple(self._scope(scope) for scope in scopes))
+        return self._admit(exchange_id, tuple(self._scope(scope) for scope in scopes), requests)
 
     async def hold(
         self,

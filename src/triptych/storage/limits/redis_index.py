@@ -175,18 +175,24 @@ class RedisIndex:
         """See ``AdmissionIndex`` and ``JoinableAdmission``. Raises Failure SERVICE_UNAVAILABLE."""
         return Asked(self, exchange_id, scopes)
 
-    async def admit(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
-        """What awaiting ``admit_request`` does."""
+    async def look(self, scopes: tuple[RequestScope, ...]) -> Admission:
+        """See ``AdmissionIndex``. Raises Failure SERVICE_UNAVAILABLE."""
+        return await self.admit(None, scopes, 0)
+
+    async def admit(
+        self, exchange_id: str | None, scopes: tuple[RequestScope, ...], requests: int = 1
+    ) -> Admission:
+        """What awaiting ``admit_request`` does, or ``look``."""
         running = self._begin(exchange_id, scopes)
         if not self._calls.up and self._local_allowed:
-            return await self._admit_alone(running, exchange_id, scopes)
-        operation = ("admit", exchange_id or "", _packed_scopes(scopes))
+            return await self._admit_alone(running, exchange_id, scopes, requests)
+        operation = ("admit", exchange_id or "", _packed_scopes(scopes), requests)
         try:
             token, told = await self._calls.ask(scopes[-1].id, operation)
         except Failure:
             if not self._local_allowed or self._calls.up:
                 raise
-            return await self._admit_alone(running, exchange_id, scopes)
+            return await self._admit_alone(running, exchange_id, scopes, requests)
         return self._admitted(running, exchange_id, token, told)
 
     async def reserve(
@@ -228,7 +234,7 @@ class RedisIndex:
         if self._calls.up or not self._local_allowed:
             operation = (
                 "both",
-                ("admit", slot_id or "", _packed_scopes(scopes)),
+                ("admit", slot_id or "", _packed_scopes(scopes), 1),
                 _reserve_operation(*asked),
             )
             try:
@@ -367,9 +373,13 @@ class RedisIndex:
         return self._local
 
     async def _admit_alone(
-        self, running: _Running | None, exchange_id: str | None, scopes: tuple[RequestScope, ...]
+        self,
+        running: _Running | None,
+        exchange_id: str | None,
+        scopes: tuple[RequestScope, ...],
+        requests: int = 1,
     ) -> Admission:
-        admission = await self._alone().admit(exchange_id, scopes)
+        admission = await self._alone().admit(exchange_id, scopes, requests)
         if running is not None and exchange_id is not None:
             # No book of Redis has it: it is brought there when Redis is back.
             running.token = ""

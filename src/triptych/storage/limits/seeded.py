@@ -50,6 +50,13 @@ class SeededMemoryIndex(MemoryIndex):
             return self._admit(exchange_id, scopes)
         return self._admit_after(exchange_id, scopes)
 
+    def look(  # type: ignore[override]
+        self, scopes: tuple[RequestScope, ...]
+    ) -> Admission | Coroutine[None, None, Admission]:
+        if scopes[-1].id in self._counted:
+            return self._admit(None, scopes, 0)
+        return self._admit_after(None, scopes, 0)
+
     def reserve(  # type: ignore[override]
         self,
         exchange_id: str,
@@ -85,9 +92,11 @@ class SeededMemoryIndex(MemoryIndex):
     _admit = MemoryIndex.admit_request
     _reserve = MemoryIndex.reserve
 
-    async def _admit_after(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Admission:
+    async def _admit_after(
+        self, exchange_id: str | None, scopes: tuple[RequestScope, ...], requests: int = 1
+    ) -> Admission:
         await self._read(scopes[-1].id, money=False)
-        return self._admit(exchange_id, scopes)
+        return self._admit(exchange_id, scopes, requests)
 
     async def _reserve_after(
         self,
