@@ -8,6 +8,7 @@ of the processor only ever adds.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 
@@ -38,25 +39,39 @@ class Asked:
     choices = 1
 
 
+def budget(kind: str, name: str) -> BudgetScope:
+    today = day_of(now_us())
+    return BudgetScope(kind, name, PLENTY**2, PLENTY**2, cycle_of(today, today)[0])
+
+
+@functools.cache
+def budgets_of(org: int) -> tuple[BudgetScope, ...]:
+    """Of a user, a group and the org: one object for all keys, as the directory has them."""
+    return tuple(budget(kind, f"{kind[0].upper()}{org}") for kind in ("user", "group", "org"))
+
+
+LIMITS = RequestLimits(rpm=PLENTY, rpd=PLENTY, tpm=PLENTY)
+
+
 def principal(org: int, key: int) -> Principal:
     """With a limit of every kind at every level."""
     limits = RequestLimits(rpm=PLENTY, rpd=PLENTY, tpm=PLENTY, concurrency=PLENTY)
-    names = {"key": f"K{org}-{key}", "user": f"U{org}", "group": f"G{org}", "org": f"O{org}"}
-    today = day_of(now_us())
-    cycle, _ = cycle_of(today, today)
+    above = budgets_of(org)
+    user, _, whole = (scope.id for scope in above)
+    name = f"K{org}-{key}"
     return Principal(
-        org_id=names["org"],
-        org_slug=names["org"],
-        user_id=names["user"],
-        key_id=names["key"],
+        org_id=whole,
+        org_slug=whole,
+        user_id=user,
+        key_id=name,
         scopes=SCOPES,
         environment="live",
         groups=(Group("g", frozenset({"*"}), True),),
         key_limits=limits,
-        user_limits=RequestLimits(rpm=PLENTY, rpd=PLENTY, tpm=PLENTY),
-        org_limits=RequestLimits(rpm=PLENTY, rpd=PLENTY, tpm=PLENTY),
-        budgets=tuple(BudgetScope(kind, id, PLENTY**2, PLENTY**2, cycle) for kind, id in names.items()),
-        cycle_anchor_day=today,
+        user_limits=LIMITS,
+        org_limits=LIMITS,
+        budgets=(budget("key", name), *above),
+        cycle_anchor_day=day_of(now_us()),
     )
 
 

@@ -341,3 +341,15 @@ def test_a_secret_of_another_orgs_key_is_refused(directory: Directory) -> None:
         directory.apply(ROGUE)
     assert SECRET not in str(caught.value)
     assert directory.principal().org_slug == "acme"
+
+
+def test_keys_share_what_they_have_in_common(directory: Directory) -> None:
+    """Ten thousand keys of one org are not ten thousand copies of its limits."""
+    other = KeySpec(name="other", user="ana", secret="acme-secret-9876543210", rpm=100)
+    directory.apply(replace(ACME, keys=(CI, other), spend_cap_nusd=10**9))
+    first, second = (entry.principal for entry in load_snapshot(directory.database).by_hash.values())
+    assert first.key_id != second.key_id
+    for name in ("key_limits", "user_limits", "org_limits", "policy", "groups"):
+        assert getattr(first, name) is getattr(second, name), name
+    assert first.budgets[0] != second.budgets[0]
+    assert all(one is two for one, two in zip(first.budgets[1:], second.budgets[1:], strict=True))

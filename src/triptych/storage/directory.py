@@ -5,7 +5,8 @@ dict. The strictest of key, user, group, org and plan is worked out here, once p
 request. Everything about the directory can be imported from this module.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar, cast
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, select
@@ -92,6 +93,7 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
         today = day_of(moment_us)
         agreements = {org_id: books.of(row, moment_us) for org_id, row in org_rows.items()}
         by_hash: dict[bytes, KeyEntry] = {}
+        share = _Shared()
         for key in key_rows:
             org, user = org_rows[key["org_id"]], user_rows[key["user_id"]]
             member_of = memberships.get(key["user_id"], ())
@@ -99,8 +101,8 @@ def load_snapshot(database: Database, baa_url: str | None = None) -> Snapshot:
             anchor_day = day_of(org["created_us"])
             budgets: tuple[BudgetScope, ...] = ()
             if org["id"] in metered_orgs:
-                budgets = _budgets(key, user, org, member_of, cycle_of(anchor_day, today)[0])
-            facts = _OrgFacts(features, filters, anchor_day, baa_url)
+                budgets = _budgets(key, user, org, member_of, cycle_of(anchor_day, today)[0], share)
+            facts = _OrgFacts(features, filters, anchor_day, baa_url, share)
             agreement = agreements[org["id"]]
             entry = KeyEntry(
                 hash=bytes(key["hash"]),
@@ -131,11 +133,26 @@ def org_ids(database: Database) -> list[str]:
         return list(connection.execute(select(orgs.c.id)).scalars())
 
 
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+class _Shared:
+    """Equal values are one object: with thousands of keys, what a request reads of its key's user and org
+    is then in the processor's caches already."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, Hashable] = {}
+
+    def __call__(self, value: _Value) -> _Value:
+        return cast("_Value", self._values.setdefault(value, value))
+
+
 class _OrgFacts(msgspec.Struct, frozen=True):
     features: frozenset[str]
     filters: tuple[Filter, ...]
     anchor_day: int
     baa_url: str | None
+    share: _Shared
 
 
 def _principal(
@@ -163,36 +180,45 @@ def _principal(
         store_text=org["store_text"],
     )
     policy = msgspec.structs.replace(policy, phi_mode=guard_mode(policy, org["plan"]))
+    share = facts.share
     return Principal(
         org_id=org["id"],
         org_slug=org["slug"],
         user_id=user["id"],
         key_id=key["id"],
-        scopes=SCOPES if key["scopes"] is None else frozenset(_texts(key["scopes"])),
-        environment=key["environment"],
-        groups=tuple(group for group, _ in member_of),
+        scopes=SCOPES if key["scopes"] is None else share(frozenset(_texts(key["scopes"]))),
+        environment=share(key["environment"]),
+        groups=share(tuple(group for group, _ in member_of)),
         # Exchanges at the same time are counted by key, whichever level says how many.
-        key_limits=RequestLimits(
-            rpm=_lowest(plan.key_rpm, key["rpm"]),
-            rpd=_lowest(plan.key_rpd, key["rpd"]),
-            tpm=key["tpm"],
-            concurrency=_lowest(*(row["concurrency"] for row in levels)),
+        key_limits=share(
+            RequestLimits(
+                rpm=_lowest(plan.key_rpm, key["rpm"]),
+                rpd=_lowest(plan.key_rpd, key["rpd"]),
+                tpm=key["tpm"],
+                concurrency=_lowest(*(row["concurrency"] for row in levels)),
+            )
         ),
         # A group's limit holds for each of its members.
-        user_limits=RequestLimits(
-            rpm=_lowest(user["rpm"], *(row["rpm"] for _, row in member_of)),
-            rpd=_lowest(user["rpd"], *(row["rpd"] for _, row in member_of)),
-            tpm=_lowest(user["tpm"], *(row["tpm"] for _, row in member_of)),
+        user_limits=share(
+            RequestLimits(
+                rpm=_lowest(user["rpm"], *(row["rpm"] for _, row in member_of)),
+                rpd=_lowest(user["rpd"], *(row["rpd"] for _, row in member_of)),
+                tpm=_lowest(user["tpm"], *(row["tpm"] for _, row in member_of)),
+            )
         ),
-        org_limits=RequestLimits(
-            rpm=_lowest(plan.org_rpm, org["rpm"]), rpd=org["rpd"], tpm=_lowest(plan.org_tpm, org["tpm"])
+        org_limits=share(
+            RequestLimits(
+                rpm=_lowest(plan.org_rpm, org["rpm"]),
+                rpd=org["rpd"],
+                tpm=_lowest(plan.org_tpm, org["tpm"]),
+            )
         ),
-        policy=policy,
+        policy=share(policy),
         admin=user["admin"],
         sandbox_models=key["environment"] == "test" or org["demo"],
         budgets=budgets,
         cycle_anchor_day=facts.anchor_day,
-        alert_thresholds=tuple(msgspec.json.decode(org["alert_thresholds"], type=list[int])),
+        alert_thresholds=share(tuple(msgspec.json.decode(org["alert_thresholds"], type=list[int]))),
     )
 
 
@@ -206,11 +232,13 @@ def _budgets(
     org: RowMapping,
     member_of: Sequence[tuple[Group, RowMapping]],
     cycle: int,
+    share: _Shared,
 ) -> tuple[BudgetScope, ...]:
     """All levels, those without a cap too: what they spent is known when they are given one."""
     levels = (("key", key), ("user", user), *(("group", row) for _, row in member_of), ("org", org))
     return tuple(
-        BudgetScope(kind, row["id"], row["spend_cap_nusd"], row["credits"], cycle) for kind, row in levels
+        share(BudgetScope(kind, row["id"], row["spend_cap_nusd"], row["credits"], cycle))
+        for kind, row in levels
     )
 
 
