@@ -131,13 +131,47 @@ def test_an_org_that_had_no_caps_for_a_while_is_read_again() -> None:
         index.keep(Metering(2, free=frozenset({"O"})))
         index.settle("a", 0, 100, 0)
         facts.seed = Seed(
-            spent=(Spent("org", "O", CYCLE, 700, 0),), holds=(OpenHold("b", (("org", "O", CYCLE),), 100, 0),)
+            spent=(Spent("org", "O", CYCLE, 700, 0),),
+            holds=(OpenHold("b", (("org", "O", CYCLE),), 100, 0),),
+            metered=True,
         )
         refusal = await hold(index, "c", 201)
         assert (refusal.admitted, refusal.used, refusal.held) == (False, 700, 100)
         index.settle("b", 0, 0, 0)
         assert (await hold(index, "c", 300)).admitted
         assert index.holds == 1
+
+    run(story)
+
+
+@pytest.mark.parametrize("noticed", ["before the read", "during the read"])
+def test_a_request_that_was_judged_by_a_cap_that_is_gone_leaves_no_old_book(noticed: str) -> None:
+    """Its body came slowly: it sets money aside after the org's caps have gone."""
+
+    async def story() -> None:
+        facts = Facts(spent=(Spent("org", "O", CYCLE, 100, 0),), metered=noticed == "during the read")
+        index = SeededMemoryIndex(facts)
+        index.keep(Metering(1, metered=frozenset({"O"})))
+        gone = Metering(2, free=frozenset({"O"}))
+        if noticed == "before the read":
+            index.keep(gone)
+        facts.go_on.clear()
+        late = asyncio.ensure_future(hold(index, "late", 50))
+        while not facts.reads:
+            await asyncio.sleep(0.001)
+        if noticed == "during the read":
+            index.keep(gone)
+        facts.go_on.set()
+        assert (await late).admitted
+        index.settle("late", 0, 50, 0)
+        # 800 were spent without a cap; then there is one again.
+        facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 950, 0),), metered=True)
+        index.keep(Metering(3, metered=frozenset({"O"})))
+        refusal = await hold(index, "more", 100)
+        assert (refusal.admitted, refusal.used) == (False, 950)
+        reads = facts.reads
+        assert (await hold(index, "the rest", 50)).admitted
+        assert facts.reads == reads
 
     run(story)
 

@@ -163,6 +163,41 @@ def test_a_gap_without_caps_is_made_good(database: Database, node: Node, acme: A
     assert {(spent.nusd, spent.credits) for spent in seed.spent} == {(140, 14)}
 
 
+def test_a_capped_group_that_nobody_is_in_makes_no_balances(
+    database: Database, hasher: KeyHasher, node: Node, acme: Acme
+) -> None:
+    """Nobody's calls are booked then: balances that count as complete would have gaps."""
+
+    def trial(*members: str) -> None:
+        spec = OrgSpec(
+            slug="acme",
+            groups=(
+                GroupSpec(name="g", models=("*",), api_key_access=True),
+                GroupSpec(name="trial", spend_cap_nusd=1_000),
+            ),
+            users=(UserSpec(name="ana", groups=("g", *members)),),
+            keys=(KeySpec(name="k", user="ana", secret="s" * 20),),
+        )
+        apply_orgs(database, hasher, [spec])
+
+    trial()
+    keys = KeyRing(database, node, exclusive=True)
+    assert not SeedReader(database)(acme.org).metered  # the requests of its day are asked for
+
+    async def live() -> None:
+        async with running(database, node) as ledger:
+            start = acme.start()
+            await ledger.open(start)
+            await ledger.end(start.id, outcome(cost_nusd=900, credits=7), now_us())
+
+    asyncio.run(live())
+    trial("trial")
+    keys.refresh()
+    seed = SeedReader(database)(acme.org)
+    assert {spent.nusd for spent in seed.spent if spent.id == acme.org} == {900}
+    assert {spent.nusd for spent in seed.spent if spent.kind == "group"} == {900}
+
+
 def test_orgs_that_still_have_caps_keep_their_books(database: Database, acme: Acme) -> None:
     SeedReader(database)(acme.org)
     forget_books(database, frozenset({acme.org}))

@@ -164,11 +164,13 @@ def _noted(connection: Connection, org_id: str) -> bool:
 
 
 def _metered(connection: Connection, org_id: str) -> bool:
+    """As the directory sees it: a group that nobody is in makes no budgets."""
     budgeted = (
         exists().where(
             and_(
                 (table.c.id if table is orgs else table.c.org_id) == org_id,
                 or_(table.c.spend_cap_nusd.is_not(None), table.c.credits.is_not(None)),
+                *((groups.c.id.in_(select(user_groups.c.group_id)),) if table is groups else ()),
             )
         )
         for table in (orgs, groups, users, api_keys)

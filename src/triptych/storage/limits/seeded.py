@@ -38,6 +38,8 @@ class SeededMemoryIndex(MemoryIndex):
         # Orgs whose days are known, and those whose money is known and kept up.
         self._counted: set[str] = set()
         self._booked: set[str] = set()
+        # Orgs without any cap or credits, as of the last change of the directory.
+        self._free: frozenset[str] = frozenset()
         # By org, and whether its money is read or its days.
         self._reading: dict[tuple[str, bool], asyncio.Task[None]] = {}
         # Exchanges that ended while a read was under way, which may have seen them open.
@@ -85,6 +87,7 @@ class SeededMemoryIndex(MemoryIndex):
     def keep(self, metering: Metering) -> None:
         """Call when the directory has changed: orgs without any cap or credits are no longer
         reserved for, so what is known of their money grows old and is read again if need be."""
+        self._free = metering.free
         for org_id in self._booked - metering.metered:
             self._booked.discard(org_id)
             self.forget(org_id)
@@ -125,12 +128,15 @@ class SeededMemoryIndex(MemoryIndex):
             raise Failure(FailureKind.SERVICE_UNAVAILABLE, UNAVAILABLE, retry_after_s=1) from error
 
     async def _take_over(self, org_id: str, money: bool) -> None:
+        was_free = org_id in self._free
         try:
             seed = await asyncio.to_thread(self._source, org_id)
             if money:
                 self.seed_book(org_id, seed)
                 self._settle_ended(seed.holds)
-                self._booked.add(org_id)
+                # A request may have been judged by caps that are gone: what it reads is not kept up.
+                if seed.metered if was_free else org_id not in self._free:
+                    self._booked.add(org_id)
             else:
                 self.seed_days(seed)
                 self._counted.add(org_id)
