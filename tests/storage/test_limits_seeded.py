@@ -214,3 +214,20 @@ def test_all_shares_together_stay_within_every_limit(nodes: int) -> None:
         assert 200 + money <= 1_000 < 200 + money + 50 * nodes
 
     run(story)
+
+
+def test_a_share_is_of_what_is_left_also_when_the_balances_are_read_again() -> None:
+    async def story() -> None:
+        facts = Facts(spent=(Spent("org", "O", CYCLE, 400, 0),), metered=True)
+        share = NodeShare(facts, 2)
+        assert (await share.hold("a", key(), 0, CAP, 300, 0)).admitted
+        assert not (await share.hold("b", key(), 0, CAP, 1, 0)).admitted
+        share.settle("a", 0, 300, 0)
+        # The caps went and came again.
+        share.keep(Metering(2, free=frozenset({"O"})))
+        share.keep(Metering(3, metered=frozenset({"O"})))
+        facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 800, 0),), metered=True)
+        assert (await share.hold("c", key(), 0, CAP, 100, 0)).admitted
+        assert not (await share.hold("d", key(), 0, CAP, 1, 0)).admitted
+
+    run(story)

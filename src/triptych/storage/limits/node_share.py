@@ -51,15 +51,18 @@ class NodeShare(SeededMemoryIndex):
 
     def seed_book(self, org_id: str, seed: Seed) -> None:
         super().seed_book(org_id, seed)
+        before: dict[tuple[str, int], list[int]] = {}
         for spent in seed.spent:
-            used = self._used_before.setdefault((spent.id, spent.cycle), [0, 0])
+            used = before.setdefault((spent.id, spent.cycle), [0, 0])
             used[0] += spent.nusd
             used[1] += spent.credits
         for opened in seed.holds:
             for _, scope_id, cycle in opened.budgets:
-                used = self._used_before.setdefault((scope_id, cycle), [0, 0])
+                used = before.setdefault((scope_id, cycle), [0, 0])
                 used[0] += opened.nusd
                 used[1] += opened.credits
+        # It may be read again, and stands in place of what was read before.
+        self._used_before.update(before)
 
     async def admit(
         self, exchange_id: str | None, scopes: tuple[RequestScope, ...], requests: int = 1
