@@ -74,6 +74,25 @@ def test_reasoning_is_part_of_the_output_and_never_more() -> None:
     assert read_answer(answer(usage)).reasoning_tokens == 7
 
 
+@pytest.mark.parametrize(
+    ("total", "output"),
+    [(135, 103), (41, 9), (40, 9), (10**6, 103), (-1, 9), ("135", 9), (None, 9)],
+)
+def test_reasoning_that_only_the_total_counts_is_output_too(total: object, output: int) -> None:
+    """As of xAI's models; a total that is more than its parts alone adds nothing."""
+    usage = {
+        "prompt_tokens": 32,
+        "completion_tokens": 9,
+        "total_tokens": total,
+        "completion_tokens_details": {"reasoning_tokens": 94},
+    }
+    found = read_answer(answer(usage))
+    assert (found.input_tokens, found.output_tokens, found.source) == (32, output, UsageSource.PROVIDER)
+    assert found.reasoning_tokens == min(94, output)
+    del usage["completion_tokens_details"]
+    assert read_answer(answer(usage)).output_tokens == 9
+
+
 @pytest.mark.parametrize("usage", [None, 5, [], "text", {}])
 def test_without_usage_the_text_is_measured(usage: object) -> None:
     assert read_answer(answer(usage), request_bytes=40) == Usage(10, 100, source=UsageSource.ESTIMATE)

@@ -204,7 +204,7 @@ def usage_told(raw: msgspec.Raw | msgspec.UnsetType) -> Usage | None:
     if raw is msgspec.UNSET or memoryview(raw)[0] != _OBJECT:
         return None
     counts = read_counts(raw)
-    if counts is None or counts == Counts():
+    if counts is None or counts == Counts(total_tokens=counts.total_tokens):
         return None
     return usage_of(counts, request_bytes=0, text_bytes=0, whole=True)
 

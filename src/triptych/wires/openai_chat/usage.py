@@ -2,7 +2,9 @@
 
 ``prompt_tokens`` includes what was read from the cache (``prompt_tokens_details.cached_tokens``)
 and what was written to it (``cache_write_tokens``): both are taken out, so that the three add up
-without overlap. ``completion_tokens`` includes the reasoning tokens.
+without overlap. ``completion_tokens`` includes the reasoning tokens; where it does not, as xAI's
+(https://docs.x.ai/docs/key-information/consumption-and-rate-limits), ``total_tokens`` says so: they
+are paid for like the rest.
 """
 
 import msgspec
@@ -26,6 +28,7 @@ class Counts(msgspec.Struct):
     completion_tokens: object = None
     prompt_tokens_details: object = None
     completion_tokens_details: object = None
+    total_tokens: object = None
 
 
 class _Answer(msgspec.Struct):
@@ -67,6 +70,10 @@ def usage_of(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool
         and prompt_tokens is not None
         and output_tokens is not None
     )
+    reasoning = plausible(detail(counts.completion_tokens_details, "reasoning_tokens")) or 0
+    total_tokens = plausible(counts.total_tokens)
+    if reasoning and total_tokens is not None and prompt_tokens is not None and output_tokens is not None:
+        output_tokens += max(0, min(reasoning, total_tokens - prompt_tokens - output_tokens))
     if prompt_tokens is None:
         prompt_tokens = request_bytes // CHARS_PER_TOKEN
     if output_tokens is None or not whole:
@@ -75,7 +82,6 @@ def usage_of(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool
     cache_write = min(plausible(written) or 0, prompt_tokens - cache_read)
     # Parts that are more than the whole are a lie too.
     believed = believed and cache_read + cache_write == (cached or 0) + (written or 0)  # type: ignore[operator]
-    reasoning = plausible(detail(counts.completion_tokens_details, "reasoning_tokens")) or 0
     return Usage(
         prompt_tokens - cache_read - cache_write,
         output_tokens,
