@@ -244,10 +244,53 @@ def test_an_error_of_any_shape_is_an_error(body: bytes) -> None:
     assert failed.value.request_id == "req_2" and failed.value.message
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"model":1}'])
+NEVER_ENDING = b"[" * 100_000
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"model":1}', b'"\xff"', NEVER_ENDING])
 def test_an_answer_that_is_none_is_no_success(body: bytes) -> None:
     with ScriptedGateway([answer(200, body)]) as gateway, pytest.raises(ConnectionFailed):
         analyse(gateway, "sync")
+
+
+@WAYS
+def test_an_answer_that_cannot_be_unpacked_is_a_connection_that_failed(way: str, waits: list[float]) -> None:
+    broken = answer(200, b"no gzip", "content-encoding: gzip")
+    with ScriptedGateway([broken, broken, answer(200, ANALYSIS)]) as gateway:
+        assert analyse(gateway, way).model == "emotion-v2"
+
+
+@pytest.mark.parametrize("status", [301, 304, 307])
+def test_an_answer_from_elsewhere_is_no_success(status: int) -> None:
+    elsewhere = answer(status, b"", "location: https://elsewhere.example/")
+    with (
+        ScriptedGateway([elsewhere]) as gateway,
+        Triptych(gateway.url, api_key="key") as triptych,
+        pytest.raises(ApiError) as failed,
+    ):
+        triptych.emotion.forget("c")
+    assert failed.value.status == status
+
+
+def test_a_page_of_somebody_between_forgets_nothing() -> None:
+    with (
+        ScriptedGateway([answer(200, b"<html>Please log in</html>")]) as gateway,
+        Triptych(gateway.url, api_key="key") as triptych,
+        pytest.raises(ConnectionFailed),
+    ):
+        triptych.emotion.forget("c")
+
+
+@pytest.mark.parametrize("choices", ['"abc"', "[5]"])
+def test_a_completion_whose_choices_are_none_is_no_success(choices: str) -> None:
+    mode = '{"mode":"neutral","confidence":1,"strategy":"s"}'
+    body = f'{{"emotions":{{}},"conversationMode":{mode},"choices":{choices}}}'
+    with (
+        ScriptedGateway([answer(200, body.encode())]) as gateway,
+        Triptych(gateway.url, api_key="key") as triptych,
+        pytest.raises(ConnectionFailed),
+    ):
+        triptych.emotion.chat("m", [])
 
 
 @WAYS
@@ -330,6 +373,51 @@ def test_a_run_that_fails_raises_what_the_gateway_said(way: str) -> None:
 def test_a_stream_that_is_cut_never_just_ends(way: str) -> None:
     with ScriptedGateway([stream(RUN)]) as gateway, pytest.raises(ConnectionFailed, match="before its last"):
         read_native(gateway, way)
+
+
+@WAYS
+@pytest.mark.parametrize("surface", ["emotion", "clinical"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[]",
+        b"5",
+        b"null",
+        b'"error"',
+        b'{"error":"boom"}',
+        b'{"error":null}',
+        b'{"choices":[5]}',
+        b'{"choices":{"a":1}}',
+        b'{"type":"run.failed","data":{"error":"boom"}}',
+        b'{"type":["a"]}',
+        NEVER_ENDING,
+    ],
+    ids=lambda data: data[:30].decode(),
+)
+def test_an_event_of_any_shape_is_a_stream_that_broke_off(way: str, surface: str, data: bytes) -> None:
+    async def read_awaited(url: str) -> None:
+        async with AsyncTriptych(url, api_key="key") as triptych:
+            if surface == "emotion":
+                async with triptych.emotion.stream("m", []) as chunks:
+                    [chunk async for chunk in chunks]
+            else:
+                async with triptych.clinical.stream("Hello") as events:
+                    [event async for event in events]
+
+    def read(url: str) -> None:
+        with Triptych(url, api_key="key") as triptych:
+            if surface == "emotion":
+                with triptych.emotion.stream("m", []) as chunks:
+                    list(chunks)
+            else:
+                with triptych.clinical.stream("Hello") as events:
+                    list(events)
+
+    with (
+        ScriptedGateway([stream(b"data: " + data + b"\n\n")]) as gateway,
+        pytest.raises((StreamFailed, ConnectionFailed)),
+    ):
+        read(gateway.url) if way == "sync" else asyncio.run(read_awaited(gateway.url))
 
 
 @WAYS

@@ -7,11 +7,10 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx2
-import msgspec
 
 from triptych.client import calls
 from triptych.client.calls import EMOTION_MODEL, Call, Text, request_headers
-from triptych.client.errors import ApiError, ConnectionFailed, api_error
+from triptych.client.errors import UNREADABLE, ApiError, ConnectionFailed, api_error
 from triptych.client.retrying import Attempts, ClinicalRule, EmotionRule, Rule
 from triptych.client.streams import MAX_EVENT_BYTES, ChunkReader, EventReader, cut_short
 from triptych.client.types import (
@@ -56,7 +55,7 @@ class AsyncStream(Generic[Item_co]):
                     yield item
                 if self._reader.ended:
                     return
-        except (httpx2.HTTPError, httpx2.StreamError, msgspec.DecodeError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, *UNREADABLE) as error:
             raise ConnectionFailed(f"The stream broke off: {type(error).__name__}.") from error
         raise cut_short()
 
@@ -76,7 +75,7 @@ class AsyncConnection:
         response = await self._attempt(call, stream=False)
         try:
             return call.read(response.content)
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ConnectionFailed("The answer is not what the gateway is known to say.") from error
 
     @asynccontextmanager
@@ -101,11 +100,11 @@ class AsyncConnection:
             failed: ApiError | ConnectionFailed
             try:
                 response = await self._http.send(request, stream=stream)
-                if response.status_code < 400:
+                if response.is_success:
                     return response
                 failed = api_error(response.status_code, await response.aread(), response.headers)
                 await response.aclose()
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 failed = ConnectionFailed(f"The gateway cannot be reached: {type(error).__name__}.")
                 failed.__cause__ = error
             await asyncio.sleep(attempts.wait_s(failed))

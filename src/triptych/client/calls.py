@@ -62,7 +62,9 @@ def _data(type_: Any) -> Callable[[bytes], Any]:
 
 
 def _nothing(body: bytes) -> None:
-    return None
+    """What is done is told without a word: a page of somebody between is no such answer."""
+    if body:
+        raise msgspec.DecodeError("expected an empty answer")
 
 
 def _post(path: str, body: Mapping[str, Any], read: Callable[[bytes], T], key: str | None = None) -> Call[T]:
@@ -135,8 +137,8 @@ def _read_completion(body: bytes) -> EmotionCompletion:
     return EmotionCompletion(
         emotions=msgspec.convert(told["emotions"], BothSides),
         mode=msgspec.convert(told["conversationMode"], ConversationMode),
-        usage=told.get("usage") or {},
-        choices=told.get("choices") or [],
+        usage=msgspec.convert(told.get("usage") or {}, dict[str, Any]),
+        choices=msgspec.convert(told.get("choices") or [], list[dict[str, Any]]),
         model=told.get("model") or "",
         id=told.get("id") or "",
         trajectory=told.get("trajectory") or {},

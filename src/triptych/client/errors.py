@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError)
+"""What reading an answer of another shape than the gateway's raises."""
+
 
 class TriptychError(Exception):
     """Everything this client raises."""
@@ -85,13 +88,13 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     error: Mapping[str, Any] = {}
     try:
         told = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         told = None
     if isinstance(told, dict) and isinstance(told.get("error"), dict):
         error = told["error"]
     elif isinstance(told, dict) and isinstance(told.get("message"), str):
         error = told
-    default = ServerError if status >= 500 else InvalidRequestError
+    default = ServerError if status >= 500 else InvalidRequestError if status >= 400 else ApiError
     return _CLASSES.get(status, default)(status, error, headers)
 
 

@@ -27,7 +27,7 @@ class EventReader:
         data = told.get("data") or {}
         if type_ in _FAILURES:
             self.ended = True
-            raise StreamFailed(200, data.get("error") or {}, dict(self._headers))
+            raise StreamFailed(200, _mapping(data.get("error")), dict(self._headers))
         self.ended = self.ended or type_ in _ENDS
         return Event(type_, told.get("id") or event.id or "", told.get("created") or 0, data)
 
@@ -47,7 +47,7 @@ class ChunkReader:
         told: dict[str, Any] = msgspec.json.decode(event.data)
         if "error" in told:
             self.ended = True
-            raise StreamFailed(200, told["error"], dict(self._headers))
+            raise StreamFailed(200, _mapping(told["error"]), dict(self._headers))
         choices = told.get("choices") or []
         delta = choices[0].get("delta") if choices else None
         emotions, mode = told.get("emotions"), told.get("conversationMode")
@@ -59,6 +59,10 @@ class ChunkReader:
             trajectory=told.get("trajectory"),
             usage=told.get("usage"),
         )
+
+
+def _mapping(error: Any) -> dict[str, Any]:
+    return error if isinstance(error, dict) else {}
 
 
 def cut_short() -> ConnectionFailed:
