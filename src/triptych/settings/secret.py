@@ -63,6 +63,11 @@ def without_password(url: str) -> str:
     if "@" in url and "://" not in url:
         return MASK
     netloc = parts.netloc
+    before, _, behind = url.rpartition("@")
+    if ":" in netloc and any(mark in before.partition("://")[2] for mark in "/?#"):
+        # A password with one of these marks unescaped: where it ends, only the last "@" can tell.
+        name = netloc.partition(":")[0]
+        return f"{parts.scheme}://{name}:{MASK}@{behind.partition('?')[0]}"
     if "@" in netloc:
         user, _, host = netloc.rpartition("@")
         name, colon, _ = user.partition(":")

@@ -116,6 +116,9 @@ def read_storage(table: Table) -> StorageSettings:
     text = url.reveal()
     scheme = text.partition(":")[0]
     name = text.removeprefix("sqlite:///")
+    if scheme == "postgresql" and text.partition("?")[0].count("@") > 1:
+        table.note("url", 'found more than one "@", expected "%40" for each in a password')
+        return StorageSettings()
     if scheme == "postgresql" and _host_of(text) is not None:
         return StorageSettings(url=url)
     if text.startswith("sqlite:///") and name and not name.startswith(":") and "?" not in name:

@@ -19,6 +19,7 @@ from triptych.settings import (
     with_server,
 )
 from triptych.settings.moment import spelled
+from triptych.settings.secret import Secret, without_password
 from triptych.settings.tree import Settings
 
 # The example of the configuration contract, whole, with every key of every table.
@@ -340,6 +341,22 @@ def test_a_masked_url_keeps_everything_but_the_password(tmp_path: Path) -> None:
     assert 'url = "sqlite:////var/x.db"' in effective_toml(
         load(tmp_path, '[storage]\nurl="sqlite:////var/x.db"')
     )
+
+
+@pytest.mark.parametrize("password", ["pa/canary", "pa#canary", "pa?canary", "p@a/canary", "p@ss/w?canary"])
+@pytest.mark.parametrize("url", ["postgresql://user:{}@host:1/x", "redis://user:{}@host:1/x"])
+def test_a_password_that_breaks_its_url_is_not_shown(url: str, password: str) -> None:
+    shown = str(Secret(url.format(password))) + without_password(url.format(password))
+    assert "canary" not in shown and shown.endswith("://user:********@host:1/x")
+
+
+def test_a_password_with_a_bare_at_sign_is_refused_and_not_shown(tmp_path: Path) -> None:
+    # The driver would take what follows the first "@" for the host, and name it.
+    with pytest.raises(
+        SettingsError, match=r'storage\.url: found more than one "@", expected "%40"'
+    ) as refused:
+        load(tmp_path, '[storage]\nurl = "postgresql://user:pass@canary@host/db"\n')
+    assert "canary" not in str(refused.value)
 
 
 def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None:
