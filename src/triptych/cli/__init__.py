@@ -1,6 +1,10 @@
 """The command line. Importing it loads nothing but this file; ``main`` is the entry point."""
 
 from collections.abc import Sequence
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -8,6 +12,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ``arguments`` are those after the program's name; None takes them from the process.
     """
-    from triptych.cli.complaints import run
+    try:
+        from triptych.cli.complaints import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # while it is still being loaded
+        return INTERRUPTED

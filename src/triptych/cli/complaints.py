@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
+from triptych.cli import INTERRUPTED
 from triptych.cli.plain_serve import serve_options
 from triptych.cli.terminal import complain
 
 FAILED: Final = 1
 MISUSED: Final = 2
-INTERRUPTED: Final = 130
 
 
 def run(arguments: Sequence[str] | None) -> int:
