@@ -251,13 +251,6 @@ def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: S
     """Else its holds would lapse, and others could spend them again."""
     count, victim = 5, scene.nodes[0]
     ((org_id,),) = scene.ask("SELECT id FROM orgs WHERE slug = 'untold'")
-    try:
-        asyncio.run(streams(victim, key_of("untold"), count, scene.redis.freeze))
-        victim.kill()
-    finally:
-        scene.redis.thaw()
-    (ended,) = scene.ask("SELECT count(*) FROM exchanges WHERE org_id = %s AND ending = 'completed'", org_id)
-    assert ended[0] == count
 
     def spent_and_held() -> tuple[int, int]:
         book = ("HGET", f"triptych:{{{org_id}}}:book", f"b:{org_id}")
@@ -265,13 +258,26 @@ def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: S
         _, spent, held, *_ = msgpack.decode(told.stdout.removesuffix(b"\n"))
         return int(spent), int(held)
 
-    # What it told of the first arrives after its death; the rest waited for the answer, and died with it.
-    assert spent_and_held()[1] > 0
+    for attempt in range(1, 6):
+        try:
+            asyncio.run(streams(victim, key_of("untold"), count, scene.redis.freeze))
+            victim.kill()
+        finally:
+            scene.redis.thaw()
+        completed = "SELECT count(*) FROM exchanges WHERE org_id = %s AND ending = 'completed'"
+        assert scene.ask(completed, org_id) == [(attempt * count,)]
+        # What it told of the first arrives after its death; the rest waited for the answer, and died with it:
+        # unless the machine was so busy that all ended at once.
+        if spent_and_held()[1] > 0:
+            break
+        victim.start()
+    else:
+        pytest.fail("each time all of it had been told")
     deadline_s = time.monotonic() + RECOVERY_S
     while spent_and_held()[1]:
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
-    assert spent_and_held() == (count * COST_NUSD, 0)
+    assert spent_and_held() == (attempt * count * COST_NUSD, 0)
     victim.start()
 
 
