@@ -60,7 +60,12 @@ class Principal(msgspec.Struct, frozen=True):
     reserves: bool = False
     """Whether its calls hold tokens, money or credits at all; made from limits and budgets."""
 
+    api_key_access: bool = False
+    """Whether any of its groups may use keys; made from them."""
+
     def __post_init__(self) -> None:
+        access = any(group.api_key_access for group in self.groups)
+        msgspec.structs.force_setattr(self, "api_key_access", access)
         scopes = (
             RequestScope(self.key_id, self.key_limits),
             RequestScope(self.user_id, self.user_limits),
@@ -77,10 +82,6 @@ class Principal(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "charged", charged)
         reserves = bool(self.budgets) or any(scope.limits.tpm is not None for scope in scopes)
         msgspec.structs.force_setattr(self, "reserves", reserves)
-
-    @property
-    def api_key_access(self) -> bool:
-        return any(group.api_key_access for group in self.groups)
 
     def budgets_at(self, moment_us: int) -> tuple[BudgetScope, ...]:
         """The budgets in the cycle that runs at that moment (microseconds since the epoch)."""

@@ -56,8 +56,9 @@ def _enabled(principal: Principal, model: Model) -> bool:
 
 def grants(principal: Principal, model: Model) -> bool:
     """A group must name the model, and the model must name that group."""
-    return any(
-        ("*" in group.models or model.id in group.models)
-        and (model.groups is None or group.name in model.groups)
-        for group in principal.groups
-    )
+    for group in principal.groups:
+        if ("*" in group.models or model.id in group.models) and (
+            model.groups is None or group.name in model.groups
+        ):
+            return True
+    return False
