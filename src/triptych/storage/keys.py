@@ -122,7 +122,8 @@ def delegate_key(
     actor: Actor,
 ) -> IssuedKey:
     """A key for the same user, in the transaction of ``change``. Unless its maker is an administrator's
-    it has the limits of the maker, and ends with it: nobody gets rid of a limit by making a key.
+    it has the limits of the maker, and ends with it. They count for each key by itself: what must hold for
+    all keys of a person is set on the user or the group.
 
     Raises StorageError: the maker is gone; unknown scope or environment.
     """
