@@ -71,9 +71,11 @@ def _revision(opened: Database) -> Iterator[Finding]:
         yield Finding(OK, "database", f"{opened.name} answers, schema {revision}")
     elif revision is None:
         yield Finding(OK, "database", f"{opened.name} answers and is empty; the first start fills it")
-    else:
+    elif schema.knows(revision):
         text = f"{opened.name} answers, schema {revision}; this version needs {schema.HEAD}"
-        yield Finding(LOOK, "database", f"{text} (the next start upgrades an older one)")
+        yield Finding(LOOK, "database", f"{text} (the next start upgrades it)")
+    else:
+        yield Finding(WRONG, "database", f"{opened.name}: {schema.unknown(revision)}")
 
 
 def _master_key(settings: Settings, opened: Database) -> Iterator[Finding]:

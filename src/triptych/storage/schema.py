@@ -58,11 +58,21 @@ def upgrade(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StorageError(
-            f"The database is at revision {current_revision(connection)!r}, which this version of "
-            f"Triptych (revision {HEAD}) does not know: it was made by a newer version, or by "
-            "another program. Upgrade Triptych, or give it a database of its own."
-        ) from error
+        raise StorageError(unknown(current_revision(connection))) from error
+
+
+def knows(revision: str) -> bool:
+    """Whether a start would upgrade a database of that revision."""
+    return any(script.name.partition("_")[0] == revision for script in SCRIPTS.glob("versions/*_*.py"))
+
+
+def unknown(revision: str | None) -> str:
+    """What a person is told of a revision that no migration leads to."""
+    return (
+        f"The database is at revision {revision!r}, which this version of Triptych (revision {HEAD}) does "
+        "not know: it was made by a newer version, or by another program. Upgrade Triptych, or give it a "
+        "database of its own."
+    )
 
 
 def exclude_other_migrations(connection: Connection) -> None:

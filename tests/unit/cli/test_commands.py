@@ -2,11 +2,13 @@
 
 import re
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -318,6 +320,26 @@ def test_doctor_finds_a_key_file_others_can_read_and_one_that_is_gone(run: Run) 
     code, out, _ = run("doctor", "--config", "t.toml")
     assert code == 1
     assert re.search(r"^WRONG +master key +The master key is missing", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("revision", "code", "said"),
+    [
+        ("0007", 0, r"^look +database .* schema 0007; .* \(the next start upgrades it\)"),
+        ("9999", 1, r"^WRONG +database .* made by a newer version"),
+        ("*", 1, r"^WRONG +database .* made by a newer version"),
+    ],
+)
+def test_doctor_tells_an_older_database_from_one_that_is_not_known(
+    run: Run, revision: str, code: int, said: str
+) -> None:
+    configure(ACME)
+    run("apply", "t.toml")
+    with closing(sqlite3.connect(next(Path.cwd().glob("*.db")))) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    told, out, _ = run("doctor", "--config", "t.toml")
+    assert told == code
+    assert re.search(said, out, re.MULTILINE)
 
 
 def test_doctor_finds_another_master_key(run: Run) -> None:
