@@ -21,15 +21,22 @@ def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+class Taken:
+    """The pieces that were handed on; ``last`` is the one after which no more is wanted for now."""
+
+    def __init__(self, last: bytes | None = None) -> None:
+        self.pieces: list[bytes] = []
+        self._last = last
+
+    def __call__(self, piece: bytes) -> bool:
+        self.pieces.append(piece)
+        return piece == self._last
+
+
 async def pushed(answer: UpstreamAnswer) -> list[bytes]:
-    pieces: list[bytes] = []
-
-    def take(piece: bytes) -> bool:
-        pieces.append(piece)
-        return False
-
-    assert await pass_on(answer, take) is False
-    return pieces
+    taken = Taken()
+    assert await pass_on(answer, taken) is False
+    return taken.pieces
 
 
 async def test_a_stream_is_handed_on_event_by_event(clients: Clients, device: FaultyUpstream) -> None:
@@ -63,15 +70,10 @@ async def test_what_came_before_it_is_handed_on_first(clients: Clients, device: 
 async def test_whoever_has_had_enough_reads_the_rest_later(clients: Clients, device: FaultyUpstream) -> None:
     device.enqueue(raw(CHUNKED, b"3\r\none\r\n", b"3\r\ntwo\r\n", b"5\r\nthree\r\n0\r\n\r\n", gap_s=0.05))
     answer = await clients.upstream(device.base_url).call(call_of())
-    pieces: list[bytes] = []
-
-    def take(piece: bytes) -> bool:
-        pieces.append(piece)
-        return piece == b"two"
-
-    assert await pass_on(answer, take) is True
+    taken = Taken(last=b"two")
+    assert await pass_on(answer, taken) is True
     await asyncio.sleep(0.15)
-    assert pieces == [b"one", b"two"]
+    assert taken.pieces == [b"one", b"two"]
     assert await pushed(answer) == [b"three"]
 
 
@@ -94,27 +96,17 @@ async def test_what_the_taker_raises_is_raised_where_it_is_waited_for(
 async def test_a_broken_answer_hands_on_what_came_of_it(clients: Clients, device: FaultyUpstream) -> None:
     device.enqueue(raw(CHUNKED, b"3\r\none\r\n", b"3\r\ntwo\r\n", gap_s=0.02, then="close"))
     answer = await clients.upstream(device.base_url).call(call_of())
-    pieces: list[bytes] = []
-
-    def take(piece: bytes) -> bool:
-        pieces.append(piece)
-        return False
-
-    assert await failure_of(pass_on(answer, take)) is FailureKind.UPSTREAM_INTERRUPTED
-    assert b"".join(pieces) == b"onetwo"
+    taken = Taken()
+    assert await failure_of(pass_on(answer, taken)) is FailureKind.UPSTREAM_INTERRUPTED
+    assert b"".join(taken.pieces) == b"onetwo"
 
 
 async def test_framing_that_breaks_is_told_after_the_pieces(clients: Clients, device: FaultyUpstream) -> None:
     device.enqueue(raw(CHUNKED, b"3\r\none\r\n", b"nonsense\r\n", gap_s=0.02, then="hang"))
     answer = await clients.upstream(device.base_url).call(call_of())
-    pieces: list[bytes] = []
-
-    def take(piece: bytes) -> bool:
-        pieces.append(piece)
-        return False
-
-    assert await failure_of(pass_on(answer, take)) is FailureKind.UPSTREAM_INVALID_RESPONSE
-    assert pieces == [b"one"]
+    taken = Taken()
+    assert await failure_of(pass_on(answer, taken)) is FailureKind.UPSTREAM_INVALID_RESPONSE
+    assert taken.pieces == [b"one"]
 
 
 async def test_a_cancelled_push_closes_the_connection_and_hands_on_nothing_more(
@@ -122,20 +114,15 @@ async def test_a_cancelled_push_closes_the_connection_and_hands_on_nothing_more(
 ) -> None:
     device.enqueue(raw(CHUNKED, *[b"3\r\none\r\n"] * 40, gap_s=0.02, then="hang"))
     answer = await clients.upstream(device.base_url).call(call_of())
-    pieces: list[bytes] = []
-
-    def take(piece: bytes) -> bool:
-        pieces.append(piece)
-        return False
-
-    pushing = asyncio.create_task(pass_on(answer, take))
-    await until(lambda: len(pieces) >= 2)
+    taken = Taken()
+    pushing = asyncio.create_task(pass_on(answer, taken))
+    await until(lambda: len(taken.pieces) >= 2)
     pushing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await pushing
-    seen = len(pieces)
+    seen = len(taken.pieces)
     await asyncio.sleep(0.1)
-    assert len(pieces) == seen
+    assert len(taken.pieces) == seen
 
 
 @pytest.mark.parametrize("body", [chunked(b"he", b"l", b"lo"), sized(b"hello")])

@@ -88,7 +88,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     error: Mapping[str, Any] = {}
     try:
         told = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         told = None
     if isinstance(told, dict) and isinstance(told.get("error"), dict):
         error = told["error"]

@@ -99,17 +99,7 @@ class HttpAnswer:
                 return b""
             if self._failure_kind is not None:
                 raise self.failure()
-            # As in _wait; a coroutine less for every event of a stream.
-            if self._waiter is not None:
-                raise RuntimeError(_ONE_READER)
-            self._waiter = waiter = self._loop.create_future()
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                self.close()
-                raise
-            finally:
-                self._waiter = None
+            await self._wait()
 
     async def push(self, take: Callable[[bytes], bool]) -> bool:
         """See ``PushedAnswer.push``. Bytes that arrived before a failure are handed on first."""

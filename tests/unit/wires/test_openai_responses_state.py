@@ -120,7 +120,7 @@ def test_items_are_repeated_without_what_only_their_keeper_knows() -> None:
         {"role": "user", "content": "x"},
         7,
     )
-    assert [json.loads(item) for item in repeated(items)] == [
+    assert [json.loads(item) for item in repeated(items, call_ids(items))] == [
         {"type": "message", "role": "assistant", "status": "completed", "content": []},
         {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "abc"},
         {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},

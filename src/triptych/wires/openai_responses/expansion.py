@@ -67,13 +67,13 @@ def call_ids(items: Iterable[msgspec.Raw]) -> set[str]:
     return found
 
 
-def repeated(items: Iterable[msgspec.Raw], open_calls: Collection[str] | None = None) -> list[bytes]:
+def repeated(items: Iterable[msgspec.Raw], open_calls: Collection[str]) -> list[bytes]:
     """Earlier items, oldest first, as a provider takes them again from somebody who keeps them.
 
     Ids go: the provider would look the item up by it, and it was told to keep nothing. So does
     reasoning without its ``encrypted_content``, which only the id stands for, the output of a call
     that is not there any more, and a call whose output is not: no provider goes on from either.
-    ``open_calls`` may still be without an output (None: any of them).
+    ``open_calls`` may still be without an output.
     """
     found: list[bytes] = []
     calls: set[str | None] = set()
@@ -98,8 +98,6 @@ def repeated(items: Iterable[msgspec.Raw], open_calls: Collection[str] | None = 
         elif read.type == "function_call_output":
             unanswered.pop(read.call_id, None)
         found.append(item)
-    if open_calls is None:
-        return found
     lost = {place for call_id, place in unanswered.items() if call_id not in open_calls}
     return [item for place, item in enumerate(found) if place not in lost]
 
