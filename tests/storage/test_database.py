@@ -3,6 +3,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from triptych.storage import schema
-from triptych.storage.database import Database, open_database
+from triptych.storage.database import BUSY_TIMEOUT_MS, Database, open_database
 from triptych.storage.errors import StorageError
 from triptych.storage.tables import metadata
 
@@ -235,3 +237,54 @@ def test_a_missing_driver_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StorageError, match=r"-m pip install 'psycopg\[binary\]"):
         open_database("postgresql://127.0.0.1:1/x", durability="strict")
+
+
+def test_a_write_gets_its_turn_while_another_connection_writes_all_the_time(sqlite_url: str) -> None:
+    """As under load: the lock is free for moments only, and a change of a budget must not miss them."""
+    database = open_database(sqlite_url, durability="process")
+    database.migrate()
+    stop, writing = threading.Event(), threading.Event()
+
+    def write_on_and_on() -> None:
+        raw = database.raw_connection()
+        while not stop.is_set():
+            raw.execute("BEGIN IMMEDIATE")
+            writing.set()
+            time.sleep(0.12)
+            raw.execute("COMMIT")
+            time.sleep(0.006)
+        raw.close()
+
+    busy = threading.Thread(target=write_on_and_on)
+    busy.start()
+    try:
+        begun_s = time.monotonic()
+        for number in range(6):
+            writing.clear()
+            writing.wait()
+            with database.write() as connection:
+                row = {"name": f"n{number}"}
+                connection.execute(text("INSERT INTO installation (name, value) VALUES (:name, 'b')"), row)
+        took_s = time.monotonic() - begun_s
+        with database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == BUSY_TIMEOUT_MS
+    finally:
+        stop.set()
+        busy.join()
+        database.close()
+    assert took_s < 6 * 0.6  # SQLite by itself needs a second and more for each
+
+
+def test_a_write_that_gets_no_turn_says_so_in_time(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.storage.database.BUSY_TIMEOUT_MS", 100)
+    database = open_database(sqlite_url, durability="process")
+    database.migrate()
+    raw = database.raw_connection()
+    raw.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="database is locked"), database.write():
+        pass
+    raw.execute("COMMIT")
+    with database.write():
+        pass
+    raw.close()
+    database.close()

@@ -2,14 +2,16 @@
 
 import fcntl
 import os
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from triptych.storage import schema
@@ -19,6 +21,7 @@ STRICT, PROCESS, RELAXED = "strict", "process", "relaxed"
 DURABILITIES = (STRICT, PROCESS, RELAXED)
 
 BUSY_TIMEOUT_MS = 5_000
+_LOCK_POLL_S = 0.002
 _POOL_SIZE = 5
 _POOL_TIMEOUT_S = 5
 _WRITE = "triptych_write"
@@ -218,12 +221,40 @@ def _open_sqlite(url: URL, durability: str) -> Database:
             cursor.close()
 
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITE, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get(_WRITE, False):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return _checked(Database(engine, str(path), durability, path))
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take SQLite's write lock within ``BUSY_TIMEOUT_MS``.
+
+    SQLite's own waiting looks every tenth of a second. Under load the ledger leaves the lock free for
+    moments only, and a change of a budget would wait for seconds, or in vain.
+    """
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_MS / 1_000
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if not _is_busy(error) or time.monotonic() >= deadline_s:
+                    raise
+                time.sleep(_LOCK_POLL_S)
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+
+def _is_busy(error: OperationalError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says why
 
 
 def _open_postgresql(url: URL, durability: str) -> Database:
