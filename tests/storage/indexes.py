@@ -102,7 +102,7 @@ class InRedis(Index):
             **changes,
         }
         self.key_prefix = facts["key_prefix"]
-        self.index = RedisIndex(url, facts.pop("source", lambda org_id: Seed()), **facts)
+        self.index = RedisIndex(url, facts.pop("source", lambda org_id, held=(): Seed()), **facts)
         self.run(self.index.start())
 
     def run(self, work: Awaitable[Any]) -> Any:

@@ -55,7 +55,7 @@ async def main(url: str, me: str) -> None:
         race, names = RACES[way], [f"{me}-{n}" for n in range(int(calls))]
         index = RedisIndex(
             url,
-            lambda org_id: Seed(),
+            lambda org_id, held=(): Seed(),
             hold_lease_s=60,
             local=False,
             known_nodes=lambda: 3,

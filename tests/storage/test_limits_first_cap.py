@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.storage.indexes import CYCLE, budget, key, own_prefix
-from tests.storage.test_limits_redis import Facts, delivered, hold, node, run, until
+from tests.storage.redis_nodes import Facts, delivered, hold, node, run, until
 from triptych.core.admission import DayCount, Metering, OpenHold, Seed, Spent
 from triptych.core.clock import now_us
 from triptych.core.cycle import day_of

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.storage.indexes import CYCLE, Clock, InRedis, budget, needed_redis_url, own_prefix
-from tests.storage.test_limits_redis import Relay, hold, node, run, until
+from tests.storage.redis_nodes import Relay, hold, node, run, until
 from triptych.core.admission import Seed, Spent
 
 pytestmark = pytest.mark.redis
@@ -17,7 +17,7 @@ def test_what_a_killed_process_held_is_gone_and_what_it_ended_is_spent() -> None
     assert killed.reserve("without a row", budgets=CAP, nusd=400).admitted
     killed.close()
     known = Seed(spent=(Spent("org", "O", CYCLE, 550, 0),))
-    restarted = InRedis(clock, url, key_prefix=prefix, source=lambda org_id: known)
+    restarted = InRedis(clock, url, key_prefix=prefix, source=lambda org_id, held=(): known)
     restarted.index.forget(["O", "of which nothing is known"])
     refusal = restarted.reserve("a", budgets=CAP, nusd=451)
     assert (refusal.admitted, refusal.used, refusal.held) == (False, 550, 0)

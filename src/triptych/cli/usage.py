@@ -41,6 +41,8 @@ def usage(
 
     groupings = _groupings(by)
     first, last = _day("--from", since), _day("--to", until)
+    if first is not None and last is not None and last < first:
+        raise typer.BadParameter(f"{until!r} is before --from {since!r}", param_hint="--to")
     with opened_vault(config) as (settings, vault):
         if org is not None:
             known_org(org, users_by_org(vault.database), settings)

@@ -10,7 +10,7 @@ Units: money in nano-USD, instants in days or microseconds since the epoch (UTC)
 milliseconds, or in whole seconds of at least 1 where a client is told.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -229,6 +229,8 @@ class Seed(msgspec.Struct, frozen=True):
     holds: tuple[OpenHold, ...] = ()
     metered: bool = False
     """Whether ``spent`` is all that the running cycle has cost; else nobody in the org has a budget."""
+    ended: tuple[str, ...] = ()
+    """Of the exchanges asked about, those that have ended: what they cost is in ``spent``."""
 
 
 class Metering(msgspec.Struct, frozen=True):
@@ -242,7 +244,7 @@ class Metering(msgspec.Struct, frozen=True):
 
 
 class SeedSource(Protocol):
-    def __call__(self, org_id: str) -> Seed:
+    def __call__(self, org_id: str, held: Sequence[str] = ()) -> Seed:
         """Balances of the newest cycles, counts of this UTC day, and open rows of one org, also
-        those that hold nothing. Blocks: for threads. Raises StorageError."""
+        those that hold nothing. ``held``: exchanges to ask about. Blocks. Raises StorageError."""
         ...

@@ -41,6 +41,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})\Z")
 _PAGE: Final = re.compile(r"https?://[^\s\"<>]+\Z")
 _PAGE_EXPECTED: Final = "the http(s) address of a page"
 _STORAGE: Final = 'a URL: "sqlite:///file.db", "sqlite:////absolute/file.db" or "postgresql://..."'
+_REDIS_DATABASE: Final = re.compile(r"/?|/\d{1,5}/?")
 _LIMITS: Final = 'a URL: "memory://", "redis://host:6379/0" or "rediss://..."'
 
 
@@ -134,7 +135,7 @@ def read_limits(table: Table) -> LimitsSettings:
     default = LimitsSettings()
     url = _url(table, "url", _LIMITS) or default.url
     text = url.reveal()
-    if text != "memory://" and not (text.startswith(("redis://", "rediss://")) and _host_of(text)):
+    if text != "memory://" and not _is_redis(text):
         table.note_found("url", url.shown(), _LIMITS)
     return LimitsSettings(
         url=url,
@@ -168,6 +169,15 @@ def _host_of(url: str) -> str | None:
     except ValueError:
         return None
     return parts.hostname or ""
+
+
+def _is_redis(url: str) -> bool:
+    """Whether each part means something: a database is a number, and options are none."""
+    if not url.startswith(("redis://", "rediss://")) or not _host_of(url):
+        return False
+    parts = urlsplit(url)
+    whole = not (parts.query or parts.fragment) and parts.netloc.count("@") <= 1
+    return whole and _REDIS_DATABASE.fullmatch(parts.path) is not None
 
 
 def read_secrets(table: Table, master_key_is_set: bool) -> SecretsSettings:

@@ -4,7 +4,7 @@ Balances are kept only while somebody in the org has a cap or credits. When the 
 what the org spent in the running cycle is added up from its rows, once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +32,7 @@ from triptych.storage.tables import (
 
 # A clock that is a little behind must not hide a cycle that has just begun, nor the one before it.
 _CYCLE_SLACK_DAYS: Final = 1
+_IDS_AT_ONCE: Final = 1_000
 
 
 class SeedReader:
@@ -43,16 +44,16 @@ class SeedReader:
         self._database = database
         self._only = only
 
-    def __call__(self, org_id: str) -> Seed:
+    def __call__(self, org_id: str, held: Sequence[str] = ()) -> Seed:
         """Raises StorageError."""
         while True:
             with self._database.read() as connection:
                 if _complete(connection, org_id):
-                    return self._read(connection, org_id)
+                    return self._read(connection, org_id, held)
             with self._database.write() as connection:
                 complete_balances(connection, org_id)
 
-    def _read(self, connection: Connection, org_id: str) -> Seed:
+    def _read(self, connection: Connection, org_id: str, held: Sequence[str]) -> Seed:
         today = day_of(now_us())
         anchor_us = connection.execute(select(orgs.c.created_us).where(orgs.c.id == org_id)).scalar()
         if anchor_us is None:
@@ -78,6 +79,7 @@ class SeedReader:
             tuple(DayCount(scope_id, day, requests) for (scope_id, day), requests in counts.items()),
             tuple(self._holds(connection, org_id, opened)),
             _noted(connection, org_id),
+            tuple(_ended(connection, held)),
         )
 
     def _holds(self, connection: Connection, org_id: str, opened: list[Row[Any]]) -> Iterator[OpenHold]:
@@ -199,6 +201,14 @@ def _open_rows(connection: Connection, org_id: str) -> list[Row[Any]]:
             .with_hint(exchanges, "INDEXED BY ix_exchanges_open", "sqlite")
         )
     )
+
+
+def _ended(connection: Connection, held: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(held), _IDS_AT_ONCE):
+        asked = exchanges.c.id.in_(held[start : start + _IDS_AT_ONCE])
+        yield from connection.execute(
+            select(exchanges.c.id).where(asked, exchanges.c.ended_us.is_not(None))
+        ).scalars()
 
 
 def _keys_with_slots(connection: Connection, org_id: str) -> frozenset[str]:

@@ -59,6 +59,7 @@ def test_usage_adds_up_the_ledger_to_the_last_nano_usd(run: Run) -> None:
         (("--by", "colour"), "expected org, user, key, model, day"),
         (("--by", "org,org"), "each once"),
         (("--from", "yesterday"), "expected a date, such as 2026-11-01"),
+        (("--from", "2026-11-02", "--to", "2026-11-01"), "'2026-11-01' is before --from '2026-11-02'"),
         (("--org", "nobody"), 'There is no org "nobody"'),
     ],
 )

@@ -74,6 +74,10 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
             '[limits]\nurl = "memcached://h"\n',
             'limits.url: found "memcached://h", expected a URL: "memory://"',
         ),
+        ('[limits]\nurl = "redis://h/main"\n', 'limits.url: found "redis://h/main", expected a URL'),
+        ('[limits]\nurl = "rediss://h/0?ssl_cert_reqs=none"\n', "limits.url: found"),
+        ('[limits]\nurl = "redis://h/0/1"\n', "limits.url: found"),
+        ('[limits]\nurl = "redis://u:a@b@h"\n', "limits.url: found"),
         ("[server]\nworkers = 2\n", "server.workers: found 2 with limits.url"),
         (
             '[limits]\nurl = "redis://h/0"\n[server]\nworkers = 2\n',

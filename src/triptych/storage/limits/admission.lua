@@ -13,7 +13,8 @@
 --                      when it is gone, or of another run, nothing is admitted until it is rebuilt.
 --                      metered or free: a version of the directory, older than the read it was made
 --                      of. metered: balances say all; free: nobody had a budget, and they have gaps.
---       <p>:leases     sorted set of exchange ids by the ms at which their hold lapses
+--       <p>:leases     sorted set of exchange ids by the ms at which their hold is overdue: while one
+--                      is, nothing is admitted until the book was made anew
 --       <p>:lock       who rebuilds
 --       <p>:r:<scope>  list of ms, one for each request of the last minute
 --       <p>:t:<scope>  list of ms in which tokens were counted, <p>:u:<scope> hash of ms to tokens
@@ -181,7 +182,7 @@ end
 -- -- holds -----------------------------------------------------------------------------------
 
 -- Hold: {slots, windows {{scope, ms, tokens}}, balances {{scope, cycle}}, nano-USD, credits, state},
--- state: 0 slots only, 1 reserved, 2 lapsed (nothing held any more, but a late settlement is charged).
+-- state: 0 slots only, 1 reserved, 2 lapsed (nothing held any more, but what comes late is settled).
 
 local function in_balances(hold, held_nusd, spent_nusd, held_credits, spent_credits)
   for _, place in ipairs(hold[3]) do
@@ -214,23 +215,19 @@ local function drop_hold(id)
   call('ZREM', leases, id)
 end
 
-local function lapse()
-  for _, id in ipairs(call('ZRANGEBYSCORE', leases, '-inf', int(now), 'LIMIT', 0, 32)) do
-    local hold = get_packed('x:' .. id)
-    if not hold or hold[6] ~= 1 then
-      if hold and hold[6] == 0 then take_slots(hold[1], -1) end
-      drop_hold(id)
-    else
-      in_balances(hold, -hold[4], 0, -hold[5], 0)
-      take_slots(hold[1], -1)
-      hold[6] = 2
-      put('x:' .. id, cmsgpack.pack(hold))
-      call('ZADD', leases, int(now + TOMBSTONE), id)
-    end
-  end
+-- Whether a node has not said for a lease that its exchange still runs. It may have died, or be cut off
+-- from here alone: the database knows.
+local function overdue()
+  return #call('ZRANGEBYSCORE', leases, '-inf', int(now), 'LIMIT', 0, 1) > 0
 end
 
-local lapsed = false
+-- Of a book whose balances are made anew.
+local function lapse(id, hold)
+  if hold[6] ~= 2 then take_slots(hold[1], -1) end
+  hold[6] = 2
+  put('x:' .. id, cmsgpack.pack(hold))
+  call('ZADD', leases, int(now + TOMBSTONE), id)
+end
 
 -- -- operations --------------------------------------------------------------------------------
 
@@ -257,7 +254,6 @@ operate.admit = function(operation)
       elseif least < 0 or left < least then least, position, limit, window = left, scope[1], rpd, 2 end
     end
     if concurrency >= 0 and id ~= '' then
-      if not lapsed then lapsed = true; lapse() end
       if tonumber(get('c:' .. name) or 0) >= concurrency then refused = true end
       slots[#slots + 1] = name
     end
@@ -320,7 +316,6 @@ end
 operate.reserve = function(operation)
   local id, scopes, amount, budgets = operation[2], operation[3], operation[4], operation[5]
   local nusd, credits = operation[6], operation[7]
-  if not lapsed then lapsed = true; lapse() end
   local hold = get_packed('x:' .. id)
   if hold and hold[6] ~= 0 then return {1, least_tokens(scopes)} end
   local places = {}

@@ -23,12 +23,21 @@ local whole = known[1] == run and known[2]
 local booked = whole and (known[3] or (known[4] and tonumber(known[4]) >= tonumber(ARGV[5])))
 local first = operations[1]
 
-if first[1] == 'lock' then  -- {'lock', token, ms} -> 1: rebuild it, 0: somebody does or did
-  if booked then return cmsgpack.pack({known[2], {0}}) end
-  local mine = call('SET', lock, first[2], 'NX', 'PX', first[3])
+local function ids_held()
+  local ids = {}
+  for _, field in ipairs(call('HKEYS', book)) do
+    if string.sub(field, 1, 2) == 'x:' then ids[#ids + 1] = string.sub(field, 3) end
+  end
+  return ids
+end
+
+-- {'lock', token, ms} -> 1: rebuild it, 0: somebody does or did; ids of what it holds
+if first[1] == 'lock' then
+  if booked and not overdue() then return cmsgpack.pack({known[2], {{0, {}}}}) end
+  if not call('SET', lock, first[2], 'NX', 'PX', first[3]) then return cmsgpack.pack({false, {{0, {}}}}) end
   -- Nothing of it may change between the read and the build.
-  if mine then call('HDEL', book, 'token') end
-  return cmsgpack.pack({false, {mine and 1 or 0}})
+  call('HDEL', book, 'token')
+  return cmsgpack.pack({false, {{1, known[1] == run and ids_held() or {}}}})
 end
 
 if first[1] == 'unlock' then  -- {'unlock', token}: it could not be rebuilt
@@ -51,17 +60,16 @@ if first[1] == 'free' then
 end
 
 -- {'build', token, days {{scope, day, requests}}, spent {{scope, cycle, nano-USD, credits}}, holds
---  {{id, slots, places, nano-USD, credits}}, 'metered' or 'free', version before the read}
+--  {{id, slots, places, nano-USD, credits}}, 'metered' or 'free', version before the read,
+--  ids that 'lock' told and whose exchange has ended}
 -- -> 1: built, 0: the lock was lost meanwhile. Of this run's book all but the balances is kept.
 if first[1] == 'build' then
   if call('GET', lock) ~= first[2] then return cmsgpack.pack({false, {0}}) end
   call('DEL', lock)
   if known[1] ~= run then call('DEL', book, leases) end
   call('HDEL', book, 'metered', 'free')
-  local kept = {}
   for _, field in ipairs(call('HKEYS', book)) do
-    local kind = string.sub(field, 1, 2)
-    if kind == 'b:' then call('HDEL', book, field) elseif kind == 'x:' then kept[#kept + 1] = field end
+    if string.sub(field, 1, 2) == 'b:' then call('HDEL', book, field) end
   end
   for _, day in ipairs(first[3]) do
     local count = get_packed('d:' .. day[1])
@@ -76,10 +84,28 @@ if first[1] == 'build' then
       put('b:' .. spent[1], cmsgpack.pack(balance))
     end
   end
-  for _, field in ipairs(kept) do
-    local hold = get_packed(field)
+  local ended, open, still = {}, {}, {}
+  for _, id in ipairs(first[8]) do ended[id] = true end
+  for _, entry in ipairs(first[5]) do open[entry[1]] = true end
+  for _, id in ipairs(ids_held()) do
+    local hold = get_packed('x:' .. id)
+    local overdue_ms = now - tonumber(call('ZSCORE', leases, id) or 0)
+    if ended[id] then
+      -- What it cost is in the balances: its settlement, which is on its way, must not charge it again.
+      hold[3], hold[4], hold[5] = {}, 0, 0
+      lapse(id, hold)
+    elseif open[id] then
+      still[#still + 1] = id
+    elseif overdue_ms >= 0 then
+      if hold[6] == 1 then lapse(id, hold) else
+        if hold[6] == 0 then take_slots(hold[1], -1) end
+        drop_hold(id)
+      end
+    end
     if hold[6] == 1 then in_balances(hold, hold[4], 0, hold[5], 0) end
   end
+  operate.renew({'renew', still})
+  call('ZREMRANGEBYSCORE', leases, '-inf', int(now))
   operate.restore({'restore', first[5]})
   put('run', run)
   put('token', first[2])
@@ -88,11 +114,13 @@ if first[1] == 'build' then
   return cmsgpack.pack({first[2], {1}})
 end
 
-local believed = whole
+local believed, admits = whole, false
 for _, operation in ipairs(operations) do
   local asked = operation[1] == 'both' and operation[3] or operation
   if asked[1] == 'reserve' and #asked[5] > 0 then believed = believed and booked end
+  admits = admits or asked[1] == 'reserve' or asked[1] == 'admit'
 end
+believed = believed and not (admits and overdue())
 if not believed then return cmsgpack.pack({false, {}}) end
 
 local answers = {}

@@ -150,7 +150,7 @@ class RedisCalls:
                 waiting.future.set_exception(unavailable())
         elif waiting.operation[0] in _KEPT:
             if len(self._undelivered) >= _MOST_UNDELIVERED:
-                # The oldest holds have lapsed by now; the book is rebuilt for certainty.
+                # Too many to keep: the database knows how they ended.
                 self._undelivered = [
                     Waiting(org_id, ("forget",), None)
                     for org_id in {lost.org_id for lost in self._undelivered}
@@ -276,14 +276,14 @@ class RedisCalls:
     async def _lock_and_build(self, org_id: str) -> bool:
         while True:
             mine, version = secrets.token_hex(8), self._version()
-            token, (locked,) = await self._ask_alone(org_id, ("lock", mine, _LOCK_MS))
+            token, (locked, held) = await self.ask(org_id, ("lock", mine, _LOCK_MS))
             if token:
                 return True
             if not locked:
                 await asyncio.sleep(_LOCK_POLL_S)
                 continue
             try:
-                seed = await asyncio.to_thread(self._source, org_id)
+                seed = await asyncio.to_thread(self._source, org_id, tuple(held))
             except BaseException:
                 self.put(Waiting(org_id, ("unlock", mine), None))
                 raise
@@ -300,13 +300,10 @@ class RedisCalls:
                 for opened in seed.holds
             ]
             known = "metered" if seed.metered else "free", version
-            token, _ = await self._ask_alone(org_id, ("build", mine, days, spent, holds, *known))
+            operation = ("build", mine, days, spent, holds, *known, seed.ended)
+            token, _ = await self.ask(org_id, operation)
             if token:
                 return True
-
-    async def _ask_alone(self, org_id: str, operation: Operation) -> tuple[Any, tuple[Any, ...]]:
-        token, told = await self.ask(org_id, operation)
-        return token, (told[0] if isinstance(told, list) else told,)
 
 
 def by_call(batch: list[Waiting]) -> list[list[Waiting]]:
