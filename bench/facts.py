@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def machine_facts() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(memory_kb / 1e6, 1),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        # Builds of one version differ by a third: whose it is says which.
+        "python": f"{platform.python_version()} ({Path(sys.executable).resolve()})",
         "load_average": os.getloadavg(),
     }
 

@@ -50,6 +50,8 @@ class Operation:
     """See ``Endpoint.conclude``."""
     plain_timeout_s: float | None = None
     """See ``Endpoint.plain_timeout_s``."""
+    relays_query: bool = True
+    """Whether the query string is for the provider: its own API has the endpoint."""
 
     reading: ClassVar[tuple[Callable[..., Any], Callable[[bytes], Any]] | None] = None
     """``parse``, and the function of a module that does the same to an inflated body. It holds for the
@@ -94,7 +96,7 @@ class Operation:
         return Carriage(
             self.wire,
             self.path,
-            exchange.query,
+            exchange.query if self.relays_query else b"",
             self.forwarded(exchange.headers),
             self.rewrite(parsed, exchange.target.upstream_model),
             self,

@@ -339,6 +339,14 @@ def test_the_bound_of_an_answer_is_the_models_own_by_default(
     assert running.upstream.requests[-1].json["max_tokens"] == 7
 
 
+def test_a_query_string_is_no_word_for_the_provider(running: Clinic) -> None:
+    """The endpoint is ours; the provider's own has another meaning for it, or none."""
+    assert (
+        running.ask(f"{CHAT}?note=seen&beta=true", {"message": "hello there", "stream": False}).status == 200
+    )
+    assert running.upstream.requests[-1].target == "/v1/messages"
+
+
 def test_the_default_model_is_the_first_of_the_catalogue_that_the_caller_may_use(running: Clinic) -> None:
     answer = running.ask(CHAT, {"message": "x", "stream": False})
     assert data(answer)["meta"]["usage"]["model"] == "mapped-model"

@@ -60,6 +60,8 @@ class ChatRequest(messages_wire.MessagesRequest, frozen=True):
 class CreateChat(CreateMessage):
     """One turn. It is governed, guarded and translated as a request of the Messages wire."""
 
+    relays_query = False
+
     def __init__(
         self, max_body_bytes: int, resolve: Resolve, route: RouteCall, chats: Chats, keys: OrgKeys
     ) -> None:

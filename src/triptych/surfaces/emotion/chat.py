@@ -57,6 +57,7 @@ class CompleteChat(Operation):
     wire = "openai-chat"
     path = "/v1/chat/completions"
     plain_timeout_s: float | None = PLAIN_TIMEOUT_S
+    relays_query = False
 
     def __init__(self, engines: Engines, reply: EmotionReply) -> None:
         super().__init__(MAX_BODY_BYTES)
