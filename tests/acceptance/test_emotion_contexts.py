@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,37 @@ from tests.devices.gateway import LIVE_KEY, ORG, TEST_KEY, Gateway
 pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
 KEY = f"x-api-key: {LIVE_KEY}"
 PLACE = "/v2/emotions/shared"
+
+
+ONCE = "idempotency-key: once"
+SERVED = "from triptych.cli import main\nmain()\n"
+DIES_BEFORE_IT_SETTLES_A_KEY = (
+    """
+import os
+from triptych.surfaces import idempotent
+
+async def die(self, answer):
+    os._exit(9)
+
+idempotent._Once.end = die
+"""
+    + SERVED
+)
+STORES_SLOWLY = (
+    """
+import time
+from triptych.storage.contexts import Contexts
+
+append = Contexts.append
+
+def slowly(self, *arguments):
+    time.sleep(1)
+    return append(self, *arguments)
+
+Contexts.append = slowly
+"""
+    + SERVED
+)
 
 
 def body(*ids: str) -> bytes:
@@ -70,6 +102,39 @@ def test_a_killed_gateway_leaves_whole_bodies_and_every_one_that_was_answered() 
             assert post(gateway.port, f"{number}-a").status == (409 if parts[0] else 200)
 
 
+def test_a_body_that_was_stored_by_a_gateway_that_died_at_once_is_not_stored_again_under_its_key() -> None:
+    with Gateway(ORG, preload=DIES_BEFORE_IT_SETTLES_A_KEY) as gateway:
+        content = json.dumps({"model": "emotion-v2", "messages": [{"content": "Only once."}]}).encode()
+        with pytest.raises(ConnectionError):
+            ask(gateway.port, "POST", PLACE + "/analysis", KEY, ONCE, body=content)
+        gateway.kill()
+        gateway.start(limit_s=50)
+        assert count(gateway.port) == 1
+        again = ask(gateway.port, "POST", PLACE + "/analysis", KEY, ONCE, body=content)
+        assert (again.status, again.header("idempotent-replayed")) == (200, "true")
+        told = json.loads(again.body)
+        assert (told["metadata"], told["trajectory"]) == ({"context_id": "shared"}, {"n": 1})
+        assert (told["usage"], count(gateway.port)) == ({"analyse_tokens": 3}, 1)
+        gateway.kill()
+
+
+def test_a_client_that_left_while_its_body_was_stored_gets_the_answer_when_it_comes_back() -> None:
+    with Gateway(ORG, preload=STORES_SLOWLY) as gateway:
+        assert post(gateway.port, "warm").status == 200
+        with RawClient(gateway.port) as leaving:
+            leaving.send(request("POST", PLACE + "/analysis", KEY, ONCE, body=body("m1")))
+            time.sleep(0.5)
+        deadline_s = time.monotonic() + 20
+        while (
+            again := ask(gateway.port, "POST", PLACE + "/analysis", KEY, ONCE, body=body("m1"))
+        ).status == 409:
+            assert json.loads(again.body)["error"]["code"] == "idempotency_mismatch"
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        assert (again.status, again.header("idempotent-replayed")) == (200, "true")
+        assert count(gateway.port) == 2
+
+
 def test_a_gateway_that_stops_says_so_in_the_form_of_the_surface() -> None:
     with Gateway(ORG) as gateway:
         chat = {
@@ -101,15 +166,19 @@ def test_a_gateway_that_stops_says_so_in_the_form_of_the_surface() -> None:
 
 
 @pytest.fixture
-def nodes() -> Iterator[list[Gateway]]:
+def shared() -> Iterator[tuple[list[Gateway], Any]]:
+    """Two nodes, and a connection to their database."""
     toml = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n{ORG}'
-    with schema() as (url, _), ExitStack() as running:
-        yield [running.enter_context(Gateway(toml, storage_url=url)) for _ in range(2)]
+    with schema() as (url, connection), ExitStack() as running:
+        yield [running.enter_context(Gateway(toml, storage_url=url)) for _ in range(2)], connection
 
 
 @pytest.mark.postgres
 @pytest.mark.redis
-def test_two_nodes_write_to_one_context_and_one_of_them_gets_each_id(nodes: list[Gateway]) -> None:
+def test_two_nodes_write_to_one_context_and_one_of_them_gets_each_id(
+    shared: tuple[list[Gateway], Any],
+) -> None:
+    nodes, _ = shared
     statuses: list[int] = []
 
     def write(node: Gateway, number: int) -> None:

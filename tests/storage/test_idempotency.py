@@ -11,6 +11,7 @@ from triptych.core.clock import now_us
 from triptych.core.outcome import Ending
 from triptych.core.response import Response
 from triptych.storage.database import Database
+from triptych.storage.errors import StorageError
 from triptych.storage.idempotency import (
     KEPT_S,
     Claim,
@@ -163,8 +164,9 @@ def test_a_claim_whose_exchange_was_ended_by_others_has_lapsed(
     with database.write() as connection:
         connection.execute(update(exchanges).values(ended_us=now_us(), ending="interrupted"))
     claimed(keys, body=b"[]", exchange_id="X2")
-    # The one that lost it can neither answer nor free it.
-    keys.end(old, ANSWER)
+    # The one that lost it can neither answer nor free it, and undoes what the answer would tell of.
+    with pytest.raises(StorageError):
+        keys.end(old, ANSWER)
     keys.end(old, None)
     with pytest.raises(InProgress):
         keys.claim(ACME, b"[]", "X3", stream=False)

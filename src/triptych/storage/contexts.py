@@ -98,6 +98,10 @@ class StoredMessage(msgspec.Struct, frozen=True):
     """None where it was not kept."""
 
 
+Also = Callable[[Connection, Context], None]
+"""What is written together with a body, knowing the context as it is with it."""
+
+
 class ContextGone(Exception):
     """There is no such context, or none that lives."""
 
@@ -126,8 +130,16 @@ class Contexts:
         """How many threads can write to good effect at the same time."""
         return 4 if self._postgresql else 1
 
-    def append(self, owner: Owner, context_id: bytes, messages: Sequence[NewMessage], ttl_us: int) -> Context:
+    def append(
+        self,
+        owner: Owner,
+        context_id: bytes,
+        messages: Sequence[NewMessage],
+        ttl_us: int,
+        also: Also | None = None,
+    ) -> Context:
         """Store a body as a whole, in a context that is made where there is none; its life begins anew.
+        ``also`` is done in the same transaction: both stay, or none.
 
         Raises DuplicateMessage, and has then stored nothing.
         """
@@ -139,7 +151,10 @@ class Contexts:
                 row = self._claim(connection, owner, context_id, moment_us, moment_us + ttl_us)
                 if row is None:
                     continue  # deleted between two statements: it is made once more
-                return self._append(connection, owner, row, messages, moment_us + ttl_us, key)
+                context = self._append(connection, owner, row, messages, moment_us + ttl_us, key)
+                if also is not None:
+                    also(connection, context)
+                return context
         raise StorageError("A context was deleted again and again while it was written to.")
 
     def find(self, owner: Owner, context_id: bytes) -> Context:

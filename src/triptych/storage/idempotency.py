@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, delete, exists, select, text, update
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.response import Response
 from triptych.storage.database import Database
+from triptych.storage.errors import StorageError
 from triptych.storage.kept import Write, Writes
 from triptych.storage.nodes import Node
 from triptych.storage.sealing import OrgKeys, place, seal, unseal
@@ -144,8 +145,9 @@ class IdempotencyKeys:
         raise InProgress
 
     def answer(self, connection: Connection, claim: Claim, answer: Response) -> None:
-        """Keep the answer in a transaction that does what it tells of."""
-        connection.execute(
+        """Keep the answer in a transaction that does what it tells of. StorageError, which undoes it, when
+        the claim has lapsed and another exchange does the same."""
+        kept = connection.execute(
             update(idempotency_keys)
             .where(_i.id == claim.id, _i.exchange_id == claim.exchange_id)
             .values(
@@ -153,6 +155,8 @@ class IdempotencyKeys:
                 answered_us=now_us(),
             )
         )
+        if not kept.rowcount:
+            raise StorageError("The idempotency key has been taken by another request meanwhile.")
 
     def end(self, claim: Claim, answer: Response | None) -> None:
         """Keep the answer, or give the key up, for an exchange without a row of its own."""

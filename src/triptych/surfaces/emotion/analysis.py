@@ -11,7 +11,7 @@ from triptych.core.response import Response, json_response
 from triptych.core.target import Model
 from triptych.edge.decoding import inflate
 from triptych.stages.settle import Dialect
-from triptych.storage.contexts import UserMessage
+from triptych.storage.contexts import Context, UserMessage
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES, read_analysis, read_batch
 from triptych.surfaces.emotion.failures import error_member
 from triptych.surfaces.emotion.keeping import ContextKeeping
@@ -88,15 +88,26 @@ class Analyses:
                 for message, emotion in zip(asked.messages, told, strict=True)
             ],
         }
-        if context_id is not None:
-            said = [
-                (message.role, message.external_id, message.text, emotion)
-                for message, emotion in zip(asked.messages, found.emotions, strict=True)
-            ]
-            context = await self._keeping.append(exchange.principal, context_id, said)
-            answer["metadata"] = {"context_id": context_id.decode()}
-            answer["trajectory"] = self._trajectory(context.user_messages)
-        return self._answer(exchange, dialect, answer, found.tokens)
+        if context_id is None:
+            return self._answer(exchange, dialect, answer, found.tokens)
+        answer["metadata"] = {"context_id": context_id.decode()}
+        said = [
+            (message.role, message.external_id, message.text, emotion)
+            for message, emotion in zip(asked.messages, found.emotions, strict=True)
+        ]
+
+        def told_in(context: Context) -> dict[str, Any]:
+            return {**answer, "trajectory": self._trajectory(context.user_messages)}
+
+        def keep_answer(connection: Any, context: Context) -> None:
+            # With what it tells of: a repeated request must not store it again.
+            if exchange.once is not None:
+                exchange.once.answered_in(
+                    connection, _told(exchange, dialect, told_in(context), found.tokens)
+                )
+
+        context = await self._keeping.append(exchange.principal, context_id, said, keep_answer)
+        return self._answer(exchange, dialect, told_in(context), found.tokens)
 
     async def analyse_batch(
         self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect
@@ -128,8 +139,12 @@ class Analyses:
         """What is answered is counted; what failed is not."""
         self._quota.count(exchange, tokens)
         exchange.usage = analysed(tokens)
-        answer["usage"] = {"analyse_tokens": tokens}
-        return json_response(200, _encode(answer), dialect.answer_headers(exchange))
+        return _told(exchange, dialect, answer, tokens)
+
+
+def _told(exchange: Exchange, dialect: Dialect, answer: dict[str, Any], tokens: int) -> Response:
+    body = _encode({**answer, "usage": {"analyse_tokens": tokens}})
+    return json_response(200, body, dialect.answer_headers(exchange))
 
 
 def read_body(exchange: Exchange) -> bytes:

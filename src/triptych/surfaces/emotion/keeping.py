@@ -12,6 +12,7 @@ from triptych.core.emotion import Emotion
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.principal import Principal
 from triptych.storage.contexts import (
+    Also,
     Context,
     ContextGone,
     Contexts,
@@ -21,6 +22,7 @@ from triptych.storage.contexts import (
     StoredMessage,
 )
 from triptych.storage.errors import SpoiltContent, StorageError
+from triptych.surfaces.idempotent import uninterrupted
 
 T = TypeVar("T")
 _READERS = 4
@@ -46,8 +48,11 @@ class ContextKeeping:
         self._writers = ThreadPoolExecutor(contexts.writers, thread_name_prefix="contexts-write")
         self._turns: WeakValueDictionary[tuple[Owner, bytes], asyncio.Lock] = WeakValueDictionary()
 
-    async def append(self, principal: Principal, context_id: bytes, said: Sequence[Said]) -> Context:
-        """Also raises DUPLICATE_ID; nothing is stored then."""
+    async def append(
+        self, principal: Principal, context_id: bytes, said: Sequence[Said], also: Also | None = None
+    ) -> Context:
+        """To its end also when the client leaves: what became of it must be known. ``also`` as in
+        ``Contexts.append``. Also raises DUPLICATE_ID; nothing is stored then."""
         owner, stores = _owner(principal), self._stores_text(principal)
         messages = [
             NewMessage(
@@ -63,9 +68,10 @@ class ContextKeeping:
         # At most one thread of this process waits for a context.
         turn = self._turns.setdefault((owner, context_id), asyncio.Lock())
         async with turn:
-            write = partial(self._contexts.append, owner, context_id, messages, ttl_us)
-            context = await self._in(self._writers, write)
-        self._expires(context.expires_us)
+            write = partial(self._contexts.append, owner, context_id, messages, ttl_us, also)
+            context: Context = await uninterrupted(
+                self._in(self._writers, write), lambda stored: self._expires(stored.expires_us)
+            )
         return context
 
     async def find(self, principal: Principal, context_id: bytes) -> Context:
