@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -171,6 +172,39 @@ def shared() -> Iterator[tuple[list[Gateway], Any]]:
     toml = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n{ORG}'
     with schema() as (url, connection), ExitStack() as running:
         yield [running.enter_context(Gateway(toml, storage_url=url)) for _ in range(2)], connection
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_a_node_that_stands_still_in_the_middle_of_a_write_holds_up_the_others_for_its_lease_only(
+    shared: tuple[list[Gateway], Any],
+) -> None:
+    (standing, other), connection = shared
+    assert post(other.port, "warm").status == 200
+    refused: list[int] = []
+    writer = threading.Thread(target=lambda: refused.append(post(standing.port, "m1").status))
+    assert standing.process is not None
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM emotion_contexts FOR UPDATE")
+        writer.start()
+        # PostgreSQL's own queue at a row.
+        waiting = (
+            "SELECT count(*) FROM pg_locks "
+            "WHERE locktype = 'tuple' AND relation = 'emotion_contexts'::regclass"
+        )
+        deadline_s = time.monotonic() + 20
+        while not connection.execute(waiting).fetchone()[0]:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        standing.process.send_signal(signal.SIGSTOP)
+    try:
+        # The context is the standing node's now.
+        written = ask(other.port, "POST", PLACE + "/analysis", KEY, body=body("m1"), timeout_s=20)
+        assert written.status == 200
+    finally:
+        standing.process.send_signal(signal.SIGCONT)
+    writer.join(30)
+    assert (refused, count(other.port)) == ([503], 2)
 
 
 @pytest.mark.postgres

@@ -35,6 +35,9 @@ _POSTGRESQL_DEFAULTS = {
     "tcp_user_timeout": "10000",
     "application_name": "triptych",
 }
+# The server cannot tell a client that stands still or lost its network from one that thinks, and keeps
+# its locks for it, for hours. As long as a node's lease: what is held to be dead by then writes nothing.
+_IDLE_IN_TRANSACTION_S = 10
 
 
 def open_database(url: str, *, durability: str) -> "Database":
@@ -276,6 +279,12 @@ def _open_postgresql(url: URL, durability: str) -> Database:
             "[storage] url names PostgreSQL, whose driver is not installed: run "
             f"`{sys.executable} -m pip install 'psycopg[binary]>=3.2'`."
         ) from error
+
+    def prepare(raw: Any, _record: object) -> None:
+        raw.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
+        raw.commit()
+
+    event.listen(engine, "connect", prepare)
     return _checked(
         Database(engine, url.set(query={}).render_as_string(hide_password=True), durability, None)
     )
