@@ -18,6 +18,7 @@ from triptych.storage.analyse_tokens import AnalyseTokens, month_of
 from triptych.storage.context_sweep import ContextSweep
 from triptych.storage.contexts import (
     KEPT_MESSAGES,
+    Context,
     ContextGone,
     Contexts,
     DuplicateMessage,
@@ -171,6 +172,26 @@ def test_a_write_begins_the_life_of_a_context_anew(kept: Contexts) -> None:
     second = kept.append(OWNER, CONTEXT, said("m2"), DAY_US)
     assert second.created_us == first.created_us
     assert second.expires_us > first.expires_us + DAY_US // 2
+
+
+def test_the_life_of_a_context_is_counted_from_when_its_writer_got_his_turn(
+    database: Database, kept: Contexts
+) -> None:
+    kept.append(OWNER, CONTEXT, said("m1"), DAY_US)
+    written: list[Context] = []
+
+    def write() -> None:
+        written.append(kept.append(OWNER, CONTEXT, said("m1"), 500_000))
+
+    writer = threading.Thread(target=write)
+    with database.write() as connection:
+        # Nobody else writes to the context while this lasts, and it is over before this is.
+        connection.execute(update(emotion_contexts).values(expires_us=now_us() + 300_000))
+        writer.start()
+        time.sleep(0.7)
+    writer.join(10)
+    assert [context.message_count for context in written] == [1], "the old one was over, its ids are free"
+    assert kept.find(OWNER, CONTEXT).expires_us == written[0].expires_us > now_us()
 
 
 def test_an_expired_context_is_gone_and_its_ids_begin_anew(database: Database, kept: Contexts) -> None:

@@ -146,16 +146,15 @@ class Contexts:
         sealing = any(message.text is not None for message in messages)
         key = self._keys.key(owner.org_id) if sealing else b""
         for _ in range(_ATTEMPTS):
-            moment_us = now_us()
             with self._database.write() as connection:
-                row = self._claim(connection, owner, context_id, moment_us, moment_us + ttl_us)
+                row, moment_us = self._claim(connection, owner, context_id, ttl_us)
                 if row is None:
-                    continue  # deleted between two statements: it is made once more
+                    continue
                 context = self._append(connection, owner, row, messages, moment_us + ttl_us, key)
                 if also is not None:
                     also(connection, context)
                 return context
-        raise StorageError("A context was deleted again and again while it was written to.")
+        raise StorageError("A context was made and deleted again and again while it was written to.")
 
     def find(self, owner: Owner, context_id: bytes) -> Context:
         """Raises ContextGone; what is left of an expired one is deleted then."""
@@ -219,16 +218,16 @@ class Contexts:
 
     # -- inside a transaction ------------------------------------------------------------------
 
-    def _claim(
-        self, connection: Connection, owner: Owner, context_id: bytes, moment_us: int, expires_us: int
-    ) -> Any:
-        """The row of the context, which is this transaction's alone from now on; None: try again."""
+    def _claim(self, connection: Connection, owner: Owner, context_id: bytes, ttl_us: int) -> tuple[Any, int]:
+        """The row of the context, which is this transaction's alone from now on, and the moment at which
+        it became so: others may have had their turn for seconds. None: another made it just now; again."""
         row = self._row(connection, owner, context_id, lock=True)
+        moment_us = now_us()
         if row is not None and row.expires_us <= moment_us:
             self._delete(connection, row.id)
             row = None
         if row is None:
-            self._run(
+            made = self._run(
                 connection,
                 _MAKE,
                 new_ulid(),
@@ -236,10 +235,10 @@ class Contexts:
                 owner.environment,
                 context_id,
                 moment_us,
-                expires_us,
+                moment_us + ttl_us,
             )
-            row = self._row(connection, owner, context_id, lock=True)
-        return row
+            row = self._row(connection, owner, context_id) if made.rowcount else None
+        return row, moment_us
 
     def _append(
         self,
