@@ -12,6 +12,7 @@ from triptych.core.admission import OpenHold, Seed, Spent
 
 pytestmark = pytest.mark.redis
 LEASE_MS = 30_000
+DAY_MS = 86_400_000
 OPEN = OpenHold("a", (("org", "O", CYCLE),), 1_000, 0, ("K",))
 
 
@@ -69,6 +70,23 @@ def test_what_is_overdue_and_ended_in_the_database_is_charged_once() -> None:
             on.settle("a", 0, 600, 0, "O")
             refusal = await on.reserve("c", key(), 0, CAP, 101, 0)
             assert (refusal.used, refusal.held) == (600, 300)
+
+    run(story())
+
+
+def test_what_nobody_settles_any_more_is_forgotten_after_a_day() -> None:
+    """However often the book is made anew meanwhile."""
+
+    async def story() -> None:
+        facts = Facts()
+        async with two_nodes(facts) as (_, on, clock):
+            facts.seed = Seed(ended=("a",))
+            clock.ms += 1
+            # Others are overdue after each half day: the database is asked about all that the book has.
+            for n, asked in enumerate((True, True, True, False)):
+                assert await hold(on, f"lost{n}", 1)
+                assert ("a" in facts.asked) == asked
+                clock.ms += DAY_MS // 2
 
     run(story())
 

@@ -17,6 +17,16 @@ from triptych.storage.limits.redis_index import RedisIndex
 pytestmark = pytest.mark.redis
 
 
+async def until_admitted(index: RedisIndex) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert (await index.admit_request(None, key(rpm=5))).admitted
+                return
+            except Failure:
+                await asyncio.sleep(0.01)
+
+
 # -- books ---------------------------------------------------------------------------------------
 
 
@@ -51,7 +61,28 @@ def test_an_emptied_index_is_rebuilt_before_anything_is_admitted() -> None:
             assert (refusal.admitted, refusal.used, refusal.held) == (False, 700, 900)
             index.settle("a", 0, 100, 0)
             assert await hold(index, "b", 200)
-            assert facts.reads == 2
+            # Once for all there is, and once more for what was brought.
+            assert (facts.reads, facts.asked) == (3, ("a",))
+
+    run(story())
+
+
+def test_what_had_ended_when_a_lost_book_was_read_and_is_brought_is_charged_once() -> None:
+    """Its node had not heard yet that the end row is there."""
+
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as one, node(prefix, facts) as two:
+            assert await hold(one, "a", 600)
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book", f"{prefix}:{{O}}:leases")
+            facts.seed = Seed(spent=(Spent("org", "O", CYCLE, 500, 0),), ended=("a",))
+            assert await hold(two, "b", 300)
+            assert not await hold(one, "c", 201)
+            one.settle("a", 0, 500, 0)
+            await delivered(one)
+            refusal = await two.reserve("c", key(), 0, CAP, 201, 0)
+            assert (refusal.used, refusal.held) == (500, 300)
+            assert await hold(one, "c", 200)
 
     run(story())
 
@@ -67,6 +98,22 @@ def test_a_hold_that_the_database_shows_is_not_brought_twice() -> None:
             assert not await hold(index, "c", 1)
             index.settle("a", 0, 0, 0)
             assert await hold(index, "c", 600)
+
+    run(story())
+
+
+def test_what_is_asked_for_while_a_lost_book_is_made_anew_is_decided_by_the_new_one() -> None:
+    """Also for an exchange that had its slot before: that much of it is brought, and no more."""
+
+    async def story() -> None:
+        prefix, facts = own_prefix(), Facts()
+        async with node(prefix, facts) as index:
+            for name in ("a", "b"):
+                assert (await index.admit_request(name, key(concurrency=2))).admitted
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book", f"{prefix}:{{O}}:leases")
+            asked = (index.reserve(name, key(concurrency=2), 0, CAP, 600, 0) for name in ("a", "b"))
+            assert [answer.admitted for answer in await asyncio.gather(*asked)] == [True, False]
+            assert not (await index.admit_request("c", key(concurrency=2))).admitted
 
     run(story())
 
@@ -98,15 +145,6 @@ def test_a_database_that_is_away_lets_nobody_in_and_everybody_once_it_is_back() 
             # The lock of the attempt that failed is given back or lapses.
             await until_admitted(index)
 
-    async def until_admitted(index: RedisIndex) -> None:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    assert (await index.admit_request(None, key(rpm=5))).admitted
-                    return
-                except Failure:
-                    await asyncio.sleep(0.01)
-
     run(story())
 
 
@@ -120,6 +158,26 @@ def test_two_nodes_rebuild_once() -> None:
             )
             assert sum(answers) == 10
             assert facts.reads == 1
+
+    run(story())
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_while_it_rebuilds_keeps_others_out_for_no_longer_than_a_rebuild_may_take() -> (
+    None
+):
+    async def story() -> None:
+        relay, prefix, facts = Relay(needed_redis_url()), own_prefix(), Facts()
+        await relay.open()
+        facts.takes_s = 0.2
+        async with node(prefix, facts, url=relay.url) as lost, node(prefix, facts) as other:
+            asked = asyncio.create_task(hold(lost, "a", 1))
+            await until(lambda: facts.reads == 1)
+            await relay.cut()
+            await refused(asked)
+            started_s = time.monotonic()
+            await until_admitted(other)
+            assert time.monotonic() - started_s < 7
 
     run(story())
 
@@ -166,6 +224,27 @@ def test_without_redis_requests_are_refused_at_once_and_served_again_when_it_is_
             await delivered(index)
             assert await hold(index, "b", 800)
             assert not await hold(index, "c", 1)
+        await relay.cut()
+
+    run(story())
+
+
+def test_what_is_brought_to_a_new_book_while_redis_goes_away_is_brought_when_it_is_back() -> None:
+    async def story() -> None:
+        relay, prefix, facts = Relay(needed_redis_url()), own_prefix(), Facts()
+        await relay.open()
+        async with node(prefix, facts, url=relay.url, timeout_s=0.2) as one, node(prefix, facts) as two:
+            assert await hold(one, "a", 600)
+            await command(needed_redis_url(), "DEL", f"{prefix}:{{O}}:book", f"{prefix}:{{O}}:leases")
+            assert await hold(two, "b", 300)
+            assert (await one.look(key())).admitted
+            relay.silent = True
+            await until(lambda: not one.healthy)
+            relay.silent = False
+            await until(lambda: one.healthy)
+            await delivered(one)
+            refusal = await two.reserve("c", key(), 0, CAP, 101, 0)
+            assert (refusal.used, refusal.held) == (0, 900)
         await relay.cut()
 
     run(story())

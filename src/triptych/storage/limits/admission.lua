@@ -223,10 +223,12 @@ end
 
 -- Of a book whose balances are made anew.
 local function lapse(id, hold)
-  if hold[6] ~= 2 then take_slots(hold[1], -1) end
+  if hold[6] ~= 2 then
+    take_slots(hold[1], -1)
+    call('ZADD', leases, int(now + TOMBSTONE), id)
+  end
   hold[6] = 2
   put('x:' .. id, cmsgpack.pack(hold))
-  call('ZADD', leases, int(now + TOMBSTONE), id)
 end
 
 -- -- operations --------------------------------------------------------------------------------
@@ -404,15 +406,17 @@ operate.renew = function(operation)
 end
 
 -- {'restore', {{id, slots, {{scope, cycle}}, nano-USD, credits}}}: exchanges that run, after the book
--- was made anew; those that the database showed open are in it already.
+-- was made anew; those that the database showed open are in it already -> how many were not.
 operate.restore = function(operation)
+  local brought = 0
   for _, entry in ipairs(operation[2]) do
     if not get('x:' .. entry[1]) then
       local hold = {entry[2], {}, entry[3], entry[4], entry[5], #entry[3] > 0 and 1 or 0}
       take_slots(entry[2], 1)
       in_balances(hold, entry[4], 0, entry[5], 0)
       keep_hold(entry[1], hold)
+      brought = brought + 1
     end
   end
-  return {1}
+  return brought
 end

@@ -59,6 +59,18 @@ if first[1] == 'free' then
   return cmsgpack.pack({false, {1}})
 end
 
+-- {'restore', ...}: what the book lacks may have ended before it was read. So it is read again, and asked
+-- for what was brought; what is settled meanwhile is in what is read.
+if first[1] == 'restore' then
+  if known[1] ~= run then return cmsgpack.pack({false, {}}) end
+  if operate.restore(first) > 0 then
+    call('HDEL', book, 'token')
+    call('DEL', lock)
+  end
+  flush()
+  return cmsgpack.pack({false, {1}})
+end
+
 -- {'build', token, days {{scope, day, requests}}, spent {{scope, cycle, nano-USD, credits}}, holds
 --  {{id, slots, places, nano-USD, credits}}, 'metered' or 'free', version before the read,
 --  ids that 'lock' told and whose exchange has ended}
@@ -90,12 +102,12 @@ if first[1] == 'build' then
   for _, id in ipairs(ids_held()) do
     local hold = get_packed('x:' .. id)
     local overdue_ms = now - tonumber(call('ZSCORE', leases, id) or 0)
-    if ended[id] then
+    if open[id] then
+      still[#still + 1] = id
+    elseif ended[id] and not (hold[6] == 2 and overdue_ms >= 0) then
       -- What it cost is in the balances: its settlement, which is on its way, must not charge it again.
       hold[3], hold[4], hold[5] = {}, 0, 0
       lapse(id, hold)
-    elseif open[id] then
-      still[#still + 1] = id
     elseif overdue_ms >= 0 then
       if hold[6] == 1 then lapse(id, hold) else
         if hold[6] == 0 then take_slots(hold[1], -1) end

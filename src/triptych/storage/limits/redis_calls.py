@@ -19,15 +19,15 @@ from triptych.storage.limits.seeded import UNAVAILABLE
 logger = logging.getLogger("triptych.limits")
 
 MOST_CALLS: Final = 256
-_LOCK_MS: Final = 15_000
 _LOCK_POLL_S: Final = 0.02
 _REBUILD_S: Final = 5.0
+# Who has not built by then never will: it died, or cannot say so.
+_LOCK_MS: Final = int(_REBUILD_S * 1000)
 _RECONNECT_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
 _MOST_UNDELIVERED: Final = 200_000
-ALONE: Final = frozenset({"lock", "unlock", "build", "forget", "free"})
-"""Operations of which the script takes one at a time."""
-_MAKING: Final = ALONE | {"restore"}
-_KEPT: Final = frozenset({"settle", "forget", "free"})
+ALONE: Final = frozenset({"lock", "unlock", "build", "restore", "forget", "free"})
+"""Operations of which the script takes one at a time, also while the book is made anew."""
+_KEPT: Final = frozenset({"settle", "restore", "forget", "free"})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -137,7 +137,7 @@ class RedisCalls:
     def put(self, waiting: Waiting) -> None:
         if not self.up:
             self.fail(waiting)
-        elif waiting.org_id in self._rebuilding and waiting.operation[0] not in _MAKING:
+        elif waiting.org_id in self._rebuilding and waiting.operation[0] not in ALONE:
             self._parked.setdefault(waiting.org_id, []).append(waiting)
         else:
             self._waiting.append(waiting)

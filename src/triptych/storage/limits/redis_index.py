@@ -55,6 +55,13 @@ class _Running:
         # Of the book that is known to hold it; None: not known yet.
         self.token: str | None = None
 
+    def holds(self, budgets: tuple[BudgetScope, ...], nusd: int, credits: int, token: str) -> None:
+        """Not before it was admitted: a new book that is brought what is only asked for takes it as
+        admitted."""
+        self.places = [(budget.id, budget.cycle) for budget in budgets]
+        self.nusd, self.credits = nusd, credits
+        self.token = token
+
 
 class Asked:
     """A request that waits to be decided on: nothing is sent before it is awaited."""
@@ -205,7 +212,7 @@ class RedisIndex:
         hold_credits: int,
     ) -> Reservation:
         """See ``AdmissionIndex``. Raises Failure SERVICE_UNAVAILABLE."""
-        running = self._holding(exchange_id, scopes, budgets, hold_nusd, hold_credits)
+        running = self._asking(exchange_id, scopes)
         asked = (exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
         if not self._calls.up and self._local_allowed:
             return await self._reserve_alone(running, *asked)
@@ -215,7 +222,7 @@ class RedisIndex:
             if not self._local_allowed or self._calls.up:
                 raise
             return await self._reserve_alone(running, *asked)
-        return self._reserved(running, exchange_id, scopes, budgets, token, told)
+        return self._reserved(running, *asked, token, told)
 
     async def admit_and_reserve(
         self,
@@ -229,7 +236,7 @@ class RedisIndex:
     ) -> tuple[Admission, Reservation | None]:
         """Both in one round trip; ``slot_id`` is ``admit_request``'s exchange."""
         occupying = self._begin(slot_id, scopes)
-        running = self._holding(exchange_id, scopes, budgets, hold_nusd, hold_credits)
+        running = self._asking(exchange_id, scopes)
         asked = (exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
         if self._calls.up or not self._local_allowed:
             operation = (
@@ -247,7 +254,7 @@ class RedisIndex:
                 if not admission.admitted:
                     self._running.pop(exchange_id, None)
                     return admission, None
-                return admission, self._reserved(running, exchange_id, scopes, budgets, token, second)
+                return admission, self._reserved(running, *asked, token, second)
         admission = await self._admit_alone(occupying, slot_id, scopes)
         if not admission.admitted:
             self._running.pop(exchange_id, None)
@@ -263,19 +270,10 @@ class RedisIndex:
         running.slots = slots
         return running
 
-    def _holding(
-        self,
-        exchange_id: str,
-        scopes: tuple[RequestScope, ...],
-        budgets: tuple[BudgetScope, ...],
-        hold_nusd: int,
-        hold_credits: int,
-    ) -> _Running:
+    def _asking(self, exchange_id: str, scopes: tuple[RequestScope, ...]) -> _Running:
         running = self._running.get(exchange_id)
         if running is None:
             running = self._running[exchange_id] = _Running(scopes[-1].id, self._loop.time())
-        running.places = [(budget.id, budget.cycle) for budget in budgets]
-        running.nusd, running.credits = hold_nusd, hold_credits
         return running
 
     def _admitted(
@@ -304,16 +302,20 @@ class RedisIndex:
         running: _Running,
         exchange_id: str,
         scopes: tuple[RequestScope, ...],
+        tokens: int,
         budgets: tuple[BudgetScope, ...],
+        hold_nusd: int,
+        hold_credits: int,
         token: str,
         told: Sequence[Any],
     ) -> Reservation:
-        running.token = token
         if told[0]:
+            running.holds(budgets, hold_nusd, hold_credits, token)
             _, limit, left, reset_ms = told
             if limit < 0:
                 return Reservation(True)
             return Reservation(True, tokens_limit=limit, tokens_remaining=left, tokens_reset_ms=int(reset_ms))
+        running.token = token
         self._refused(exchange_id, running)
         _, limit, left, reset_ms, refused_by, position, value, used, held, cycle, wait_ms = told
         scope: RequestScope | BudgetScope = scopes[position] if refused_by == 1 else budgets[position]
@@ -353,8 +355,6 @@ class RedisIndex:
 
     def _refused(self, exchange_id: str, running: _Running) -> None:
         """Nothing is held; slots taken before are."""
-        running.places = []
-        running.nusd = running.credits = 0
         if not running.slots:
             self._running.pop(exchange_id, None)
 
@@ -399,7 +399,7 @@ class RedisIndex:
     ) -> Reservation:
         reservation = await self._alone().hold(exchange_id, scopes, tokens, budgets, hold_nusd, hold_credits)
         if reservation.admitted:
-            running.token = ""
+            running.holds(budgets, hold_nusd, hold_credits, "")
         else:
             self._refused(exchange_id, running)
         return reservation
