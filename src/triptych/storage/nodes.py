@@ -44,7 +44,7 @@ _LEASE_US = LEASE_S * MICROSECONDS_PER_S
 _FORGET_US = 86_400 * MICROSECONDS_PER_S
 # A settlement reaches the index within milliseconds, or when Redis is back.
 _UNTOLD_US = 60 * MICROSECONDS_PER_S
-# Most exchanges are over by then; what runs longer loses its hold unsettled if its node dies at its end.
+# Most are over by then; what runs longer and whose node dies at its end stays held until it is overdue.
 _LONGEST_US = 900 * MICROSECONDS_PER_S
 _TOLD = ("id", "started_us", "org_id", "user_id", "key_id", "booking")
 _SQLITE_NODE = "local"
@@ -158,7 +158,7 @@ def settle_orphans(
 
 def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orphan]:
     """What dead nodes ended shortly before they died. Rows are written first and holds are settled after
-    them: the holds of these may still be there, and would lapse without their charge.
+    them: the holds of these may still be there, and would stay until they are overdue.
 
     ``dead``: by node, until when it held its lease (microseconds, the database's clock).
     """
