@@ -288,3 +288,17 @@ def test_a_write_that_gets_no_turn_says_so_in_time(sqlite_url: str, monkeypatch:
         pass
     raw.close()
     database.close()
+
+
+def test_a_file_that_was_deleted_is_named_and_not_made_anew(sqlite_url: str) -> None:
+    database = open_database(sqlite_url, durability="strict")
+    database.migrate()
+    assert database.path is not None
+    database.path.unlink()
+    for begin in (database.read, database.write):
+        with pytest.raises(StorageError, match="was deleted or replaced while it was in use"), begin():
+            pass
+    database.engine.dispose()
+    with pytest.raises(StorageError, match="was deleted or replaced"), database.read():
+        pass
+    assert not database.path.exists()

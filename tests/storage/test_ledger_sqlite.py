@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.storage.conftest import opened, outcome
-from tests.storage.ledgers import ENDED_US, running
+from tests.storage.ledgers import ENDED_US, rows, running, until
 from triptych.storage.database import Database, open_database
+from triptych.storage.errors import StorageError
 from triptych.storage.nodes import register_node
 
 
@@ -114,3 +115,33 @@ def test_somebody_elses_short_transaction_is_waited_for_and_is_no_outage(
     asyncio.run(live())
     database.close()
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("durability", ["strict", "process"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_or_replaced_takes_no_row_that_nobody_would_find(
+    tmp_path: Path, durability: str, replaced: bool
+) -> None:
+    database = fresh(tmp_path, durability)
+    node = register_node(database)
+    path = tmp_path / "ledger.db"
+    start = opened()
+
+    async def live() -> None:
+        async with running(database, node, durability=durability, unavailable_after_s=0.2) as ledger:
+            await ledger.open(start)
+            path.rename(tmp_path / "elsewhere.db")
+            if replaced:
+                path.touch()
+            with pytest.raises(StorageError, match=r"ledger\.db was deleted or replaced"):
+                await ledger.open(opened())
+            with pytest.raises(StorageError, match="deleted or replaced"):
+                await ledger.end(start.id, outcome(), ENDED_US)
+            assert not ledger.healthy
+            assert path.exists() == replaced, "an empty database was made in its place"
+            (tmp_path / "elsewhere.db").rename(path)
+            await until(lambda: ledger.healthy and not ledger.late)
+
+    asyncio.run(live())
+    assert rows(database)[start.id].ended_us == ENDED_US
+    database.close()

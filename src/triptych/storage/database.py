@@ -5,7 +5,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,23 @@ class Database:
     """An open database. ``read`` and ``write`` give connections in a transaction; database errors
     inside them leave as StorageError. Safe to share between threads."""
 
-    def __init__(self, engine: Engine, name: str, durability: str, path: Path | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        durability: str,
+        path: Path | None,
+        require_same_file: Callable[[], None] = lambda: None,
+    ) -> None:
         self.engine = engine
         self.name = name
         """For people: the file, or the server's URL without its password."""
         self.durability = durability
         self.path = path
         """The SQLite file; None on PostgreSQL."""
+        self.require_same_file = require_same_file
+        """Raises StorageError once the SQLite file was deleted or replaced: what is written through an
+        open connection goes into the old file then, and nobody ever finds it."""
         self._lock_fd: int | None = None
 
     @property
@@ -194,7 +204,9 @@ def _open_sqlite(url: URL, durability: str) -> Database:
     path = Path(url.database).absolute()
     try:
         # SQLite gives its -wal and -shm files the mode of the database file.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        opened = os.fstat(fd)
+        os.close(fd)
     except OSError as error:
         raise StorageError(
             f"Cannot open the database file {path}: {error.strerror}. Create its directory, or let this "
@@ -207,6 +219,20 @@ def _open_sqlite(url: URL, durability: str) -> Database:
         hide_parameters=True,
     )
     synchronous = "FULL" if durability == STRICT else "NORMAL"
+
+    def require_same_file() -> None:
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            found = None
+        if found is None or not os.path.samestat(found, opened):
+            raise StorageError(
+                f"The database file {path} was deleted or replaced while it was in use. Stop the gateway, "
+                "put the right file in its place, and start it again."
+            )
+
+    def before_connecting(*_: object) -> None:
+        require_same_file()  # SQLite would make an empty file
 
     def prepare(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # transactions begin where we say, not where the driver guesses
@@ -224,14 +250,16 @@ def _open_sqlite(url: URL, durability: str) -> Database:
             cursor.close()
 
     def begin(connection: Connection) -> None:
+        require_same_file()
         if connection.get_execution_options().get(_WRITE, False):
             _begin_writing(connection)
         else:
             connection.exec_driver_sql("BEGIN")
 
+    event.listen(engine, "do_connect", before_connecting)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
-    return _checked(Database(engine, str(path), durability, path))
+    return _checked(Database(engine, str(path), durability, path, require_same_file))
 
 
 def _begin_writing(connection: Connection) -> None:

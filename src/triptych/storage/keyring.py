@@ -12,6 +12,7 @@ from collections.abc import Callable
 from triptych.core.admission import Metering
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
+from triptych.storage.errors import StorageError
 from triptych.storage.nodes import (
     Node,
     Orphan,
@@ -51,6 +52,8 @@ class KeyRing:
         changed, and ``orphaned`` of every exchange settled for a dead node, or ended by it shortly before;
         ``changed`` that the version moved; all in the thread."""
         self._living: dict[str, int] = {}
+        self._told: dict[str, str] = {}
+        """Why what could not be done last time failed, by purpose."""
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
         self._metered = metered
@@ -138,8 +141,14 @@ class KeyRing:
         self._living = living
 
     def _attempt(self, purpose: str, work: Callable[[], object]) -> None:
-        """A database that is away for a moment must not end the thread; staleness is what counts."""
+        """A database that is away for a moment must not end the thread; staleness is what counts. Why it
+        failed is told once, not twice a second."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-            logger.warning("could not %s: %s", purpose, type(error).__name__)
+            why = str(error) if isinstance(error, StorageError) else type(error).__name__
+            if self._told.get(purpose) != why:
+                self._told[purpose] = why
+                logger.warning("could not %s: %s", purpose, why)
+        else:
+            self._told.pop(purpose, None)

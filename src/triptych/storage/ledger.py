@@ -88,8 +88,8 @@ class Ledger:
 
     @property
     def pending(self) -> int:
-        """Entries handed in and not committed yet."""
-        return self._pending
+        """Entries handed in and not committed yet, those that are late included."""
+        return self._pending + self._writer.late
 
     @property
     def late(self) -> int:

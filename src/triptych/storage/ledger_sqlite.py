@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from triptych.storage.balances import ADD_DAYS, ADD_EVENT, ADD_MONEY, Additions, Charged
 from triptych.storage.database import STRICT, Database
+from triptych.storage.errors import StorageError
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
 
@@ -47,7 +48,9 @@ class SqliteLedgerConnection:
 
     def write(self, batch: Batch) -> bool:
         """Commit the batch. False: some ending changed no row. Raises what sqlite3 raises; the
-        outcome of the commit is then unknown, and ``close`` must follow."""
+        outcome of the commit is then unknown, and ``close`` must follow. Raises StorageError when the file is
+        not there any more."""
+        self._database.require_same_file()
         raw = self._raw if self._raw is not None else self._connect()
         try:
             changed = self._commit(raw, batch)
@@ -70,8 +73,9 @@ class SqliteLedgerConnection:
         if raw is None:
             return None
         try:
+            self._database.require_same_file()
             return self._commit(raw, batch)
-        except (sqlite3.Error, *UNWRITABLE):
+        except (sqlite3.Error, StorageError, *UNWRITABLE):
             if raw.in_transaction:
                 raw.rollback()
             return None
