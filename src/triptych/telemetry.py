@@ -4,11 +4,16 @@ Counting on the hot path is a dict increment; Prometheus's objects are built whe
 """
 
 import asyncio
+import io
 import logging
+import os
 import sys
+import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
@@ -30,6 +35,10 @@ LATENCY_BUCKETS_S = (
 # Lines are written together this soon; a crash loses log lines, never rows.
 LOG_FLUSH_S = 0.2
 REFUSALS_FLUSH_S = 1.0
+# What waits for a reader of the log who has stopped reading; then lines are dropped, and counted.
+MOST_WAITING_BYTES = 4 << 20
+LAST_LINES_S = 1.0
+STDERR_FD = 2
 
 Gauge = Callable[[], float]
 
@@ -302,6 +311,74 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
         running += count
         rows.append((bound, float(running)))
     return rows
+
+
+class AsideStream(io.RawIOBase):
+    """Written by a thread of its own: a pipe that nobody reads holds up neither requests nor a stop."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pieces: SimpleQueue[bytes] = SimpleQueue()
+        self._counting = threading.Lock()
+        self._waiting_bytes = 0
+        self._dropped_lines = 0
+        self._thread = threading.Thread(target=self._pass_on, name="log", daemon=True)
+        self._thread.start()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, piece: Any, /) -> int:
+        taken = bytes(piece)
+        with self._counting:
+            if self._waiting_bytes + len(taken) > MOST_WAITING_BYTES:
+                self._dropped_lines += taken.count(b"\n")
+                return len(taken)
+            self._waiting_bytes += len(taken)
+        self._pieces.put(taken)
+        return len(taken)
+
+    def finish(self) -> None:
+        """Wait for what is left, but not for a reader who does not come."""
+        self._pieces.put(b"")
+        self._thread.join(LAST_LINES_S)
+
+    def _pass_on(self) -> None:
+        while piece := self._pieces.get():
+            self._write_out(piece)
+            with self._counting:
+                self._waiting_bytes -= len(piece)
+                dropped, self._dropped_lines = self._dropped_lines, 0
+            if dropped:
+                told = {"event": f"{dropped} lines were dropped: the log was not read", "level": "warning"}
+                self._write_out(msgspec.json.encode(told) + b"\n")
+
+    def _write_out(self, piece: bytes) -> None:
+        try:
+            while piece:
+                piece = piece[os.write(self._fd, piece) :]
+        except OSError:
+            pass  # A closed pipe or a full disk must not take the gateway down; rows are in the ledger.
+
+
+@contextmanager
+def stderr_aside() -> Iterator[None]:
+    """Within the block, what is written to ``sys.stderr`` never waits for who reads it."""
+    before = sys.stderr
+    before.flush()
+    aside = AsideStream(STDERR_FD)
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(aside), before.encoding, "backslashreplace", line_buffering=True
+    )
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        aside.finish()
+        sys.stderr = before
 
 
 def configure_logging(level: int = logging.INFO) -> None:

@@ -2,13 +2,19 @@
 
 import http.client
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from tests.devices.gateway import free_port
 
 SERVE = (sys.executable, "-m", "triptych", "serve", "--port", "0")
 STARTED_WITHIN_S = 20.0
@@ -63,3 +69,91 @@ def test_a_configuration_that_lies_there_unnamed_is_pointed_out(tmp_path: Path) 
     with serving(tmp_path, "serving on") as (_, warned):
         assert "triptych.toml stands here, but nothing names it" in warned
         assert "serve --config triptych.toml" in warned
+
+
+def made_key(folder: Path) -> str:
+    """Of the demo org, beside the server."""
+    command = (sys.executable, "-m", "triptych", "keys", "create", "--org", "demo", "--user", "demo")
+    made = subprocess.run((*command, "--name", "ops"), cwd=folder, capture_output=True, text=True, check=True)
+    time.sleep(1.0)  # by then the server knows it
+    return made.stdout.strip()
+
+
+def answered(port: int, key: str) -> int:
+    body = '{"model": "sandbox-echo", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}'
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/v1/messages", body, {"x-api-key": key})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTED_WITHIN_S
+    while not healthy(port):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_reader_of_stdout_who_leaves_does_not_end_the_server(tmp_path: Path) -> None:
+    err = tmp_path / "err"
+    with err.open("wb") as stderr:
+        process = subprocess.Popen(SERVE, cwd=tmp_path, stdout=subprocess.PIPE, stderr=stderr)
+        assert process.stdout is not None
+        port = 0
+        try:
+            first = process.stdout.readline().decode()
+            process.stdout.close()
+            port = int(first.rpartition(":")[2])
+            time.sleep(0.5)
+            assert healthy(port), err.read_text()
+        finally:
+            process.terminate()
+            assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_server_without_its_standard_streams_serves_and_ends_well(tmp_path: Path, closed: str) -> None:
+    port = free_port()
+    command = shlex.join((*SERVE[:-1], str(port)))
+    process = subprocess.Popen(["/bin/sh", "-c", f"exec {command} {closed}"], cwd=tmp_path)
+    try:
+        until_healthy(port, process)
+        assert answered(port, made_key(tmp_path)) == 200
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(tmp_path: Path) -> None:
+    port = free_port()
+    command = (*SERVE[:-1], str(port))
+    reader, writer = os.pipe()
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=writer)
+    os.close(writer)
+    try:
+        until_healthy(port, process)
+        key = made_key(tmp_path)
+        # Each leaves a line of some 300 bytes; a pipe holds 64 kB.
+        assert {answered(port, key) for _ in range(600)} <= {200, 429}
+        time.sleep(0.5)
+        assert healthy(port)
+    finally:
+        process.terminate()
+        try:
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            os.close(reader)

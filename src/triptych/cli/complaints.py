@@ -10,7 +10,7 @@ from typing import Final
 
 from triptych.cli import INTERRUPTED
 from triptych.cli.plain_serve import serve_options
-from triptych.cli.terminal import complain
+from triptych.cli.terminal import complain, leave_stdout, open_standard_streams
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -19,6 +19,7 @@ MISUSED: Final = 2
 def run(arguments: Sequence[str] | None) -> int:
     from triptych.settings.problem import SettingsError
 
+    open_standard_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = serve_options(given)
     try:
@@ -37,8 +38,8 @@ def run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough. The interpreter flushes stdout once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        leave_stdout()
         return FAILED
     except OSError as error:
         complain(_system(error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triptych.cli.directory_changes import left_over
-from triptych.cli.terminal import DEFAULT_FILE, program, warn
+from triptych.cli.terminal import DEFAULT_FILE, announce, program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.vault import Vault, open_vault
 
@@ -47,15 +47,15 @@ def serve(
         _supervise(settings, path, read)
         return
 
-    def announce(node: "Running") -> None:
-        print(f"triptych: serving on {_address(settings, node.port)}", flush=True)
+    def tell(node: "Running") -> None:
+        announce(f"triptych: serving on {_address(settings, node.port)}")
         if node.metrics_port is not None:
             metrics = f"http://{_shown_host(settings)}:{node.metrics_port}/metrics"
-            print(f"triptych: metrics on {metrics}", flush=True)
+            announce(f"triptych: metrics on {metrics}")
         if path is None:
             _show_demo(settings, vault, _address(settings, node.port), node.refresh_keys)
 
-    _run(settings, vault, announce, path, read)
+    _run(settings, vault, tell, path, read)
 
 
 def _supervise(settings: Settings, path: Path | None, read: Callable[[], Settings]) -> None:
@@ -69,13 +69,10 @@ def _supervise(settings: Settings, path: Path | None, read: Callable[[], Setting
     count = settings.server.workers
 
     def serving(port: int) -> None:
-        print(f"triptych: {count} workers serving on {_address(settings, port)}", flush=True)
+        announce(f"triptych: {count} workers serving on {_address(settings, port)}")
         if settings.server.metrics_port:
             first = settings.server.metrics_port
-            print(
-                f"triptych: metrics on ports {first} to {first + count - 1} of {_shown_host(settings)}",
-                flush=True,
-            )
+            announce(f"triptych: metrics on ports {first} to {first + count - 1} of {_shown_host(settings)}")
 
     def serve_one(worker: Worker) -> None:
         server = worker.settings.server
@@ -94,7 +91,7 @@ def _supervise(settings: Settings, path: Path | None, read: Callable[[], Setting
 def _run(
     settings: Settings,
     vault: Vault,
-    announce: "Callable[[Running], None]",
+    tell: "Callable[[Running], None]",
     path: Path | None,
     read: Callable[[], Settings],
     alive_fd: int | None = None,
@@ -104,14 +101,18 @@ def _run(
 
     from triptych.edge.allocator import give_back_memory
     from triptych.renewal import ConfigurationFile
-    from triptych.telemetry import configure_logging
+    from triptych.telemetry import configure_logging, stderr_aside
     from triptych.wiring import serve_until_signal
 
     give_back_memory()
-    configure_logging()
     source = None if path is None else ConfigurationFile(path, read)
-    with contextlib.closing(vault.database), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_signal(settings, vault, announce, source, alive_fd))
+    with (
+        stderr_aside(),
+        contextlib.closing(vault.database),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        configure_logging()
+        runner.run(serve_until_signal(settings, vault, tell, source, alive_fd))
 
 
 def _address(settings: Settings, port: int) -> str:
@@ -129,19 +130,17 @@ def _show_demo(settings: Settings, vault: Vault, address: str, refresh_keys: Cal
     from triptych.storage.directory import create_key, list_keys
 
     if list_keys(vault.database, DEMO_SLUG):
-        print(
+        announce(
             "\nThe first key was shown once, when it was made. Another one:\n\n"
-            f"  {program()} keys create --org {DEMO_SLUG} --user demo --name NAME\n",
-            flush=True,
+            f"  {program()} keys create --org {DEMO_SLUG} --user demo --name NAME\n"
         )
         return
     issued = create_key(
         vault.database, vault.key_hasher, DEMO_SLUG, "demo", "first", prefix=settings.keys.prefix
     )
     refresh_keys()  # who reads the key can use it
-    print(
-        _TOUR.format(key=issued.plaintext, address=address, database=vault.database.name, program=program()),
-        flush=True,
+    announce(
+        _TOUR.format(key=issued.plaintext, address=address, database=vault.database.name, program=program())
     )
 
 

@@ -33,6 +33,31 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def announce(text: str) -> None:
+    """What a server says to stdout. One that nobody reads any more, or that is full, does not end it."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        leave_stdout()
+        warn(
+            f"stdout cannot be written ({error.strerror}); serving goes on. A first key that nobody saw is "
+            f'replaced with "{program()} keys create"'
+        )
+
+
+def leave_stdout() -> None:
+    """Nobody takes what is left in its buffer, and the interpreter flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_standard_streams() -> None:
+    """Those that were closed by whoever started us lead nowhere: a file opened later, such as a lock, must
+    not get their numbers, and what is printed there must not be an error."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in the order of their numbers: each gets its own
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def warn(text: str) -> None:
     print(f"triptych: warning: {text}", file=sys.stderr)
 
