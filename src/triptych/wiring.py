@@ -5,7 +5,6 @@ import asyncio
 import gc
 import logging
 import signal
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -23,6 +22,7 @@ from triptych.engines.phi.guard import Guard
 from triptych.pipeline import Pipeline
 from triptych.renewal import ConfigurationFile, Renewal
 from triptych.settings import Settings
+from triptych.settings.certificate import tls_context
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate, presented_api_key
 from triptych.stages.read import Read
@@ -307,7 +307,7 @@ async def running(
         port = await server.listen(
             server_settings.host,
             server_settings.port,
-            _tls(settings),
+            tls_context(settings),
             shared=server_settings.workers > 1,
         )
         stack.push_async_callback(server.close)
@@ -431,14 +431,3 @@ def _transport(settings: Settings) -> HttpTransport:
         first_byte_timeout_s=server.first_byte_timeout_s,
         idle_timeout_s=server.idle_stream_timeout_s,
     )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    server = settings.server
-    if server.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(server.tls_cert, server.tls_key)
-    return context

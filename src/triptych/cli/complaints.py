@@ -14,6 +14,14 @@ from triptych.cli.terminal import complain, leave_stdout, open_standard_streams
 
 FAILED: Final = 1
 MISUSED: Final = 2
+_ADDRESSES: Final = {
+    errno.EADDRINUSE: "{host} port {port} is in use already; stop what listens there, or choose another with "
+    '"--port" ([server] port, metrics_port)',
+    errno.EADDRNOTAVAIL: "{host} port {port}: this machine has no such address; choose one it has with "
+    '"--host" ([server] host), such as 127.0.0.1, or 0.0.0.0 for all',
+    errno.EACCES: "{host} port {port}: this user may not listen on it; ports below 1024 are the system's; "
+    'choose another with "--port" ([server] port, metrics_port)',
+}
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -76,13 +84,11 @@ def _usage(error: Exception) -> str:
 def _system(error: OSError) -> str:
     told = error.strerror or str(error) or type(error).__name__
     if error.filename is not None:
-        told = f"{error.filename}: {told}"
-    if error.errno == errno.EADDRINUSE:
-        # asyncio puts the address into the text and nowhere else.
-        address = re.search(r"address \('([^']+)', (\d+)", told)
-        if address is not None:
-            told = f"{address[1]} port {address[2]} is in use already"
-        told += '; stop what listens there, or choose another with "--port"'
+        return f"{error.filename}: {told}"
+    # asyncio puts the address into the text and nowhere else.
+    address = re.search(r"address \('([^']*)', (\d+)", told)
+    if address is not None and error.errno in _ADDRESSES:
+        return _ADDRESSES[error.errno].format(host=address[1], port=address[2])
     return told
 
 

@@ -1,7 +1,6 @@
 """What ``triptych doctor`` looks at on this machine. Nothing here creates or changes anything."""
 
 import shutil
-import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ import msgspec
 from sqlalchemy import inspect, select
 
 from triptych.cli.directory_changes import left_over
-from triptych.settings import Settings, remarks
+from triptych.settings import Settings, SettingsError, remarks
+from triptych.settings.certificate import out_of_date, tls_context
 from triptych.storage import schema
 from triptych.storage.database import Database, open_database
 from triptych.storage.errors import StorageError
@@ -134,16 +134,19 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def certificate(settings: Settings) -> Iterator[Finding]:
-    cert, key = settings.server.tls_cert, settings.server.tls_key
-    if cert is None:
-        return
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
-    except OSError as error:
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        yield Finding(WRONG, "certificate", f"{cert} and {key}: {why}")
+        context = tls_context(settings)
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding(WRONG, "certificate", f"{problem.where}: {problem.text}")
+        return
+    if context is None:
+        return
+    late = out_of_date(settings)
+    if late is not None:
+        yield Finding(WRONG, "certificate", late)
     else:
-        yield Finding(OK, "certificate", f"{cert} and its key fit")
+        yield Finding(OK, "certificate", f"{settings.server.tls_cert} and its key fit")
 
 
 def _sqlite_path(settings: Settings) -> Path | None:

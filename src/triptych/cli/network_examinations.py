@@ -69,6 +69,9 @@ def _port(settings: Settings) -> Iterator[Finding]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except UnicodeError:
+            yield Finding(WRONG, "port", f"{host}:{port} cannot be used: no such name")
+            return
         except OSError as error:
             if error.errno == errno.EADDRINUSE and _healthy(settings, host, port):
                 yield Finding(LOOK, "port", f"a gateway serves on {host}:{port} already")

@@ -14,6 +14,7 @@ import msgspec
 from triptych.cli.directory_changes import left_over
 from triptych.cli.terminal import DEFAULT_FILE, announce, program, warn
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
+from triptych.settings.certificate import out_of_date, tls_context
 from triptych.vault import Vault, open_vault
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def serve(
         )
     for remark in remarks(settings):
         warn(remark)
+    tls_context(settings)  # what is wrong with it is told before a database is made
+    late = out_of_date(settings)
+    if late is not None:
+        warn(late)
     several = settings.server.workers > 1
     vault = open_vault(settings, serving=not several)
     for sentence in left_over(vault.database, {org.slug for org in settings.orgs}):

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from triptych.cli.terminal import complain, note, warn
+from triptych.edge.server import unknown_host
 from triptych.settings import Settings
 
 _PAUSE_S: Final = 1.0
@@ -181,9 +182,12 @@ class Supervisor:
 def _reserve(host: str, port: int) -> socket.socket:
     """A socket that holds the port for the workers' and never listens. Raises OSError when another
     program has the address: with SO_REUSEPORT alone two gateways would share it unnoticed."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise unknown_host(host, port) from error
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,6 +1,8 @@
 """The listening socket, the sweep over deadlines, and the drain."""
 
 import asyncio
+import errno
+import socket
 import ssl
 from time import monotonic
 
@@ -8,6 +10,11 @@ from triptych.edge.protocol import Application, EdgeLimits, ServerProtocol
 
 SWEEP_S = 0.25
 DRAIN_POLL_S = 0.02
+
+
+def unknown_host(host: str, port: int) -> OSError:
+    """The system's own words do not name it. They are as asyncio has them for a strange address."""
+    return OSError(errno.EADDRNOTAVAIL, f"address {(host, port)}: the name is not known")
 
 
 class Server:
@@ -24,14 +31,17 @@ class Server:
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, *, shared: bool = False) -> int:
         """Bind and accept; returns the port. ``shared``: with other processes, among which the kernel
         chooses. Raises OSError when the address cannot be had."""
-        self._server = await self._loop.create_server(
-            lambda: ServerProtocol(self._application, self._limits, self._connections, self._loop),
-            host,
-            port,
-            ssl=tls,
-            backlog=2048,
-            reuse_port=shared or None,
-        )
+        try:
+            self._server = await self._loop.create_server(
+                lambda: ServerProtocol(self._application, self._limits, self._connections, self._loop),
+                host,
+                port,
+                ssl=tls,
+                backlog=2048,
+                reuse_port=shared or None,
+            )
+        except (socket.gaierror, UnicodeError) as error:
+            raise unknown_host(host, port) from error
         self._sweep = self._loop.call_later(SWEEP_S, self._sweep_deadlines)
         sockets = self._server.sockets
         return int(sockets[0].getsockname()[1])
