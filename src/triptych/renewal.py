@@ -39,10 +39,13 @@ class ConfigurationFile(msgspec.Struct, frozen=True):
     """The settings as a start would have them. Raises SettingsError, OSError."""
 
     def stamp(self) -> Stamp:
-        """None while it cannot be seen: replaced a moment ago, most likely."""
+        """None while it cannot be seen, or is empty: replaced a moment ago, most likely, or cut off by a
+        full disk."""
         try:
             found = os.stat(self.path)
         except OSError:
+            return None
+        if not found.st_size:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -126,6 +129,7 @@ class Renewal:
             except (SettingsError, OSError) as error:
                 logger.error("the configuration stays as it was: %s", "; ".join(str(error).splitlines()))
                 settings = self._settings
+                told = False
         try:
             stated = tuple(stated_retirements(settings))
             retirements = await asyncio.to_thread(known_retirements, self._database, stated)

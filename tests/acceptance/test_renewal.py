@@ -226,3 +226,19 @@ def _model(id: str, *lines: str) -> str:
     return "\n".join(
         (f'\n[[models]]\nid = "{id}"\nprovider = "mock"\nprice = {{ input = 3.0, output = 15.0 }}', *lines)
     )
+
+
+def test_an_empty_file_is_taken_for_one_that_is_being_written(scene: Scene) -> None:
+    scene.gateway.config.write_text("")
+    time.sleep(2.0)
+    assert answers(scene, "first").status == 200
+
+
+def test_a_signal_and_a_broken_file_are_told_once_and_not_as_nothing_new(scene: Scene) -> None:
+    assert scene.gateway.process is not None
+    kept, nothing = scene.told("the configuration stays as it was"), scene.told("nothing is new")
+    scene.gateway.config.write_text("[[[")
+    scene.gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: scene.told("the configuration stays as it was") == kept + 1)
+    time.sleep(0.2)
+    assert scene.told("nothing is new") == nothing

@@ -69,7 +69,7 @@ def _texts(jsonl: bool) -> Iterator[str]:
         try:
             shown = line.decode("utf-8").rstrip("\r\n")
             text = json.loads(shown)["text"] if jsonl else shown
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             text = None
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f'stdin line {number}: expected {{"text": "..."}} with a text that is not blank')
@@ -93,7 +93,7 @@ def evaluate(
 
     try:
         rows = read_dataset(dataset, split)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         complain(str(error))
         raise typer.Exit(1) from None
     figures = measure(EmotionEngine.load(), rows)

@@ -93,7 +93,9 @@ def evaluate(
     misses: Annotated[
         int,
         typer.Option(
-            "--misses", help="Also print so many readable values and wrong findings (they are in the set)."
+            "--misses",
+            min=0,
+            help="Also print so many readable values and wrong findings (they are in the set).",
         ),
     ] = 0,
 ) -> None:
@@ -144,7 +146,7 @@ def _texts(jsonl: bool) -> Iterator[str]:
             continue
         try:
             text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str):
             complain(f'line {number} is not {{"text": "..."}}')

@@ -25,7 +25,7 @@ def test_each_line_is_answered_in_order(
 
 
 @pytest.mark.parametrize(
-    "line", [b"nonsense", b'{"text": 1}', b'{"txt": "x"}', b"[]", b'{"text": " "}', b"\xff"]
+    "line", [b"nonsense", b'{"text": 1}', b'{"txt": "x"}', b"[]", b'{"text": " "}', b"\xff", b"[" * 100_000]
 )
 def test_a_line_that_is_no_text_is_named_after_those_before_it(
     line: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -47,4 +47,4 @@ def test_plain_lines_are_texts_too(
 
 def test_a_missing_data_set_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emotion", "eval", "/nowhere.tsv"]) == 1
-    assert "nowhere.tsv" in capsys.readouterr().err
+    assert capsys.readouterr().err == "triptych: error: /nowhere.tsv: No such file or directory\n"

@@ -24,7 +24,7 @@ def test_scan_answers_each_line_in_order_with_code_points(run: Run, monkeypatch:
     assert texts[2][mail["start"] : mail["end"]] == "a@example.org"
 
 
-@pytest.mark.parametrize("line", ["{", '"text"', '{"text": 1}', "{}"])
+@pytest.mark.parametrize("line", ["{", '"text"', '{"text": 1}', "{}", "[" * 100_000])
 def test_a_line_that_is_no_text_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     given(monkeypatch, '{"text": "a"}\n' + line + "\n")
     code, out, err = run("phi", "scan", "--jsonl")

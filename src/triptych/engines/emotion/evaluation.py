@@ -1,12 +1,12 @@
 """Measures the engine on labelled texts: the figures of the model card, and of ``triptych emotion eval``."""
 
 import csv
-import json
+import io
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -63,58 +63,78 @@ def six_of(fine: str) -> str:
 
 
 def read_dataset(path: Path, split: str = "") -> list[LabelledText]:
-    """By the file's ending. Raises OSError, and ValueError saying which line is wrong."""
+    """By the file's ending. Raises OSError, and ValueError saying which file and line is wrong."""
     read = {".tsv": _go_emotions, ".csv": _emobank}.get(path.suffix, _json_lines)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = read(file, split)
+    try:
+        rows = read(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), split)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if not rows:
         raise ValueError(f"{path}: no rows" + (f" of split {split!r}" if split else ""))
     return rows
 
 
-def _go_emotions(file: Any, split: str) -> list[LabelledText]:
+def _go_emotions(file: io.StringIO, split: str) -> list[LabelledText]:
     rows = []
     for number, line in enumerate(file, 1):
-        try:
-            text, ids = line.rstrip("\n").split("\t")[:2]
-            labels = frozenset(six_of(GO_EMOTIONS[int(i)]) for i in ids.split(","))
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"line {number}: expected text, tab, label ids: {error}") from None
+        text, _, rest = line.rstrip("\r\n").partition("\t")
+        ids = rest.partition("\t")[0].split(",")
+        if not all(id.isascii() and id.isdecimal() and int(id) < len(GO_EMOTIONS) for id in ids):
+            raise ValueError(
+                f"line {number}: expected text, tab, label ids from 0 to {len(GO_EMOTIONS) - 1} with commas"
+            )
+        labels = frozenset(six_of(GO_EMOTIONS[int(id)]) for id in ids)
         rows.append(LabelledText(text.replace("[NAME]", "Sam").replace("[RELIGION]", "religion"), labels))
     return rows
 
 
-def _emobank(file: Any, split: str) -> list[LabelledText]:
+def _emobank(file: io.StringIO, split: str) -> list[LabelledText]:
     """Valence and arousal are rated on 1..5."""
     rows = []
-    for number, row in enumerate(csv.DictReader(file), 2):
-        if split and row.get("split") != split:
-            continue
-        try:
-            rows.append(LabelledText(row["text"], None, (float(row["V"]) - 3) / 2, (float(row["A"]) - 1) / 4))
-        except (KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"line {number}: expected columns V, A, text: {error}") from None
+    reader = csv.DictReader(file)
+    try:
+        for row in reader:
+            if split and row.get("split") != split:
+                continue
+            text, valence, arousal = row.get("text"), _rating(row.get("V")), _rating(row.get("A"))
+            if text is None or valence is None or arousal is None:
+                raise ValueError(f"line {reader.line_num}: expected columns text, V and A, both from 1 to 5")
+            rows.append(LabelledText(text, None, (valence - 3) / 2, (arousal - 1) / 4))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num + 1}: not CSV: {error}") from None
     return rows
 
 
-def _json_lines(file: Any, split: str) -> list[LabelledText]:
+def _rating(cell: str | None) -> float | None:
+    try:
+        rating = float(cell or "")
+    except ValueError:
+        return None
+    return rating if 1 <= rating <= 5 else None
+
+
+class _Line(msgspec.Struct):
+    text: str
+    labels: list[str] | None = None
+    valence: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
+    arousal: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+def _json_lines(file: io.StringIO, split: str) -> list[LabelledText]:
     rows = []
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            labels = row.get("labels")
-            rows.append(
-                LabelledText(
-                    row["text"],
-                    None if labels is None else frozenset(map(six_of, labels)),
-                    row.get("valence"),
-                    row.get("arousal"),
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f'line {number}: expected {{"text", "labels", ...}}: {error}') from None
+            row = msgspec.json.decode(line, type=_Line)
+            labels = None if row.labels is None else frozenset(map(six_of, row.labels))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f'line {number}: expected {{"text", "labels": [...], "valence", "arousal"}}: {error}'
+            ) from None
+        rows.append(LabelledText(row.text, labels, row.valence, row.arousal))
     return rows
 
 

@@ -1,6 +1,5 @@
 """Labelled texts to measure the guard with: clinical queries, CoNLL posts, JSON lines."""
 
-import json
 from pathlib import Path
 
 import msgspec
@@ -22,14 +21,39 @@ class Example(msgspec.Struct, frozen=True):
     spans: tuple[tuple[int, int, str], ...]
 
 
+class _Entity(msgspec.Struct):
+    start: int
+    end: int
+    type: str | None = None
+    label: str | None = None
+
+
+class _Line(msgspec.Struct):
+    text: str
+    entities: list[_Entity] = []
+
+
+class _Tag(msgspec.Struct):
+    value: str
+    identifier_type: str
+
+
 def read(path: Path) -> list[Example]:
     """The format follows from the content. Raises ``ValueError`` saying the line where it is none of the three."""
-    content = path.read_text(encoding="utf-8")
+    try:
+        content = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
     if content.lstrip().startswith(QUERY):
-        return _queries(content)
-    if content.lstrip().startswith("{"):
-        return [_json(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
-    return _conll(content)
+        examples = _queries(content)
+    elif content.lstrip().startswith("{"):
+        # Not splitlines: JSON's strings may hold what Unicode calls the end of a line.
+        examples = [_json(line, number) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
+    else:
+        examples = _conll(content)
+    if not examples:
+        raise ValueError("no texts in it")
+    return examples
 
 
 def kind(label: str) -> str:
@@ -38,36 +62,48 @@ def kind(label: str) -> str:
 
 def _queries(content: str) -> list[Example]:
     examples: list[Example] = []
-    for block in content.split(QUERY)[1:]:
+    head, *blocks = content.split(QUERY)
+    before = head.count("\n")
+    for block in blocks:
         text, _, tags = block.partition(TAGS)
-        text = text.strip("\n")
         spans: list[tuple[int, int, str]] = []
         taken: set[int] = set()
-        for line in tags.strip().splitlines():
+        first = before + text.count("\n") + 1
+        text = text.strip("\n")
+        for number, line in enumerate(tags.split("\n"), first):
             if line.strip():
-                tag = json.loads(line)
-                place = text.find(tag["value"])
+                tag = _tag(line, number)
+                place = text.find(tag.value)
                 while place in taken:
-                    place = text.find(tag["value"], place + 1)
+                    place = text.find(tag.value, place + 1)
                 if place >= 0:
                     taken.add(place)
-                    spans.append((place, place + len(tag["value"]), kind(tag["identifier_type"])))
+                    spans.append((place, place + len(tag.value), kind(tag.identifier_type)))
         examples.append(Example(text, tuple(sorted(spans))))
+        before += block.count("\n")
     return examples
 
 
-def _json(line: str, number: int) -> Example:
+def _tag(line: str, number: int) -> _Tag:
     try:
-        given = json.loads(line)
-        spans = [
-            (entity["start"], entity["end"], kind(str(entity.get("type") or entity.get("label"))))
-            for entity in given.get("entities", ())
-        ]
-        return Example(given["text"], tuple(sorted(spans)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"line {number}: expected {{text, entities: [{{type, start, end}}]}}: {error!r}"
-        ) from None
+        return msgspec.json.decode(line, type=_Tag)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number}: expected {{identifier_type, value}}: {error}") from None
+
+
+def _json(line: str, number: int) -> Example:
+    expected = f"line {number}: expected {{text, entities: [{{type, start, end}}]}}"
+    try:
+        given = msgspec.json.decode(line, type=_Line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{expected}: {error}") from None
+    for entity in given.entities:
+        if not 0 <= entity.start < entity.end <= len(given.text):
+            raise ValueError(f"{expected}: {entity.start} to {entity.end} is no part of the text")
+        if not (entity.type or entity.label):
+            raise ValueError(f"{expected}: an entity has no type")
+    spans = [(entity.start, entity.end, kind(entity.type or entity.label or "")) for entity in given.entities]
+    return Example(given.text, tuple(sorted(spans)))
 
 
 def _conll(content: str) -> list[Example]:

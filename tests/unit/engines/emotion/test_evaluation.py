@@ -20,6 +20,38 @@ def test_the_three_forms_of_a_data_set_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.tsv", b"ok\t3\nx\tjoy\n", "line 2: expected text, tab, label ids from 0 to 27"),
+        ("a.tsv", b"x\t-1\ty\n", "line 1: expected text, tab, label ids"),
+        ("a.tsv", b"\x97\xff", "not UTF-8 at byte 0"),
+        ("b.csv", b"id,text,V\n1,hm,3\n", "line 2: expected columns text, V and A, both from 1 to 5"),
+        ("b.csv", b"text,V,A\nhm,nan,3\n", "line 2: expected columns"),
+        ("b.csv", b"V,A,text\n3,3\n", "line 2: expected columns"),
+        (
+            "b.csv",
+            b'V,A,text\n3,3,"' + b"a " * 100_000 + b'"\n',
+            "line 2: not CSV: field larger than field limit",
+        ),
+        ("c.jsonl", b'{"text": 5}\n', "line 1: expected .*: Expected `str`, got `int`"),
+        ("c.jsonl", b'\n{"text": "x", "labels": "joy"}\n', "line 2: expected .*got `str` - at `\\$.labels`"),
+        ("c.jsonl", b'{"text": "x", "labels": [["joy"]]}\n', "line 1: expected"),
+        ("c.jsonl", b'{"text": "x", "labels": ["hunger"]}\n', "line 1: .*'hunger' is no label"),
+        ("c.jsonl", b'{"text": "x", "valence": "high"}\n', "line 1: expected"),
+        ("c.jsonl", b'{"text": "x", "arousal": -0.5}\n', "line 1: expected .*>= 0"),
+        ("c.jsonl", b"[" * 100_000, "line 1: expected"),
+        ("c.jsonl", b"[]\n", "line 1: expected"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_said_with_file_and_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: {said}"):
+        read_dataset(tmp_path / name)
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.tsv", "no tab\n"),
