@@ -36,6 +36,7 @@ from triptych.storage.agreements import ensure_template
 from triptych.storage.chats import Chats
 from triptych.storage.database import Database
 from triptych.storage.directory import apply_orgs, org_ids
+from triptych.storage.errors import reason
 from triptych.storage.idempotency import IdempotencyKeys
 from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger import Ledger
@@ -367,7 +368,7 @@ def _leave(database: Database, node: Node) -> None:
     try:
         give_up_lease(database, node)
     except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-        logger.warning("could not give up the node's lease: %s", type(error).__name__)
+        logger.warning("could not give up the node's lease: %s", reason(error))
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[Any], object], told: object) -> None:

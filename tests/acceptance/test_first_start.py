@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devices.gateway import free_port
+from tests.devices.gateway import ORG, TEST_KEY, free_port
 
 SERVE = (sys.executable, "-m", "triptych", "serve", "--port", "0")
 STARTED_WITHIN_S = 20.0
@@ -157,3 +158,27 @@ def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(tmp_path: 
         finally:
             process.kill()
             os.close(reader)
+
+
+def test_a_configuration_from_a_pipe_is_read_once_and_stays_in_force(tmp_path: Path) -> None:
+    """As ``--config <(envsubst < template)`` has it."""
+    port = free_port()
+    whole = f"[server]\nport = {port}\n[[providers]]\nname = 'sandbox'\nkind = 'sandbox'\n{ORG}"
+    os.mkfifo(tmp_path / "pipe")
+    err = tmp_path / "err"
+    command = (sys.executable, "-m", "triptych", "serve", "--config", "pipe")
+    with err.open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=stderr)
+        try:
+            (tmp_path / "pipe").write_text(whole)
+            until_healthy(port, process)
+            process.send_signal(signal.SIGHUP)
+            time.sleep(1.5)
+            assert answered(port, TEST_KEY) == 200
+            assert "pipe is a pipe: it is read this once" in err.read_text()
+            assert "in force" not in err.read_text()
+            process.terminate()
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            process.wait()

@@ -1,4 +1,5 @@
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -10,8 +11,10 @@ from triptych.core.clock import now_us
 from triptych.core.hold import Booking
 from triptych.core.ids import first_ulid, new_ulid
 from triptych.core.outcome import Opened
-from triptych.storage.database import Database
+from triptych.storage import keyring
+from triptych.storage.database import Database, open_database
 from triptych.storage.errors import StorageError
+from triptych.storage.keyring import KeyRing
 from triptych.storage.ledger_writer import connect
 from triptych.storage.nodes import (
     Node,
@@ -231,3 +234,23 @@ def test_a_node_that_was_killed_is_waited_for(database: Database) -> None:
             {"soon": now_us() + 300_000, "id": killed.id},
         )
     require_alone(database, started, poll_s=0.05)
+
+
+def test_why_the_keys_cannot_be_confirmed_is_told_once_in_words(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "POLL_S", 0.02)
+    database = open_database(sqlite_url, durability="strict")
+    database.migrate()
+    keys = KeyRing(database, register_node(database), exclusive=True)
+    assert database.path is not None
+    keys.start()
+    elsewhere = database.path.rename(database.path.with_suffix(".elsewhere"))
+    time.sleep(0.3)
+    elsewhere.rename(database.path)
+    time.sleep(0.3)
+    keys.close()
+    database.close()
+    (told,) = (record.getMessage() for record in caplog.records if "confirm" in record.getMessage())
+    assert told.startswith(f"could not confirm the keys: The database file {database.path} was deleted or")
+    assert keys.fresh

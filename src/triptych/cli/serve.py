@@ -36,6 +36,8 @@ def serve(
             f"{DEFAULT_FILE} stands here, but nothing names it: the built-in defaults hold. To serve with it: "
             f"{program()} serve --config {DEFAULT_FILE}"
         )
+    if path is not None and path.is_fifo():
+        warn(f"{path} is a pipe: it is read this once, and a change of the configuration takes a restart")
     for remark in remarks(settings):
         warn(remark)
     tls_context(settings)  # what is wrong with it is told before a database is made
@@ -110,7 +112,8 @@ def _run(
     from triptych.wiring import serve_until_signal
 
     give_back_memory()
-    source = None if path is None else ConfigurationFile(path, read)
+    # A pipe that is read again is empty, or has no end.
+    source = None if path is None or path.is_fifo() else ConfigurationFile(path, read)
     with (
         stderr_aside(),
         contextlib.closing(vault.database),

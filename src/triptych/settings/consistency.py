@@ -10,8 +10,9 @@ from itertools import combinations
 from typing import Final
 
 from triptych.settings.problem import Problem
+from triptych.settings.sections import LARGEST_PORT
 from triptych.settings.shown import found, nearest
-from triptych.settings.tree import OrgSettings, Settings, SurfaceSettings
+from triptych.settings.tree import OrgSettings, ServerSettings, Settings, SurfaceSettings
 
 # The first segments under which each surface has routes; at one place only one may own them.
 _OWNED: Final = {"inference": "/v1", "clinical": "/v1", "emotion": "/v2"}
@@ -27,6 +28,7 @@ def inconsistencies(settings: Settings) -> Iterator[Problem]:
 
 def _server(settings: Settings) -> Iterator[Problem]:
     workers = settings.server.workers
+    yield from _metrics_ports(settings.server)
     if workers > 1 and settings.limits.in_memory:
         yield Problem(
             "server.workers",
@@ -42,6 +44,21 @@ def _server(settings: Settings) -> Iterator[Problem]:
     for key, path in (("tls_cert", settings.server.tls_cert), ("tls_key", settings.server.tls_key)):
         if path is not None and not os.path.isfile(path):
             yield Problem(f"server.{key}", f"found {found(path)}, which is no file; expected a PEM file")
+
+
+def _metrics_ports(server: ServerSettings) -> Iterator[Problem]:
+    """Each worker has its own, one after the other. Beyond the last port the system begins again at 0."""
+    first, last = server.metrics_port, server.metrics_port + server.workers - 1
+    if first and first <= server.port <= last:
+        expected = "another port than port, or 0 for the same"
+        yield Problem("server.metrics_port", f"found {_range(first, last)}, expected {expected}")
+    if last > LARGEST_PORT:
+        expected = f"one that leaves {server.workers} workers a port each, up to {LARGEST_PORT}"
+        yield Problem("server.metrics_port", f"found {_range(first, last)}, expected {expected}")
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}, so {first} to {last}"
 
 
 def _surfaces(settings: Settings) -> Iterator[Problem]:

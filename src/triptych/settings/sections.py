@@ -72,8 +72,6 @@ def read_server(table: Table) -> ServerSettings:
     for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if table.has(other) and not table.has(key):
             table.note(key, f"missing, expected the path of a PEM file, because {other} is set")
-    if server.metrics_port and server.metrics_port == server.port:
-        table.note_found("metrics_port", server.metrics_port, "another port than port, or 0 for the same")
     return server
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from triptych.core.clock import now_us, utc_from_us
 from triptych.storage.database import Database
+from triptych.storage.errors import reason
 
 logger = logging.getLogger("triptych.analyse_tokens")
 
@@ -114,4 +115,4 @@ class AnalyseTokens:
         try:
             self.flush()
         except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-            logger.warning("could not add up analysed tokens: %s", type(error).__name__)
+            logger.warning("could not add up analysed tokens: %s", reason(error))

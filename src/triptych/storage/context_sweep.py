@@ -6,6 +6,7 @@ from time import time
 
 from triptych.core.clock import MICROSECONDS_PER_S
 from triptych.storage.contexts import Contexts
+from triptych.storage.errors import reason
 
 logger = logging.getLogger("triptych.context_sweep")
 
@@ -47,7 +48,7 @@ class ContextSweep:
                 if earliest_us is not None:
                     sleep_s = min(sleep_s, earliest_us / MICROSECONDS_PER_S - time())
             except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                logger.warning("could not delete expired contexts: %s", type(error).__name__)
+                logger.warning("could not delete expired contexts: %s", reason(error))
             sleep_s = max(sleep_s, SHORTEST_SLEEP_S)
             self._until_s = time() + sleep_s
             self._wake.wait(sleep_s)

@@ -10,3 +10,9 @@ class StorageError(Exception):
 
 class SpoiltContent(StorageError):
     """What is stored was changed, or moved: trying again changes nothing."""
+
+
+def reason(error: Exception) -> str:
+    """For a log line: a StorageError's words are made for people; of any other error only the kind, for its
+    text may quote rows."""
+    return str(error) if isinstance(error, StorageError) else type(error).__name__

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from triptych.core.admission import Metering
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import reason
 from triptych.storage.nodes import (
     Node,
     Orphan,
@@ -146,7 +146,7 @@ class KeyRing:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-            why = str(error) if isinstance(error, StorageError) else type(error).__name__
+            why = reason(error)
             if self._told.get(purpose) != why:
                 self._told[purpose] = why
                 logger.warning("could not %s: %s", purpose, why)

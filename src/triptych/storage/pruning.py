@@ -4,6 +4,8 @@ import logging
 import threading
 from typing import Protocol
 
+from triptych.storage.errors import reason
+
 logger = logging.getLogger("triptych.pruning")
 
 PRUNE_S = 60.0
@@ -38,6 +40,6 @@ class Pruning:
                 try:
                     kind.prune()
                 except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                    logger.warning("could not prune %s: %s", type(kind).__name__, type(error).__name__)
+                    logger.warning("could not prune %s: %s", type(kind).__name__, reason(error))
             if self._stopping.wait(PRUNE_S):
                 return

@@ -367,6 +367,8 @@ def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None
         with_server(settings, port=70_000)
     with pytest.raises(SettingsError, match=r"server\.workers: found 2 with limits\.url"):
         with_server(settings, workers=2)
+    with pytest.raises(SettingsError, match=r"server\.metrics_port: found 90, expected another port"):
+        with_server(load(tmp_path, "[server]\nmetrics_port = 90\n"), port=90)
 
 
 def test_a_person_is_told_what_is_accepted_but_not_there_yet(

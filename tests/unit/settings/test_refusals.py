@@ -57,6 +57,14 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
             'server.tls_cert: found "/no.pem", which is no file',
         ),
         ("[server]\nport = 90\nmetrics_port = 90\n", "server.metrics_port: found 90, expected another port"),
+        (
+            "[server]\nport = 91\nmetrics_port = 90\nworkers = 2\n",
+            "server.metrics_port: found 90, so 90 to 91, expected another port than port",
+        ),
+        (
+            "[server]\nmetrics_port = 65535\nworkers = 2\n",
+            "server.metrics_port: found 65535, so 65535 to 65536, expected one that leaves 2 workers",
+        ),
         ('[server]\nupstream_errors = "x"\n', 'found "x", expected one of "verbatim", "render"'),
         ('[ledger]\ndurability = "strikt"\n', 'did you mean "strict"?'),
         ("[breaker]\nfailure_ratio = 1.5\n", "breaker.failure_ratio: found 1.5, expected a number above 0"),

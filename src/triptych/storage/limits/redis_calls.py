@@ -13,6 +13,7 @@ import msgspec
 
 from triptych.core.admission import SeedSource
 from triptych.core.failure import Failure, FailureKind
+from triptych.storage.errors import reason
 from triptych.storage.limits.redis_link import Answers, LinkError, LinkLostError, RedisLink
 from triptych.storage.limits.seeded import UNAVAILABLE
 
@@ -263,7 +264,7 @@ class RedisCalls:
         except Failure:
             pass  # Redis is away: said already
         except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-            logger.warning("could not read the balances of an org: %s", type(error).__name__)
+            logger.warning("could not read the balances of an org: %s", reason(error))
         finally:
             del self._rebuilding[org_id]
             parked = self._parked.pop(org_id, [])

@@ -17,6 +17,7 @@ from triptych.core.admission import (
 )
 from triptych.core.clock import now_us
 from triptych.core.failure import Failure, FailureKind
+from triptych.storage.errors import reason
 from triptych.storage.limits.memory import MemoryIndex, monotonic_ms
 
 logger = logging.getLogger("triptych.limits")
@@ -124,7 +125,7 @@ class SeededMemoryIndex(MemoryIndex):
         try:
             await asyncio.shield(reading)
         except Exception as error:
-            logger.warning("could not read the balances of an org: %s", type(error).__name__)
+            logger.warning("could not read the balances of an org: %s", reason(error))
             raise Failure(FailureKind.SERVICE_UNAVAILABLE, UNAVAILABLE, retry_after_s=1) from error
 
     async def _take_over(self, org_id: str, money: bool) -> None:

@@ -17,7 +17,7 @@ from triptych.core.response import Response, json_response
 from triptych.edge.decoding import inflate
 from triptych.stages.settle import Dialect
 from triptych.storage.admin_actions import API, Actor
-from triptych.storage.errors import StorageError
+from triptych.storage.errors import StorageError, reason
 from triptych.surfaces.idempotent import uninterrupted
 from triptych.surfaces.query import Query
 from triptych.wires import faults
@@ -66,7 +66,7 @@ def confirmed(confirm: Callable[[], object]) -> None:
     try:
         confirm()
     except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-        logger.warning("a change is committed but not known to this node yet: %s", type(error).__name__)
+        logger.warning("a change is committed but not known to this node yet: %s", reason(error))
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from triptych.edge.message import Request
 from triptych.edge.reply import Reply
 from triptych.pipeline import Endpoint, Pipeline
 from triptych.stages.settle import Dialect
+from triptych.storage.errors import reason
 from triptych.storage.responses import StoredResponses
 from triptych.surfaces.governed import taken
 from triptych.surfaces.inference.keeping import KeptReply
@@ -98,7 +99,7 @@ class Runs:
                 try:
                     deleted = await asyncio.to_thread(self._stored.deleted_of, kept)
                 except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
-                    logger.warning("could not ask for deleted responses: %s", type(error).__name__)
+                    logger.warning("could not ask for deleted responses: %s", reason(error))
                     continue
                 for exchange_id in deleted:
                     self.stop(exchange_id)
