@@ -85,6 +85,37 @@ def test_workers_share_a_port_count_together_and_are_replaced(scene: Scene) -> N
     assert scene.gateway.log.count("draining") >= WORKERS - 1
 
 
+UNREAD = """
+import os, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while True:
+        os.write(writer, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(writer, True)
+os.dup2(writer, 2)
+from triptych.cli import main
+sys.exit(main())
+"""
+"""A program whose log goes into a pipe that is full, and that nobody reads."""
+
+
+def test_a_log_that_nobody_reads_keeps_no_worker_from_being_replaced(
+    tmp_path: Path,
+    database: tuple[str, Any],  # noqa: F811
+) -> None:
+    toml = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n' + org("") + SANDBOX
+    gateway = Gateway(toml, server="workers = 2", folder=tmp_path, storage_url=database[0], preload=UNREAD)
+    with gateway:
+        scene = Scene(gateway, database[1])
+        until(lambda: "2 workers serving on" in gateway.log)
+        victim = scene.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(scene.workers) == 2 and victim not in scene.workers)
+        assert gateway.stop(signal.SIGTERM, limit_s=20.0) == 0
+
+
 @pytest.mark.slow
 def test_without_the_process_that_started_them_workers_end(scene: Scene) -> None:
     workers = scene.workers

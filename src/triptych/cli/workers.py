@@ -6,6 +6,7 @@ kernel spreads connections over them. What they count together is in Redis.
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import socket
@@ -19,6 +20,7 @@ import msgspec
 from triptych.cli.terminal import complain, note, warn
 from triptych.edge.server import unknown_host
 from triptych.settings import Settings
+from triptych.telemetry import STDERR_FD
 
 _PAUSE_S: Final = 1.0
 """Before a worker that died is followed by another one."""
@@ -160,23 +162,30 @@ class Supervisor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         if self._waiting_for > 0:
             # It has said why. What fails at the first start would fail again.
-            complain(f"worker {worker} {how} before it served; stopping")
+            _tell(complain, f"worker {worker} {how} before it served; stopping")
             self._failed = True
             self._stop()
             return
-        warn(f"worker {worker} (pid {pid}) {how}; another one is started")
+        _tell(warn, f"worker {worker} (pid {pid}) {how}; another one is started")
         self._due.append((time.monotonic() + _PAUSE_S, worker))
 
     def _stop(self) -> None:
         if not self._stopping:
             self._stopping = True
-            note(f"triptych: stopping {len(self._workers)} workers")
+            _tell(note, f"triptych: stopping {len(self._workers)} workers")
         self._send(signal.SIGTERM)
 
     def _send(self, number: int) -> None:
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def _tell(say: Callable[[str], None], text: str) -> None:
+    """A log that nobody reads must not hold up who looks after the workers, nor one that is closed end it."""
+    with contextlib.suppress(OSError):
+        if select.select((), (STDERR_FD,), (), 0)[1]:
+            say(text)
 
 
 def _reserve(host: str, port: int) -> socket.socket:
