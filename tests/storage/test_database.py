@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from triptych.storage import schema
-from triptych.storage.database import BUSY_TIMEOUT_MS, Database, open_database
+from triptych.storage.database import BUSY_TIMEOUT_MS, Database, _remedy, open_database
 from triptych.storage.errors import StorageError
 from triptych.storage.tables import metadata
 
@@ -302,3 +303,20 @@ def test_a_file_that_was_deleted_is_named_and_not_made_anew(sqlite_url: str) -> 
     with pytest.raises(StorageError, match="was deleted or replaced"), database.read():
         pass
     assert not database.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (sqlite3.SQLITE_READONLY_DIRECTORY, "Let this user write to the file and to its directory"),
+        (sqlite3.SQLITE_CANTOPEN, "Let this user write to the file and to its directory"),
+        (sqlite3.SQLITE_FULL, "Make room on its disk"),
+        (sqlite3.SQLITE_NOTADB, "Check [storage] url, and that"),
+    ],
+)
+def test_what_to_do_about_a_file_that_cannot_be_opened_follows_from_what_is_wrong(
+    code: int, remedy: str
+) -> None:
+    error = sqlite3.OperationalError("no")
+    error.sqlite_errorcode = code
+    assert _remedy(error).startswith(remedy)

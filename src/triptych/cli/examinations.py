@@ -1,5 +1,6 @@
 """What ``triptych doctor`` looks at on this machine. Nothing here creates or changes anything."""
 
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def database(settings: Settings) -> Iterator[Finding]:
     if path is not None and not path.exists():
         if not path.parent.is_dir():
             yield Finding(WRONG, "database", f"{path.parent} is no directory; create it")
+        elif not os.access(path.parent, os.W_OK):
+            yield Finding(WRONG, "database", f"{path} is not there, and this user may not make it")
         else:
             yield Finding(OK, "database", f"{path} is not there yet; the first start makes it")
         return

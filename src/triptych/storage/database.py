@@ -325,7 +325,15 @@ def _checked(database: Database) -> Database:
     except DBAPIError as error:
         database.close()
         raise StorageError(
-            f"Cannot open the database {database.name}: {first_line(error.orig)}. Check [storage] url, "
-            "and that the server runs or the file is an SQLite database."
+            f"Cannot open the database {database.name}: {first_line(error.orig)}. {_remedy(error.orig)}"
         ) from error
     return database
+
+
+def _remedy(error: BaseException | None) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says why
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return "Let this user write to the file and to its directory: SQLite keeps two files beside it."
+    if code == sqlite3.SQLITE_FULL:
+        return "Make room on its disk."
+    return "Check [storage] url, and that the server runs or the file is an SQLite database."

@@ -309,6 +309,15 @@ def test_doctor_makes_nothing(run: Run) -> None:
     assert [path.name for path in Path.cwd().iterdir()] == ["t.toml"]
 
 
+def test_doctor_finds_a_folder_in_which_no_database_can_be_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # a test that runs as root may write anywhere
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "triptych.db is not there, and this user may not make it" in out
+
+
 def test_doctor_finds_a_key_file_others_can_read_and_one_that_is_gone(run: Run) -> None:
     configure(ACME)
     run("apply", "t.toml")
