@@ -320,3 +320,14 @@ def test_what_to_do_about_a_file_that_cannot_be_opened_follows_from_what_is_wron
     error = sqlite3.OperationalError("no")
     error.sqlite_errorcode = code
     assert _remedy(error).startswith(remedy)
+
+
+def test_a_folder_that_became_something_else_is_told_as_a_file_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    database = open_database(f"sqlite:///{folder / 'a.db'}", durability="strict")
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_text("no folder")
+    with pytest.raises(StorageError, match="was deleted or replaced"):
+        database.require_same_file()
+    database.close()

@@ -223,7 +223,7 @@ def _open_sqlite(url: URL, durability: str) -> Database:
     def require_same_file() -> None:
         try:
             found = os.stat(path)
-        except FileNotFoundError:
+        except OSError:
             found = None
         if found is None or not os.path.samestat(found, opened):
             raise StorageError(
