@@ -249,7 +249,7 @@ class World:
         return int(await command(needed_redis_url(), "EVAL", script, "1", where))
 
     async def used_and_held(self) -> tuple[int, int]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     index = self.nodes[min(self.alive)]
