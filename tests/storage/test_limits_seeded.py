@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from tests.storage.indexes import CYCLE, Clock, budget, key, org
+from tests.storage.indexes import CYCLE, Clock, key, org
+from tests.storage.redis_nodes import CAP, Facts
 from triptych.core.admission import (
     Admission,
     DayCount,
@@ -24,22 +25,17 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.storage.limits.node_share import NodeShare
 from triptych.storage.limits.seeded import SeededMemoryIndex
 
-CAP = (budget(1_000),)
 
+class SlowFacts(Facts):
+    """What was read is told when ``go_on`` says so."""
 
-class Facts:
     def __init__(self, **seed: Any) -> None:
-        self.seed = Seed(**seed)
-        self.broken = False
-        self.reads = 0
+        super().__init__(**seed)
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def __call__(self, org_id: str) -> Seed:
-        self.reads += 1
-        if self.broken:
-            raise OSError("away")
-        seed = self.seed
+    def __call__(self, org_id: str, held: Sequence[str] = ()) -> Seed:
+        seed = super().__call__(org_id, held)
         self.go_on.wait(5)
         return seed
 
@@ -61,7 +57,7 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 def test_a_restarted_gateway_goes_on_counting_the_day_and_the_cycle() -> None:
     async def story() -> None:
         today = day_of(now_us())
-        facts = Facts(
+        facts = SlowFacts(
             spent=(Spent("org", "O", CYCLE, 500, 0),),
             days=(DayCount("K", today, 3), DayCount("K", today - 1, 99)),
             holds=(OpenHold("elsewhere", (("org", "O", CYCLE),), 300, 0),),
@@ -78,7 +74,7 @@ def test_a_restarted_gateway_goes_on_counting_the_day_and_the_cycle() -> None:
 
 def test_only_the_first_request_of_an_org_waits_and_all_share_one_read() -> None:
     async def story() -> None:
-        facts = Facts()
+        facts = SlowFacts()
         index = SeededMemoryIndex(facts)
         answers = await asyncio.gather(*(admit(index, key(rpm=5)) for _ in range(20)))
         assert (sum(answer.admitted for answer in answers), facts.reads) == (5, 1)
@@ -90,7 +86,7 @@ def test_only_the_first_request_of_an_org_waits_and_all_share_one_read() -> None
 
 def test_a_database_that_is_away_lets_nobody_in_until_it_is_back() -> None:
     async def story() -> None:
-        facts = Facts()
+        facts = SlowFacts()
         facts.broken = True
         index = SeededMemoryIndex(facts)
         for attempt in (admit(index, key(rpm=5)), hold(index, "a", 1)):
@@ -106,7 +102,7 @@ def test_a_database_that_is_away_lets_nobody_in_until_it_is_back() -> None:
 
 def test_an_exchange_that_ends_while_the_database_is_read_is_charged_once() -> None:
     async def story() -> None:
-        facts = Facts(holds=(OpenHold("a", (("org", "O", CYCLE),), 900, 0),))
+        facts = SlowFacts(holds=(OpenHold("a", (("org", "O", CYCLE),), 900, 0),))
         index = SeededMemoryIndex(facts)
         facts.go_on.clear()
         first = asyncio.ensure_future(hold(index, "b", 600))
@@ -123,7 +119,7 @@ def test_an_exchange_that_ends_while_the_database_is_read_is_charged_once() -> N
 
 def test_an_org_that_had_no_caps_for_a_while_is_read_again() -> None:
     async def story() -> None:
-        facts = Facts()
+        facts = SlowFacts()
         index = SeededMemoryIndex(facts)
         assert (await hold(index, "a", 100)).admitted
         index.keep(Metering(1, metered=frozenset({"O"})))
@@ -149,7 +145,7 @@ def test_a_request_that_was_judged_by_a_cap_that_is_gone_leaves_no_old_book(noti
     """Its body came slowly: it sets money aside after the org's caps have gone."""
 
     async def story() -> None:
-        facts = Facts(spent=(Spent("org", "O", CYCLE, 100, 0),), metered=noticed == "during the read")
+        facts = SlowFacts(spent=(Spent("org", "O", CYCLE, 100, 0),), metered=noticed == "during the read")
         index = SeededMemoryIndex(facts)
         index.keep(Metering(1, metered=frozenset({"O"})))
         gone = Metering(2, free=frozenset({"O"}))
@@ -178,7 +174,7 @@ def test_a_request_that_was_judged_by_a_cap_that_is_gone_leaves_no_old_book(noti
 
 def test_who_leaves_while_the_database_is_read_does_not_stop_the_others() -> None:
     async def story() -> None:
-        facts = Facts()
+        facts = SlowFacts()
         facts.go_on.clear()
         index = SeededMemoryIndex(facts)
         one, two = (asyncio.ensure_future(admit(index, key(rpm=5))) for _ in range(2))
@@ -195,7 +191,7 @@ def test_all_shares_together_stay_within_every_limit(nodes: int) -> None:
     async def story() -> None:
         clock = Clock()
         today = day_of(clock.wall())
-        facts = Facts(
+        facts = SlowFacts(
             spent=(Spent("org", "O", CYCLE, 130, 0),),
             days=(DayCount("K", today, 10),),
             holds=(OpenHold("before", (("org", "O", CYCLE),), 70, 0),),
@@ -218,7 +214,7 @@ def test_all_shares_together_stay_within_every_limit(nodes: int) -> None:
 
 def test_a_share_is_of_what_is_left_also_when_the_balances_are_read_again() -> None:
     async def story() -> None:
-        facts = Facts(spent=(Spent("org", "O", CYCLE, 400, 0),), metered=True)
+        facts = SlowFacts(spent=(Spent("org", "O", CYCLE, 400, 0),), metered=True)
         share = NodeShare(facts, 2)
         assert (await share.hold("a", key(), 0, CAP, 300, 0)).admitted
         assert not (await share.hold("b", key(), 0, CAP, 1, 0)).admitted
