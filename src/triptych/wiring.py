@@ -85,6 +85,10 @@ from triptych.vault import Vault, org_specs
 if TYPE_CHECKING:
     from triptych.storage.limits.redis_index import RedisIndex
 
+# New containers between two collections. Hardly anything here is part of a cycle; at Python's 700, the
+# exchanges under way were walked through again and again, with nothing to be found.
+_COLLECTED_AFTER = 50_000
+
 logger = logging.getLogger("triptych")
 
 MAX_HEADERS = 128
@@ -348,6 +352,7 @@ async def serve_until_signal(
         # What lives as long as the process need not be looked at by every collection.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_COLLECTED_AFTER)
         await stop.wait()
         node.gateway.draining = True
         logger.info("draining: at most %g s", settings.server.drain_timeout_s)

@@ -46,13 +46,22 @@ def shape(database: Database) -> dict[str, object]:
         }
 
 
+OF_THE_OTHER_ENGINE = {
+    "sqlite": "ix_exchanges_org_id_started_us",
+    "postgresql": "ix_exchanges_started_us_org_id",
+}
+"""The index of ``metadata`` that an engine does without; Alembic does not know of ``ddl_if``."""
+
+
 def test_the_migrations_make_the_same_schema_as_the_tables(url: str) -> None:
     database = open_database(url, durability="strict")
     with database.write() as connection:
         schema.upgrade(connection)
     with database.read() as connection:
         assert schema.current_revision(connection) == schema.HEAD
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        elsewhere = OF_THE_OTHER_ENGINE[connection.dialect.name]
+        options = {"include_object": lambda _item, name, *_: name != elsewhere}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
         version = connection.execute(text("SELECT id, version FROM snapshot_version")).one()
     migrated = shape(database)
     with database.write() as connection:

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -49,6 +50,18 @@ def test_the_kth_request_passes_and_the_next_does_not(limits: Index) -> None:
     answers = [limits.admit(key(rpm=3)) for _ in range(4)]
     assert [answer.admitted for answer in answers] == [True, True, True, False]
     assert [answer.remaining for answer in answers] == [2, 1, 0, 0]
+
+
+def test_requests_of_a_minute_are_nothing_for_the_collector_of_cycles_to_walk_through(clock: Clock) -> None:
+    """Hundreds of thousands of them live at once; with a list each, a full collection takes 100 ms."""
+    index = MemoryIndex(clock.monotonic, clock.wall)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(1_000):
+        clock.ms += 1
+        assert index.admit_request(None, key(rpm=10_000)).admitted
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
 
 
 def test_a_request_leaves_the_window_exactly_60_000_ms_after_it_came(limits: Index, clock: Clock) -> None:

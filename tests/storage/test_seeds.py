@@ -240,6 +240,20 @@ def test_open_rows_are_found_by_their_index(database: Database, acme: Acme) -> N
     assert "ix_exchanges_open" in str(plan)
 
 
+def test_rows_of_a_time_are_found_by_their_index(database: Database, acme: Acme) -> None:
+    """Whoever adds up an org's cycle reads that time of the index, and of the rows the org's own."""
+    if database.dialect_name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics")
+    with database.read() as connection:
+        plan = connection.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT sum(cost_nusd) FROM exchanges "
+                "WHERE org_id = 'x' AND started_us >= 1 AND ended_us IS NOT NULL"
+            )
+        ).all()
+    assert "ix_exchanges_started_us_org_id (started_us>?)" in str(plan)
+
+
 def test_no_request_is_judged_without_caps_before_that_is_noted(
     database: Database, node: Node, acme: Acme, monkeypatch: pytest.MonkeyPatch
 ) -> None:

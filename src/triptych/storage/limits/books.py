@@ -1,6 +1,6 @@
 """What the index in memory remembers: balances, holds, and windows that fall off by themselves."""
 
-from triptych.storage.limits.windows import Window
+from triptych.storage.limits.windows import Entry, Window
 
 
 class Balance:
@@ -24,7 +24,7 @@ class Hold:
     def __init__(self) -> None:
         self.slots: list[str] = []
         # Window, entry, tokens counted in it; None: nothing was reserved yet.
-        self.windows: list[tuple[Window, list[int], int]] | None = None
+        self.windows: list[tuple[Window, Entry, int]] | None = None
         self.balances: list[Balance] = []
         self.nusd = 0
         self.credits = 0

@@ -17,7 +17,7 @@ from triptych.core.admission import (
 )
 from triptych.core.clock import now_us
 from triptych.storage.limits.books import Balance, Generations, Hold
-from triptych.storage.limits.windows import DAY_US, WINDOW_MS, Window, to_midnight_ms, whole_s
+from triptych.storage.limits.windows import DAY_US, WINDOW_MS, Entry, Window, to_midnight_ms, whole_s
 
 _UNLIMITED = Admission(True, None, 0, 0, None, "key", "minute")
 _NOTHING_TO_HOLD = Reservation(True)
@@ -128,7 +128,7 @@ class MemoryIndex:
             if rpm is not None:
                 minute = recent.get(scope_id) or self._requests.revived(scope_id)
                 entries = minute.entries
-                if entries and entries[0][0] <= ended_ms:
+                if entries and entries[0].moment_ms <= ended_ms:
                     minute.trim(now_ms)
                 left = rpm - minute.total
                 if left <= 0:
@@ -152,14 +152,14 @@ class MemoryIndex:
             if tpm is not None:
                 window = recent_tokens.get(scope_id) or self._tokens.revived(scope_id)
                 entries = window.entries
-                if entries and entries[0][0] <= ended_ms:
+                if entries and entries[0].moment_ms <= ended_ms:
                     window.trim(now_ms)
                 left = tpm - window.total
                 if left < 0:
                     left = 0
                 if left < tokens_left or tokens_left < 0:
                     tokens_left, tokens_limit = left, tpm
-                    tokens_reset_ms = entries[-1][0] - ended_ms if entries else 0
+                    tokens_reset_ms = entries[-1].moment_ms - ended_ms if entries else 0
             if limits.concurrency is not None and exchange_id is not None:
                 if self._slots.get(scope_id, 0) >= limits.concurrency:
                     refused = True
@@ -171,10 +171,10 @@ class MemoryIndex:
         if known is None and requests:
             for minute in minutes:
                 entries = minute.entries
-                if entries and entries[-1][0] == now_ms:
-                    entries[-1][1] += 1
+                if entries and entries[-1].moment_ms == now_ms:
+                    entries[-1].amount += 1
                 else:
-                    entries.append([now_ms, 1])
+                    entries.append(Entry(now_ms, 1))
                 minute.total += 1
             if days:
                 self._days.update(days)
@@ -295,7 +295,7 @@ class MemoryIndex:
                 continue
             scope_id = asked.id
             window = recent.get(scope_id) or self._tokens.revived(scope_id)
-            if window.entries and window.entries[0][0] <= now_ms - WINDOW_MS:
+            if window.entries and window.entries[0].moment_ms <= now_ms - WINDOW_MS:
                 window.trim(now_ms)
             counted = min(tpm, tokens)
             if window.total + (counted or 1) > tpm:
@@ -322,11 +322,11 @@ class MemoryIndex:
         for window, counted, tpm in windows:
             # ``Window.add``, without the call.
             counts = window.entries
-            if counts and counts[-1][0] >= now_ms:
+            if counts and counts[-1].moment_ms >= now_ms:
                 entry = counts[-1]
-                entry[1] += counted
+                entry.amount += counted
             else:
-                entry = [now_ms, counted]
+                entry = Entry(now_ms, counted)
                 counts.append(entry)
             total = window.total = window.total + counted
             entries.append((window, entry, counted))
@@ -363,9 +363,9 @@ class MemoryIndex:
                 if counted != actual_tokens:
                     # ``Window.replace``, without the call.
                     counts = window.entries
-                    if counts and counts[0][0] <= entry[0]:
+                    if counts and counts[0].moment_ms <= entry.moment_ms:
                         difference = actual_tokens - counted
-                        entry[1] += difference
+                        entry.amount += difference
                         window.total += difference
         held_nusd, held_credits = hold.nusd, hold.credits
         for balance in hold.balances:
@@ -380,7 +380,7 @@ class MemoryIndex:
     def _token_window(self, scope_id: str, now_ms: int) -> Window:
         window = self._tokens.recent.get(scope_id) or self._tokens.revived(scope_id)
         entries = window.entries
-        if entries and entries[0][0] <= now_ms - WINDOW_MS:
+        if entries and entries[0].moment_ms <= now_ms - WINDOW_MS:
             window.trim(now_ms)
         return window
 
