@@ -16,7 +16,7 @@ from tests.contract.raw_client import Answer, RawClient, ask, request
 from tests.devices.gateway import LIVE_KEY, ORG, TEST_KEY, Gateway
 
 pytestmark = pytest.mark.timeout(180)  # several gateways or processes, on a busy machine too
-KEY = f"x-api-key: {LIVE_KEY}"
+KEY, TEST = f"x-api-key: {LIVE_KEY}", f"x-api-key: {TEST_KEY}"
 PLACE = "/v2/emotions/shared"
 
 
@@ -27,10 +27,10 @@ DIES_BEFORE_IT_SETTLES_A_KEY = (
 import os
 from triptych.surfaces import idempotent
 
-async def die(self, answer):
+def die(self, *arguments):
     os._exit(9)
 
-idempotent._Once.end = die
+idempotent._Once.end = idempotent._Once.writes = die
 """
     + SERVED
 )
@@ -60,8 +60,8 @@ def post(port: int, *ids: str) -> Answer:
     return ask(port, "POST", PLACE + "/analysis", KEY, body=body(*ids))
 
 
-def count(port: int) -> int:
-    answer = ask(port, "GET", PLACE, KEY)
+def count(port: int, key: str = KEY) -> int:
+    answer = ask(port, "GET", PLACE, key)
     if answer.status == 404:
         return 0
     assert answer.status == 200, answer.body
@@ -117,6 +117,48 @@ def test_a_body_that_was_stored_by_a_gateway_that_died_at_once_is_not_stored_aga
         assert (told["metadata"], told["trajectory"]) == ({"context_id": "shared"}, {"n": 1})
         assert (told["usage"], count(gateway.port)) == ({"analyse_tokens": 3}, 1)
         gateway.kill()
+
+
+CHAT = json.dumps(
+    {
+        "model": "sandbox-lorem",
+        "messages": [{"role": "user", "content": "I am so happy today!"}],
+        "context_id": "shared",
+    }
+).encode()
+
+
+def say(port: int) -> Answer:
+    return ask(port, "POST", "/v2/chat/completions", TEST, ONCE, body=CHAT)
+
+
+def test_what_was_said_in_a_chat_of_a_gateway_that_died_at_once_is_not_said_again_under_its_key() -> None:
+    with Gateway(ORG, preload=DIES_BEFORE_IT_SETTLES_A_KEY) as gateway:
+        with pytest.raises(ConnectionError):
+            say(gateway.port)
+        gateway.kill()
+        gateway.start(limit_s=50)
+        assert count(gateway.port, TEST) == 2
+        again = say(gateway.port)
+        assert (again.status, again.header("idempotent-replayed")) == (200, "true")
+        told = json.loads(again.body)
+        assert told["choices"][0]["message"]["content"]
+        assert (told["emotions"]["user"]["category"], told["trajectory"]) == ("joy", {"n": 1})
+        assert count(gateway.port, TEST) == 2
+        gateway.kill()
+
+
+def test_a_client_that_left_while_its_chat_was_stored_gets_the_answer_when_it_comes_back() -> None:
+    with Gateway(ORG, preload=STORES_SLOWLY) as gateway:
+        with RawClient(gateway.port) as leaving:
+            leaving.send(request("POST", "/v2/chat/completions", TEST, ONCE, body=CHAT))
+            time.sleep(0.5)
+        deadline_s = time.monotonic() + 20
+        while (again := say(gateway.port)).status == 409:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        assert (again.status, again.header("idempotent-replayed")) == (200, "true")
+        assert count(gateway.port, TEST) == 2
 
 
 def test_a_client_that_left_while_its_body_was_stored_gets_the_answer_when_it_comes_back() -> None:

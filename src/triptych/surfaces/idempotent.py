@@ -188,6 +188,8 @@ class _Once:
     def writes(self, outcome: Outcome, ended_us: int, answer: Response | None) -> tuple[Any, ...]:
         claim, self._claim = self._claim, None
         assert claim is not None
+        if self._answered:
+            return ()
         if answer is None:
             return claim.given_up()
         return claim.answered(_kept(answer), ended_us, outcome.ending.value)

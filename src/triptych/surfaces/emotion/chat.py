@@ -5,7 +5,6 @@ can be asked, and every policy holds. What is analysed is added when the answer 
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -111,21 +110,35 @@ class CompleteChat(Operation):
             settlement.last_piece = self._reply.with_emotions(settlement.last_piece)
         text = self._reply.text if answer is None else _answer_text(answer.body)
         spoken = await self._scoring.score([text]) if text and not text.isspace() else _NOTHING
-        course: Sequence[UserMessage] = [UserMessage(emotion) for emotion in users.emotions]
-        state: Emotion | None = None
-        if parsed.context_id is not None:
-            context = await self._keep(exchange, parsed, parsed.context_id, users, text, spoken)
-            if context is not None:
-                course, state = context.user_messages, context.state
         tokens = users.tokens + spoken.tokens
-        self._quota.count(exchange, tokens)
         assistant = emotion_object(spoken.emotions[0], text) if spoken.emotions else None
-        extras = {
-            "emotion_model": parsed.emotion_model,
-            "emotions": {"user": _user(parsed), "assistant": assistant},
-            "conversationMode": self._mode(parsed, users, state),
-            "trajectory": self._trajectory(course),
-        }
+
+        def extras_in(context: Context | None) -> dict[str, Any]:
+            course = (
+                [UserMessage(emotion) for emotion in users.emotions]
+                if context is None
+                else context.user_messages
+            )
+            return {
+                "emotion_model": parsed.emotion_model,
+                "emotions": {"user": _user(parsed), "assistant": assistant},
+                "conversationMode": self._mode(parsed, users, None if context is None else context.state),
+                "trajectory": self._trajectory(course),
+            }
+
+        def keep_answer(connection: Any, context: Context) -> None:
+            # With what it tells of: a repeated request must not say it again.
+            if exchange.once is not None and answer is not None:
+                told = _extended(answer.body, extras_in(context), tokens, exchange)
+                exchange.once.answered_in(connection, Response(answer.status, answer.headers, told))
+
+        context = None
+        if parsed.context_id is not None:
+            said = _said(parsed, users, text, spoken)
+            if said:
+                context = await self._keeping.append(exchange.principal, parsed.context_id, said, keep_answer)
+        self._quota.count(exchange, tokens)
+        extras = extras_in(context)
         if answer is None:
             last = _last_chunk(self._reply, extras, _usage(exchange, tokens))
             before, done, after = settlement.last_piece.rpartition(_DONE)
@@ -138,22 +151,14 @@ class CompleteChat(Operation):
         mode = self._mode_of(text, emotion, state)
         return {"mode": mode.mode, "confidence": round(mode.confidence, 4), "strategy": mode.strategy}
 
-    async def _keep(
-        self,
-        exchange: Exchange,
-        parsed: ChatAsked,
-        context_id: bytes,
-        users: Analysed,
-        text: str,
-        spoken: Analysed,
-    ) -> Context | None:
-        """What is new of both sides; None: nothing is."""
-        said: list[Said] = [
-            ("user", None, user_text, emotion)
-            for user_text, emotion in zip(parsed.user_texts, users.emotions, strict=True)
-        ]
-        said += [("assistant", None, text, emotion) for emotion in spoken.emotions]
-        return await self._keeping.append(exchange.principal, context_id, said) if said else None
+
+def _said(parsed: ChatAsked, users: Analysed, text: str, spoken: Analysed) -> list[Said]:
+    """What is new of both sides."""
+    said: list[Said] = [
+        ("user", None, user_text, emotion)
+        for user_text, emotion in zip(parsed.user_texts, users.emotions, strict=True)
+    ]
+    return said + [("assistant", None, text, emotion) for emotion in spoken.emotions]
 
 
 def _user(parsed: ChatAsked) -> dict[str, Any] | None:
