@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 # New containers between two collections. Hardly anything here is part of a cycle; at Python's 700, the
 # exchanges under way were walked through again and again, with nothing to be found.
-_COLLECTED_AFTER = 50_000
+_COLLECTED_AFTER = 10_000
 
 logger = logging.getLogger("triptych")
 
