@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upstreams
+from triptych.edge.allocator import use_huge_pages
 from triptych.edge.apart import Apart
 from triptych.edge.app import Gateway, Route, Surface
 from triptych.edge.protocol import EdgeLimits
@@ -353,6 +354,8 @@ async def serve_until_signal(
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECTED_AFTER)
+        if alive_fd is None:  # of several workers, each would get a copy of what they share
+            use_huge_pages()
         await stop.wait()
         node.gateway.draining = True
         logger.info("draining: at most %g s", settings.server.drain_timeout_s)
