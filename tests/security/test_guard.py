@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.caller import settled_row
-from tests.devices.guarded import PATHS, Guarded, guarded, key_of, said
+from tests.devices.guarded import PATHS, Guarded, guarded, key_of, request, said
 from tests.devices.rules import NAMES, Rules
 from tests.devices.speaker import ask
 from triptych.engines.phi.answers import restored_answer
@@ -54,6 +54,42 @@ def test_values_stay_here_and_come_back(scene: Guarded, wire: str, to: str, stre
         assert (json.loads(told)["q"] if "#tool" in text else told) == text
     assert not any(secret in sent(scene) for secret in SECRETS)
     assert "[PERSON_5] have [US_SSN_1] and [EMAIL_ADDRESS_1]" in sent(scene)
+
+
+FORMATS: dict[str, list[dict[str, Any]]] = {
+    "messages": [
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+        {"output_format": {"type": "json_schema", "schema": {"type": "object"}}},
+    ],
+    "chat": [
+        {"response_format": {"type": "json_object"}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "n", "schema": {"type": "object"}},
+            }
+        },
+    ],
+    "responses": [{"text_format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}}],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("wire", "asked"), [(wire, asked) for wire in WIRES for asked in FORMATS[wire]])
+def test_an_answer_asked_for_as_json_is_json_whatever_its_values_hold(
+    scene: Guarded, wire: str, asked: dict[str, Any], stream: bool
+) -> None:
+    """A name with quotes and a backslash, in a text that is a JSON text: there it is spelled as one."""
+    text = json.dumps({"q": ALL, "of": NAMES}, ensure_ascii=False)
+    fields = dict(asked)
+    if "text_format" in asked:
+        fields = {"text": {"format": asked["text_format"]}}
+    body = {**request(wire, text), "model": wire, "stream": stream, **fields}
+    answer = ask(
+        scene.gateway.port, json.dumps(body).encode(), path=PATHS[wire], key=key_of("redact"), timeout_s=20
+    )
+    assert json.loads(said(wire, answer, stream=stream)) == {"q": ALL, "of": list(NAMES)}
+    assert not any(secret in sent(scene) for secret in SECRETS)
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -28,6 +28,10 @@ class GuardedWire(msgspec.Struct, frozen=True):
     that brought a piece of it."""
     logprobs: Callable[[bytes], str | None]
     """The field by which a request asks for the probabilities of tokens, if it does."""
+    says_json: Callable[[bytes], bool]
+    """Whether a request asks for an answer whose text is JSON."""
+    is_answer_text: Callable[[Path, Path], bool]
+    """Whether a string of the answer, at that path and of that part, is such a text."""
     numbered: bool = False
     """Whether events have a ``sequence_number``."""
 
@@ -53,6 +57,48 @@ def _responses_logprobs(body: bytes) -> str | None:
     return "top_logprobs" if asked.top_logprobs else None
 
 
+class _Typed(msgspec.Struct):
+    type: object = None
+
+
+class _Holder(msgspec.Struct):
+    format: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Formats(msgspec.Struct):
+    """Where the wires say how an answer is to be written; anything may stand there."""
+
+    response_format: msgspec.Raw = msgspec.Raw(b"null")
+    output_format: msgspec.Raw = msgspec.Raw(b"null")
+    output_config: msgspec.Raw = msgspec.Raw(b"null")
+    text: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_JSON_FORMATS = ("json_schema", "json_object")
+_FORMATS = msgspec.json.Decoder(_Formats)
+_TYPED = msgspec.json.Decoder(_Typed)
+_HOLDER = msgspec.json.Decoder(_Holder)
+
+
+def _is_json(format_: msgspec.Raw) -> bool:
+    try:
+        return _TYPED.decode(format_).type in _JSON_FORMATS
+    except msgspec.ValidationError:
+        return False
+
+
+def _holds_json(holder: msgspec.Raw) -> bool:
+    try:
+        return _is_json(_HOLDER.decode(holder).format)
+    except msgspec.ValidationError:
+        return False
+
+
+def _messages_json(body: bytes) -> bool:
+    asked = _FORMATS.decode(body)
+    return _is_json(asked.output_format) or _holds_json(asked.output_config)
+
+
 MESSAGES = GuardedWire(
     "anthropic-messages",
     messages_slots.text_slots,
@@ -61,6 +107,8 @@ MESSAGES = GuardedWire(
     messages_fragments.ended,
     messages_fragments.fragment,
     lambda body: None,
+    _messages_json,
+    messages_slots.is_answer_text,
 )
 CHAT = GuardedWire(
     "openai-chat",
@@ -70,6 +118,8 @@ CHAT = GuardedWire(
     chat_fragments.ended,
     chat_fragments.fragment,
     _chat_logprobs,
+    lambda body: _is_json(_FORMATS.decode(body).response_format),
+    chat_slots.is_answer_text,
 )
 RESPONSES = GuardedWire(
     "openai-responses",
@@ -79,6 +129,8 @@ RESPONSES = GuardedWire(
     responses_fragments.ended,
     responses_fragments.fragment,
     _responses_logprobs,
+    lambda body: _holds_json(_FORMATS.decode(body).text),
+    responses_slots.is_answer_text,
     numbered=True,
 )
 GUARDED: Mapping[str, GuardedWire] = {wire.name: wire for wire in (MESSAGES, CHAT, RESPONSES)}

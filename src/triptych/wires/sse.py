@@ -41,7 +41,10 @@ def parse_block(block: bytes) -> Event | None:
 
 
 def frame(event: str, data: bytes) -> bytes:
-    """One event as bytes. Line ends inside ``data`` become further ``data`` lines."""
+    """One event as bytes; without a name when ``event`` is empty. Line ends inside ``data`` become further
+    ``data`` lines."""
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(re.split(rb"\r\n|\n|\r", data))
+    if not event:
+        return b"data: %b\n\n" % data
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)

@@ -39,4 +39,6 @@ def test_one_crlf_is_one_line_end() -> None:
 def test_a_frame_reads_back_with_its_line_ends_as_lf(data: bytes) -> None:
     block = frame("error", data)
     assert BLOCK_END.search(block).end() == len(block)  # type: ignore[union-attr]
-    assert parse_block(block) == Event("error", data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    as_lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    assert parse_block(block) == Event("error", as_lines)
+    assert parse_block(frame("", data)) == Event("", as_lines)

@@ -38,25 +38,33 @@ class StreamMeter(Protocol):
 class RestoringReader:
     """Reads the answers that another reader reads, on the caller's wire, and puts the values back."""
 
-    __slots__ = ("_documents", "_reader", "_restorer", "_wire")
+    __slots__ = ("_documents", "_reader", "_restorer", "_says_json", "_wire")
 
     def __init__(self, reader: AnswerReader, redacted: Redacted) -> None:
         self._reader = reader
         self._wire = GUARDED[redacted.wire]
         self._restorer = Restorer(redacted.values)
+        self._says_json = redacted.says_json
         self._documents = {number: Shifts(spans) for number, spans in redacted.documents.items()}
 
     def stream_meter(self, parsed: Any, request_bytes: int) -> "RestoringStream":
         meter = self._reader.stream_meter(parsed, request_bytes)
-        return RestoringStream(meter, StreamRestorer(self._wire, self._restorer, self._documents))
+        restorer = StreamRestorer(self._wire, self._restorer, self._documents, says_json=self._says_json)
+        return RestoringStream(meter, restorer)
 
     def read_answer(self, parsed: Any, body: bytes, request_bytes: int) -> tuple[bytes, Usage]:
         body, usage = self._reader.read_answer(parsed, body, request_bytes)
-        return restored_answer(body, self._wire, self._restorer, self._documents), usage
+        told = restored_answer(body, self._wire, self._restorer, self._documents, says_json=self._says_json)
+        return told, usage
 
 
 def restored_answer(
-    body: bytes, wire: GuardedWire, restorer: Restorer, documents: dict[int, Shifts]
+    body: bytes,
+    wire: GuardedWire,
+    restorer: Restorer,
+    documents: dict[int, Shifts],
+    *,
+    says_json: bool = False,
 ) -> bytes:
     """A whole answer. Raises Failure UPSTREAM_INVALID_RESPONSE when it is not JSON."""
     edits: list[Edit] = []
@@ -66,7 +74,8 @@ def restored_answer(
             if slot.kind in UNTOUCHED or not MAYBE.search(body, slot.start - 1, slot.end + 1):
                 continue
             replaced: list[Replaced] = []
-            text = restorer.restored(slot.text(body), json=slot.kind is Kind.JSON_STRING, replaced=replaced)
+            json = slot.kind is Kind.JSON_STRING or (says_json and wire.is_answer_text(slot.path, ()))
+            text = restorer.restored(slot.text(body), json=json, replaced=replaced)
             if replaced:
                 edits.append(Edit(slot.start, slot.end, escaped(text)))
                 moved[slot.path] = Shifts(replaced)

@@ -115,7 +115,7 @@ class Guard:
 
     def restoring(self, wire: str, inspected: Inspected) -> Callable[[Any], RestoringReader]:
         """What wraps the reader of an answer to that request."""
-        redacted = Redacted(wire, inspected.values, inspected.documents)
+        redacted = Redacted(wire, inspected.values, inspected.documents, inspected.says_json)
         return lambda reader: RestoringReader(reader, redacted)
 
     async def _keep(self) -> None:

@@ -71,6 +71,8 @@ class Inspected(msgspec.Struct, frozen=True):
     """Paths of what cannot be inspected."""
     logprobs: str | None = None
     """The field by which probabilities of tokens are asked for."""
+    says_json: bool = False
+    """See ``Redacted.says_json``."""
 
 
 class Garbage(Exception):
@@ -106,6 +108,7 @@ def inspect(recogniser: Recogniser, asked: Asked, filters: Any = None) -> Inspec
         fixed=report.fixed,
         unreadable=[shown(reading.public(path)) for path in reading.unreadable],
         logprobs=wire.logprobs(asked.body),
+        says_json=wire.says_json(asked.body),
     )
 
 

@@ -108,3 +108,5 @@ class Redacted(msgspec.Struct, frozen=True):
     documents: dict[int, list[Replaced]] = {}
     """Of documents that are cited by code points: from the text as it was sent to the caller's own, by
     the document's number."""
+    says_json: bool = False
+    """The text of the answer was asked for as JSON: a value stands inside a JSON string there."""

@@ -86,10 +86,20 @@ class _Usual:
 class StreamRestorer:
     """Used for one stream."""
 
-    __slots__ = ("_added", "_documents", "_held", "_parts", "_replaced", "_restorer", "_usual", "_wire")
+    __slots__ = (
+        "_added", "_documents", "_held", "_parts", "_replaced", "_restorer", "_says_json", "_usual", "_wire",
+    )  # fmt: skip
 
-    def __init__(self, wire: GuardedWire, restorer: Restorer, documents: dict[int, Shifts]) -> None:
+    def __init__(
+        self,
+        wire: GuardedWire,
+        restorer: Restorer,
+        documents: dict[int, Shifts],
+        *,
+        says_json: bool = False,
+    ) -> None:
         self._wire = wire
+        self._says_json = says_json
         self._restorer = restorer
         self._documents = documents
         self._parts: dict[Path, _Part] = {}
@@ -154,7 +164,7 @@ class StreamRestorer:
             (delta,) = deltas
             if delta.kind not in UNTOUCHED:
                 base = block.index(event.data)
-                json = delta.kind is Kind.JSON_STRING
+                json = self._is_json(delta)
                 self._usual = _Usual(block, base + delta.start, base + delta.end, delta.part, json)
         if (self._replaced or self._documents) and points(event.data):
 
@@ -173,7 +183,7 @@ class StreamRestorer:
         for delta in deltas:
             if delta.kind in UNTOUCHED:
                 continue
-            json = delta.kind is Kind.JSON_STRING
+            json = self._is_json(delta)
             if delta.is_fragment:
                 over = delta.part in ended
                 written = self._written(delta.part, delta.text, block, json=json, over=over)
@@ -186,6 +196,11 @@ class StreamRestorer:
             if written != delta.text:
                 edits.append(Edit(delta.start, delta.end, escaped(written)))
         return edits, moved
+
+    def _is_json(self, delta: Delta) -> bool:
+        return delta.kind is Kind.JSON_STRING or (
+            self._says_json and self._wire.is_answer_text(delta.path, delta.part)
+        )
 
     def _written(self, path: Path, piece: str, block: bytes, *, json: bool, over: bool) -> str:
         """What is told of a piece, and of what was held before it; ``over``: it is its part's last."""
@@ -228,7 +243,7 @@ class StreamRestorer:
                 if number is not None:
                     data = _renumbered(data, int(number[2]) + self._added)
                 self._added += 1
-            told += frame(event.type, data) if event.type else b"data: %b\n\n" % data
+            told += frame(event.type, data)
         return told
 
     def _numbered(self, block: bytes) -> bytes:
@@ -257,7 +272,7 @@ def _with_data(block: bytes, event: Event, data: bytes) -> bytes:
     if block.count(event.data) == 1:
         return block.replace(event.data, data)
     # Data of several lines: put together again.
-    return frame(event.type, data) if event.type else b"data: %b\n\n" % data
+    return frame(event.type, data)
 
 
 def _renumbered(text: bytes, number: int) -> bytes:

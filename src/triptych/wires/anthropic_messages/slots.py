@@ -244,8 +244,9 @@ REQUEST = compiled(TABLE, "request")
 ANSWER = compiled(TABLE, "answer")
 EVENT = compiled(TABLE, "event")
 
-_FRAGMENTS = frozenset({"text", "partial_json", "thinking", "signature", "content", "encrypted_content"})
 _DELTA_STEPS = 2
+_BLOCK_STEPS = 3
+_FRAGMENTS = frozenset({"text", "partial_json", "thinking", "signature", "content", "encrypted_content"})
 
 
 class _Indexed(msgspec.Struct):
@@ -285,3 +286,13 @@ def text_deltas(event: Event) -> list[Delta]:
             Delta(path, slot.start, slot.end, slot.kind, slot.text(data), part, bool(part), slot.is_key)
         )
     return found
+
+
+def is_answer_text(path: Path, part: Path = ()) -> bool:
+    """Whether it is what the model says itself, in a whole answer or an event: what an output format
+    is about. ``part``: of which it is a piece."""
+    if path[-1:] != ("text",):
+        return False
+    if path[0] == "content":
+        return len(path) == _BLOCK_STEPS
+    return len(path) == _DELTA_STEPS and path[0] in ("delta", "content_block")

@@ -240,3 +240,9 @@ def _part(choices: Sequence[_Choice], path: Path) -> Path:
         index = calls[rest[1]].index
         rest = ("tool_calls", rest[1] if index is None else index, *rest[2:])
     return (place if choice.index is None else choice.index, *rest)
+
+
+def is_answer_text(path: Path, part: Path = ()) -> bool:
+    """Whether it is what the model says itself, in a whole answer or a chunk: what an output format
+    is about. ``part``: of which it is a piece."""
+    return path[0] == "choices" and path[_DELTA_STEPS:] == ("content",)

@@ -332,3 +332,14 @@ def _part(place: _Place, event_type: str, path: Path) -> Path:
         (i for i in (place.content_index, place.summary_index, place.command_index) if i is not None), -1
     )
     return (family, place.output_index, inner, *path[1:])
+
+
+def is_answer_text(path: Path, part: Path = ()) -> bool:
+    """Whether it is what the model says itself, in a whole answer or an event: what an output format
+    is about. ``part``: of which it is a piece."""
+    if part:
+        return part[0] == "response.output_text"
+    path = path[1:] if path[0] == "response" else path
+    if path in (("output_text",), ("part", "text")):
+        return True
+    return path[0] in ("output", "item") and path[-3:-2] == ("content",) and path[-1] == "text"

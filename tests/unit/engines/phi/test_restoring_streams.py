@@ -1,6 +1,7 @@
 """Every place at which a provider, or the network, may cut what stands for a value."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -65,6 +66,15 @@ def expected(text: str, *, as_json: bool = False) -> str:
         else:
             said, text = said + text[0], text[1:]
     return said
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
+def test_an_event_whose_data_are_several_lines_is_an_event_still(wire: WireStream) -> None:
+    """The lines of a value that comes back are lines of data too, with or without a name of the event."""
+    sent = wire.stream(["I saw ", "[PERS", "ON_12] and [MRN_1]"])
+    lines = re.sub(rb'(?<=[{,])"', b'\ndata: "', sent)
+    assert lines.count(b"\ndata: ") > sent.count(b"\ndata: ")
+    assert wire.text(relayed(wire, [lines])) == expected("I saw [PERSON_12] and [MRN_1]")
 
 
 def cut(text: str, places: Sequence[int]) -> list[str]:
