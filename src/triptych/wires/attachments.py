@@ -26,6 +26,8 @@ _FREE = frozenset((
     "input", "arguments", "input_schema", "parameters", "schema", "input_examples", "output_schema",
 ))  # fmt: skip
 _CALLS = frozenset(("tool_use", "server_tool_use", "mcp_tool_use"))
+# Reasoning that its maker encrypted: in any other part, data may be anything.
+_SEALING = frozenset(("redacted_thinking", "reasoning.encrypted"))
 _TEXT_TYPE = re.compile(
     r"(?:text/[a-z0-9.+-]+|application/(?:json|xml|yaml|x-yaml|x-ndjson|jsonl|csv|rtf|[a-z0-9.-]+\+(?:json|xml)))"
     r"(?:[ ]?;.*)?",
@@ -52,6 +54,8 @@ class Contents(msgspec.Struct, frozen=True):
     """Of Anthropic's document blocks, whatever they hold: citations count them from 0."""
     inputs: list[Path]
     """Of the arguments of calls that are no text but JSON values."""
+    sealed: list[Path]
+    """Of ``data`` that only its maker can read."""
 
 
 def contents(body: bytes) -> Contents:
@@ -64,7 +68,7 @@ def contents(body: bytes) -> Contents:
             FailureKind.INVALID_BODY,
             "The request body has an object in which a key occurs more than once.",
         ) from twice
-    found = Contents([], [], [])
+    found = Contents([], [], [], [])
     if isinstance(whole, dict):
         _walk(whole, found)
     return found
@@ -89,8 +93,11 @@ def _walk(whole: dict[str, Any], found: Contents) -> None:
             continue
         if not isinstance(value, dict):
             continue
-        if value.get("type") == "document":
+        type_ = value.get("type")
+        if type_ == "document":
             found.documents.append(path)
+        elif isinstance(type_, str) and type_ in _SEALING:
+            found.sealed.append((*path, "data"))
         attachment = _attachment(path, value)
         if attachment is not None:
             found.attachments.append(attachment)

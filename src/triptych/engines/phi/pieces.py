@@ -28,10 +28,11 @@ _TOOLS = frozenset(("tools", "functions", "mcp_servers"))
 # Of these a provider made up what they say, and only it can read them; or they are meant for it.
 _SEALED = frozenset((
     "signature", "encrypted_content", "encrypted_stdout", "encrypted_index", "fallback_credit_token",
-    "token", "data",
+    "token",
 ))  # fmt: skip
 _CREDENTIALS = frozenset(("authorization_token", "authorization", "value"))
 _TOKEN = re.compile(r"(?:[a-z-]+:)*[A-Za-z0-9+/=_.:%-]*")
+_LETTER = re.compile("[A-Za-z]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORDS = re.compile(r"[_.\-/]+")
 _MAX_KEY_CHARS = 64
@@ -46,6 +47,7 @@ _COMPONENT = re.compile(r"[^/?&=#;,\s]+")
 _ADDRESS_HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _DOMAINS = frozenset(("allowed_domains", "blocked_domains", "domain"))
 _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?![A-Za-z0-9@._-])")
+_BLANK = re.compile(r"\s")
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 
 
@@ -87,6 +89,7 @@ class Reading:
         self._slots = wire.text_slots(body)
         self._keys = {slot.path for slot in self._slots if slot.is_key}
         self._texts = {found.data for found in contents.attachments if found.data is not None}
+        self._sealed = set(contents.sealed)
         self._outer: Path = ()
         self._inputs = contents.inputs
         self._hidden = [found.path for found in contents.attachments if found.data is None]
@@ -145,7 +148,7 @@ class Reading:
         self, path: Path, source: SourceText, kind: Kind, place: Place, context: str, depth: int = 0
     ) -> Iterator[Piece]:
         text = source.text
-        if kind is Kind.URL:
+        if kind is Kind.URL and _is_address(path, text):
             yield from _components(path, source, text, place)
         elif place is not Place.FIXED and (kind is Kind.JSON_STRING or "\\" in text):
             inner = _inner(text) if depth < _MAX_NESTING else None
@@ -178,13 +181,13 @@ class Reading:
                 self.unreadable.append(path)
             else:
                 yield Piece(path, encoded.text, source, Place.TEXT, encoded=encoded)
-        elif name in _CREDENTIALS:
-            return  # of another server, which the provider is to call
-        elif name in _SEALED and "source" not in path[-2:] and not self._is_hidden(path):
+        elif name in _CREDENTIALS or self._is_hidden(path):
+            return  # of another server, which the provider is to call; or known to be unreadable
+        elif (name in _SEALED or path in self._sealed) and "source" not in path[-2:]:
             readable = _readable(source.text)
             if readable:
                 yield Piece(path, readable, None, Place.FIXED)
-        elif not self._is_hidden(path):
+        else:
             self.unreadable.append(path)
 
     def _is_hidden(self, path: Path) -> bool:
@@ -234,6 +237,16 @@ def _inner(text: str) -> list[Slot] | None:
         return None
 
 
+def _is_address(path: Path, text: str) -> bool:
+    """What a field for addresses holds may be a title or a note: a search result's source is what its author
+    calls it."""
+    if _BLANK.search(text):
+        return False
+    if _ADDRESS_HEAD.match(text):
+        return True
+    return not _DOMAINS.isdisjoint(path[-2:]) and _DOMAIN.match(text) is not None
+
+
 def _components(path: Path, source: SourceText, text: str, place: Place) -> Iterator[Piece]:
     """That a field of the wire holds an address identifies nobody; what the address says may. The name
     of the server is none of that, a user's name before it is."""
@@ -265,8 +278,8 @@ def _readable(text: str) -> str:
 
     Reasoning of another vendor that this gateway wrapped (see the wires) holds readable text.
     """
-    if not _TOKEN.fullmatch(text):
-        return text
+    if not _TOKEN.fullmatch(text) or not _LETTER.search(text):
+        return text  # a number, be it of a card or a phone, is no seal
     _, _, payload = text.rpartition(":")
     try:
         plain = base64.urlsafe_b64decode(

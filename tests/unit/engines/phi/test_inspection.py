@@ -22,6 +22,12 @@ def chat(content: Any, **fields: Any) -> bytes:
     return json.dumps(request, ensure_ascii=False).encode()
 
 
+def messages(content: Any) -> bytes:
+    return json.dumps(
+        {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
+    ).encode()
+
+
 def screened(body: bytes, wire: str = "openai-chat", **asked: Any) -> Inspected:
     return inspect(Rules(), Asked(wire, body, **asked))
 
@@ -126,6 +132,35 @@ def test_an_address_is_read_part_by_part() -> None:
     assert told == "https://[EMAIL_ADDRESS_1]/p/[PERSON_1]?mrn=[MRN_1]&page=2#[US_SSN_1]"
     restorer = Restorer(inspected.values)
     assert restorer.restored(told) == url
+
+
+@pytest.mark.parametrize("source", [
+    "Note on Ana Lima", "https://x.example/notes of Ana Lima", "Ana Lima/notes", "mailto:ana@example.org",
+])  # fmt: skip
+def test_what_is_no_address_is_read_as_a_text_wherever_it_stands(source: str) -> None:
+    """The parts of an address are read one by one; a name, and a date with slashes, would be no more."""
+    result = {"type": "search_result", "source": source, "title": "t", "content": []}
+    told = screened(messages([result]), "anthropic-messages")
+    assert sum(told.counts.values()) == 1 and not told.unreadable
+    (block,) = json.loads(told.body)["messages"][0]["content"]
+    (placeholder,) = told.values
+    assert block["source"] == source.replace(told.values[placeholder], placeholder)
+
+
+@pytest.mark.parametrize(("type_", "sealed"), [("redacted_thinking", True), ("newer_sound", False)])
+def test_data_that_cannot_be_read_are_a_vendor_s_own_only_where_vendors_seal_them(
+    type_: str, sealed: bool
+) -> None:
+    told = screened(messages([{"type": type_, "data": "iVBORw0KGgoAAAANSUhEUg=="}]), "anthropic-messages")
+    assert told.unreadable == ([] if sealed else ["messages[0].content[0].data"])
+
+
+@pytest.mark.parametrize("name", ["signature", "encrypted_content"])
+def test_a_number_is_no_signature(name: str) -> None:
+    told = screened(
+        messages([{"type": "thinking", "thinking": "x", name: "123-45-6789"}]), "anthropic-messages"
+    )
+    assert told.fixed == f"messages[0].content[0].{name}"
 
 
 def test_a_path_names_nothing_that_a_caller_made_up() -> None:

@@ -344,3 +344,15 @@ def test_the_sites_that_a_search_may_visit_are_no_finding_and_what_else_stands_t
     assert found("wikipedia.org/Margaret_Thornton/123-45-6789")
     assert found("ann.lee@example.org")
     assert found("Margaret Thornton")
+
+
+def test_a_note_in_the_place_of_an_address_hides_no_date_of_birth(recogniser: Recogniser) -> None:
+    result = {
+        "type": "search_result",
+        "source": "Discharge of Margaret Thornton, born 03/14/1962",
+        "title": "t",
+    }
+    turn = {"role": "user", "content": [{**result, "content": []}]}
+    body = json.dumps({"model": "m", "max_tokens": 1, "messages": [turn]}).encode()
+    told = inspect(recogniser, Asked("anthropic-messages", body)).body
+    assert b"Thornton" not in told and b"03/14/1962" not in told
