@@ -124,9 +124,26 @@ AGES = (
     Pattern(
         "AGE",
         "age_90_after",
-        r"(?i)\b(?:aged?|turn(?:s|ed|ing))(?: of|:| is)?\s+(?P<value>9\d|1[0-3]\d)\b(?:[^%\w.]|$)",
+        r"(?i)\b(?:aged?|turn(?:s|ed|ing))(?: of|:| is)?\s+(?P<value>9\d|1[0-3]\d)(?:[^%\w.]|\.\D|\.?$)",
         0.9,
         words=word_set("age aged turn turns turned turning"),
+        shape=DIGIT,
+    ),
+    # A clinician's note. A temperature, or millions, go on in another way.
+    Pattern(
+        "AGE",
+        "age_90_sex",
+        r"\b(?P<value>9\d|1[0-3]\d)\s?[MF],?\s(?:(?:with|who|presents|presented|presenting|admitted|found|here|hx)\b|w/|s/p|c/o|h/o)",
+        0.9,
+        shape=r"\b(?:9\d|1[0-3]\d)\s?[MF]\b",
+    ),
+    # As data has it, with no sentence around it. Not max-age.
+    Pattern(
+        "AGE",
+        "age_90_field",
+        r"(?i)(?:^|[^\w-]|\b(?:patient|person|member|client|subject)_)age(?:(?:_?(?:in_?)?years)?[\"']?\s{0,3}[:=]|\s?/\s?(?:sex|gender)[\"']?[:=\s])\s{0,3}[\"']?(?P<value>9\d|1[0-3]\d)(?:[^%\w.]|\.\D|\.?$)",
+        0.9,
+        words=word_set("age ageyears ageinyears"),
         shape=DIGIT,
     ),
     Pattern(

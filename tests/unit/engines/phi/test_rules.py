@@ -47,6 +47,14 @@ VALUES = [
     ("since 2023-05-06T10:11:12Z", "DATE_TIME", "2023-05-06T10:11:12Z"),
     ("a 92-year-old woman", "AGE", "92-year-old"),
     ("aged 101, lives", "AGE", "101"),
+    ("She is aged 97.", "AGE", "97"),
+    ('{"name":"x","age":97}', "AGE", "97"),
+    ('"age": "97"', "AGE", "97"),
+    ("patient_age=95, sex=F", "AGE", "95"),
+    ('{"ageInYears": 103}', "AGE", "103"),
+    ("Age/Sex: 97/F", "AGE", "97"),
+    ("97M with CHF", "AGE", "97"),
+    ("91F s/p fall", "AGE", "91"),
     ("lives at 12 Oak Street, Apt 4", "LOCATION", "12 Oak Street, Apt 4"),
     ("to P.O. Box 1234", "LOCATION", "P.O. Box 1234"),
     ("Hauptstraße 12", "LOCATION", "Hauptstraße 12"),
@@ -82,6 +90,7 @@ def test_a_value_is_found_and_nothing_beside_it(by_rules: Found, text: str, type
         "The password is required to continue.",
         "What changed between version 1.2.10 and 1.3?",
         "Give 1,000,000 units over 90 minutes.",
+        "Cache-Control: max-age=120; page: 97; percentage = 95; min_age: 95; temperature 97 F, 95F at noon.",
     ],
 )
 def test_quantities_durations_and_public_codes_are_left(by_rules: Found, text: str) -> None:
