@@ -1,4 +1,4 @@
-"""Values that hide: in base64, or in two texts that are read as one."""
+"""Values that hide: in base64, behind underscores, or in two texts that are read as one."""
 
 import binascii
 import re
@@ -18,6 +18,11 @@ _REACH = 48
 """Characters of a neighbour that are read with a text's own."""
 _JOINING = re.compile(r"[\d@+(/-]\s?$")
 _JOINED = re.compile(r"\s?[\d@)./-]")
+# Not those between the thousands of a number in code.
+_UNDERSCORES = re.compile(r"\b\d{1,3}(?:_\d{3})+\b|(?<=\d)_|_(?=\d)")
+_UNDERLINED_TYPES = frozenset(
+    "US_SSN CREDIT_CARD PHONE_NUMBER FAX_NUMBER IBAN_CODE DATE_TIME IP_ADDRESS NPI AGE".split()
+)
 _STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE DATE_TIME".split())
 
 
@@ -57,6 +62,17 @@ def _text_of(word: str) -> str | None:
     if text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text):
         return text
     return None
+
+
+def underlined(text: str, rules: Rules) -> list[Candidate]:
+    """Numbers that underscores join to a word or to each other, as in the name of a file and in Markdown's
+    emphasis: to a pattern they are letters."""
+    if "_" not in text:
+        return []
+    apart = _UNDERSCORES.sub(lambda match: " " if match[0] == "_" else match[0], text)
+    if apart == text:
+        return []
+    return [found for found in rules.find(apart) if found.type in _UNDERLINED_TYPES]
 
 
 def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:

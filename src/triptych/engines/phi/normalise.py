@@ -202,6 +202,8 @@ def _spelling(source: str) -> str:
             spelled.append(character)
         elif _INVISIBLE.match(character) or unicodedata.combining(character):
             continue
+        elif unicodedata.category(character) == "Me":
+            continue  # what frames a character, as the key around a digit
         else:
             spelled.append(_other(character))
     return "".join(spelled)

@@ -269,12 +269,18 @@ NETWORK = (
 )
 
 NUMBERS = (
-    Pattern("US_SSN", "us_ssn", r"\b\d{3}[-. /]\d{2}[-. /]\d{4}\b", 0.85, validator=us_ssn),
+    Pattern(
+        "US_SSN",
+        "us_ssn",
+        r"\b\d{3}(?:[. /]|\s?-\s{0,2})\d{2}(?:[. /]|\s?-\s{0,2})\d{4}\b",
+        0.85,
+        validator=us_ssn,
+    ),
     Pattern("US_SSN", "us_ssn_masked", r"(?i)(?:[x*#]{3}[- ]?[x*#]{2}[- ]?)(?P<value>\d{4})\b", 0.8),
     Pattern(
         "US_SSN",
         "us_ssn_context",
-        r"(?i)\b(?:ssn|social security|social sec|soc\.? sec\.?|social)\b(?:\s?(?:number|no\.?|num|#|nr))?(?:\s+(?:is|was|ends|ending|in|with|last|four|4|digits|of|on|file|the|number))*[\s:=#()-]{0,4}(?P<value>\d{3}[\s.-]?\d{2}[\s.-]?\d{4}|\d{4})\b",
+        r"(?i)\b(?:ssn|social security|social sec|soc\.? sec\.?|social)\b(?:\s?(?:number|no\.?|num|#|nr))?(?:\s+(?:is|was|ends|ending|in|with|last|four|4|digits|of|on|file|the|number))*[\s:=#()-]{0,4}(?P<value>\d{3}\s?[.-]?\s{0,2}\d{2}\s?[.-]?\s{0,2}\d{4}|\d{4})\b",
         0.95,
         validator=us_ssn,
         words=word_set("ssn social soc"),

@@ -7,7 +7,7 @@ import msgspec
 
 from triptych.core.finding import Finding
 from triptych.engines.phi.consistency import Known
-from triptych.engines.phi.disguise import decoded, straddling
+from triptych.engines.phi.disguise import decoded, straddling, underlined
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.normalise import Plain, plain
 from triptych.engines.phi.rules import Candidate, Rules, resolve
@@ -51,6 +51,7 @@ class Recogniser:
         lists = Lists(self._tagger.lexicon)
         for original, text in zip(texts, spelled, strict=True):
             every = self._rules.find(text.text)
+            every += underlined(text.text, self._rules)
             every += list(self._names(text.text, every, lists))
             every.extend(decoded(text.text, self._rules))
             if filters:
