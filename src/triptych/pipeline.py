@@ -69,6 +69,8 @@ class Endpoint(Protocol[Parsed]):
 
     wire: str
     """Of its requests and answers."""
+    relays_query: bool
+    """Whether the query string is for the provider: its own API has the endpoint."""
     billed: bool
     """Whether its answers cost tokens and money; a count of tokens costs a request only."""
     recall: Callable[[Exchange, Parsed], Awaitable[Parsed]] | None

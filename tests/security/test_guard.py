@@ -319,6 +319,10 @@ def test_the_query_string_is_read_too(scene: Guarded) -> None:
     assert scene.ask("messages", "x", path="/v1/messages?beta=true&v=2").status == 200
     answer = scene.ask("messages", "x", path="/v1/messages?beta=true&name=Ana%20Lima")
     assert answer.status == 400 and b"Lima" not in answer.body
+    # Where it stays here it is not: what never leaves is no leak.
+    scene.upstream.forget()
+    chat = clinical(scene, "/v1/ai/chat?name=Ana%20Lima", "hipaa", message="x", stream=False)
+    assert chat.status == 200 and "Lima" not in sent(scene)
 
 
 def test_tokens_are_counted_of_the_redacted_text(scene: Guarded) -> None:

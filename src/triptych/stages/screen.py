@@ -83,6 +83,8 @@ class Wired(Protocol[Parsed]):
     """An operation, as far as its texts go."""
 
     wire: str
+    relays_query: bool
+    """Whether the query string goes to the provider too."""
 
     def with_body(self, parsed: Parsed, body: bytes) -> Parsed:
         """The same request with another body, of the same shape."""
@@ -144,7 +146,7 @@ class Screen:
                 principal.org_id,
                 endpoint.wire,
                 parsed.body,
-                query=exchange.query,
+                query=exchange.query if endpoint.relays_query else b"",
                 mode=mode,
                 known=exchange.placeholders,
                 filters=principal.policy.filters,

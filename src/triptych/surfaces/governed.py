@@ -51,7 +51,7 @@ class Operation:
     plain_timeout_s: float | None = None
     """See ``Endpoint.plain_timeout_s``."""
     relays_query: bool = True
-    """Whether the query string is for the provider: its own API has the endpoint."""
+    """See ``Endpoint.relays_query``."""
 
     reading: ClassVar[tuple[Callable[..., Any], Callable[[bytes], Any]] | None] = None
     """``parse``, and the function of a module that does the same to an inflated body. It holds for the
