@@ -87,7 +87,8 @@ class StreamRestorer:
     """Used for one stream."""
 
     __slots__ = (
-        "_added", "_documents", "_held", "_parts", "_replaced", "_restorer", "_says_json", "_usual", "_wire",
+        "_added", "_documents", "_held", "_number", "_parts", "_replaced", "_restorer", "_says_json", "_usual",
+        "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +107,8 @@ class StreamRestorer:
         self._held: set[Path] = set()
         self._replaced = False
         self._usual: _Usual | None = None
+        self._number = -1
+        """Of the last event that was read: while anything is held, all are."""
         self._added = 0
         """Events of our own so far: those behind them have higher numbers."""
 
@@ -138,6 +141,8 @@ class StreamRestorer:
     def _block(self, block: bytes) -> bytes:
         if not self._held and not self._concerned(block):
             return self._numbered(block)
+        if self._wire.numbered and (number := _NUMBER.search(block)) is not None:
+            self._number = int(number[2])
         usual = self._usual
         if usual is not None and (place := usual.piece(block)) is not None:
             start, end = place
@@ -240,8 +245,9 @@ class StreamRestorer:
             data = self._wire.fragment(event, path, held)
             if self._wire.numbered:
                 number = _NUMBER.search(data if before is None else before.data)
-                if number is not None:
-                    data = _renumbered(data, int(number[2]) + self._added)
+                # An error of ours has none.
+                following = self._number + 1 if number is None else int(number[2])
+                data = _renumbered(data, following + self._added)
                 self._added += 1
             told += frame(event.type, data)
         return told

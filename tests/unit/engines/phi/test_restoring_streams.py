@@ -186,6 +186,9 @@ def test_a_broken_response_tells_what_was_held() -> None:
     told = b"".join(map(stream.feed, events[:4]))
     told += stream.failed_frames("upstream stream interrupted", "stream_error")
     assert "".join(event.get("delta", "") for event in events_of(told)) == "So [PERSON_"
+    # A client that was cut off goes on behind the last number it saw: none may come twice, none be left out.
+    numbers = [event["sequence_number"] for event in events_of(told) if "sequence_number" in event]
+    assert numbers == list(range(len(numbers)))
 
 
 def test_a_model_that_spells_a_placeholder_differently_is_not_guessed_at() -> None:
