@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
@@ -24,6 +25,8 @@ RETRY_SHARE = 0.2
 FEWEST_RETRIES = 20
 # An error that is not passed on is read to its end only if that comes soon.
 DISCARD_S = 0.25
+# Not all that Python takes for a number: nobody can wait for infinity.
+_SECONDS = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,12})?", re.ASCII)
 
 
 class RetryRule(msgspec.Struct, frozen=True):
@@ -239,10 +242,8 @@ def retry_after_s(value: bytes | None) -> float | None:
     if value is None:
         return None
     text = value.decode("latin-1").strip()
-    try:
+    if _SECONDS.fullmatch(text):
         return max(0.0, float(text))
-    except ValueError:
-        pass
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):

@@ -11,7 +11,7 @@ import pytest
 from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
 from triptych.core.failure import Failure, FailureKind
 from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
-from triptych.stages.relay import passed
+from triptych.stages.relay import passed, provider_failure
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.messages import CreateMessage
 
@@ -145,8 +145,10 @@ def test_no_attempts_means_one_call() -> None:
         (b"7", 7.0),
         (b" 0.5 ", 0.5),
         (b"-3", 0.0),
-        (b"nan", 0.0),
-        (b"inf", float("inf")),
+        (b"nan", None),
+        (b"inf", None),
+        (b"1e400", None),
+        (b"9" * 400, None),
         (b"\xff", None),
         (b"Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
         (b"Fri, 99 Dec 1999", None),
@@ -154,6 +156,13 @@ def test_no_attempts_means_one_call() -> None:
 )
 def test_retry_after_is_seconds_or_a_date_or_nothing(value: bytes | None, seconds: float | None) -> None:
     assert retry_after_s(value) == seconds
+
+
+@pytest.mark.parametrize("value", [b"inf", b"1e400", b"9" * 400, b"soon"])
+def test_a_provider_that_asks_for_a_time_that_is_none_is_a_provider_that_failed(value: bytes) -> None:
+    answer = ScriptedAnswer(429, [(b"retry-after", value)], [b'{"error":{"message":"slow"}}'])
+    failure = asyncio.run(provider_failure(answer))
+    assert (failure.kind, failure.retry_after_s) == (FailureKind.UPSTREAM_ERROR, None)
 
 
 def test_a_date_to_come_is_seconds_from_now() -> None:
