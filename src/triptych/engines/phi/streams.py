@@ -263,8 +263,10 @@ class StreamRestorer:
         part: Path = ()
         if path[:1] == ("annotation",):
             part = ("response.output_text", whole.get("output_index"), whole.get("content_index"))
-        elif len(path) > 2 and path[2] == "delta" and isinstance(path[1], int):
+        elif len(path) > 2 and path[0] == "choices" and path[2] == "delta" and isinstance(path[1], int):
             part = (whole["choices"][path[1]].get("index", path[1]), "content")
+        if not all(isinstance(step, str | int) for step in part):
+            return None  # no index: whatever a provider put there
         found = self._parts.get(part)
         return Shifts(found.replaced) if found is not None and found.replaced else None
 

@@ -295,6 +295,19 @@ def test_offsets_of_citations_in_a_streamed_response_are_counted_anew() -> None:
         assert whole["text"][moved["start_index"] : moved["end_index"]] == told(TEXT[start:end])
 
 
+@pytest.mark.parametrize("index", [[1], {"a": 1}, None, 1.5, "x"])
+def test_a_citation_of_no_text_goes_as_it_came(index: Any) -> None:
+    place = {"output_index": 0, "content_index": index}
+    citation = {"type": "url_citation", "start_index": 2, "end_index": 9, "url": "u"}
+    restorer = StreamRestorer(RESPONSES, Restorer(VALUES), {0: Shifts([(0, 10, 1)])})
+    data = {"type": "response.output_text.annotation.added", **place, "annotation": citation}
+    event = b"data: %b\n\n" % json.dumps(data).encode()
+    assert restorer.feed(event) == event
+    choice = {"index": index, "delta": {"annotations": [{"type": "url_citation", "url_citation": citation}]}}
+    chunk = b"data: %b\n\n" % json.dumps({"choices": [choice], "others": [choice]}).encode()
+    assert StreamRestorer(CHAT, Restorer(VALUES), {0: Shifts([(0, 10, 1)])}).feed(chunk) == chunk
+
+
 def test_a_place_inside_what_was_replaced_is_the_edge_of_it() -> None:
     shifts = Shifts([(4, 10, 3), (20, 5, 50)])
     assert [shifts.start(place) for place in (0, 4, 9, 14, 21, 25)] == [0, 4, 4, 7, 13, 63]
