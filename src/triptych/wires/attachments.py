@@ -94,16 +94,18 @@ def _walk(whole: dict[str, Any], found: Contents) -> None:
         if not isinstance(value, dict):
             continue
         type_ = value.get("type")
+        if not isinstance(type_, str):
+            type_ = ""  # of no kind that is known
         if type_ == "document":
             found.documents.append(path)
-        elif isinstance(type_, str) and type_ in _SEALING:
+        elif type_ in _SEALING:
             found.sealed.append((*path, "data"))
         attachment = _attachment(path, value)
         if attachment is not None:
             found.attachments.append(attachment)
             continue
         for name in reversed(value):
-            if name == "input" and value.get("type") in _CALLS:
+            if name == "input" and type_ in _CALLS:
                 found.inputs.append((*path, name))
                 continue
             if name in _FREE and name != "input":

@@ -155,6 +155,13 @@ def test_data_that_cannot_be_read_are_a_vendor_s_own_only_where_vendors_seal_the
     assert told.unreadable == ([] if sealed else ["messages[0].content[0].data"])
 
 
+@pytest.mark.parametrize("type_", [["tool_use"], {"a": 1}, None, 7, True])
+def test_a_part_whose_type_is_no_word_is_read_all_the_same(type_: Any) -> None:
+    body = messages([{"type": type_, "input": {"q": "Bob"}, "text": "Ana Lima", "data": "x"}])
+    told = screened(body, "anthropic-messages")
+    assert b"Bob" not in told.body and b"Lima" not in told.body
+
+
 @pytest.mark.parametrize("name", ["signature", "encrypted_content"])
 def test_a_number_is_no_signature(name: str) -> None:
     told = screened(
