@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from triptych.engines.phi.nesting import Nesting
 from triptych.wires.json_strings import escaped
 
 Replaced = tuple[int, int, int]
@@ -20,32 +21,53 @@ Replaced = tuple[int, int, int]
 class Restorer:
     """The values of one request by placeholder."""
 
-    __slots__ = ("_named", "_sorted", "longest", "values")
+    __slots__ = ("_named", "_sorted", "longest", "nests", "values")
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = {placeholder.upper(): value for placeholder, value in values.items()}
+        self.nests = any(escaped(value).decode() != value for value in self.values.values())
+        """Whether a value is spelled differently in a JSON string."""
         self.longest = max(map(len, self.values), default=0)
         shortest = min(map(len, self.values), default=2)
         self._named = re.compile(rf"\[[A-Za-z0-9_]{{{max(shortest - 2, 0)},{max(self.longest - 2, 0)}}}\]")
         self._sorted = sorted(self.values)
 
     def restored(
-        self, text: str, *, json: bool = False, at: int = 0, replaced: list[Replaced] | None = None
+        self,
+        text: str,
+        *,
+        json: bool = False,
+        at: int = 0,
+        replaced: list[Replaced] | None = None,
+        nesting: Nesting | None = None,
     ) -> str:
         """The text with its values; ``json``: it is (a part of) a JSON text, so that a value is
-        written as a part of a JSON string. ``replaced`` hears of each, ``at`` code points further."""
+        written as a part of a JSON string. ``replaced`` hears of each, ``at`` code points further.
+        ``nesting``: of the texts whose parts come one by one; it reads this one."""
         values = self.values
+        read = 0
+        if self.nests and nesting is None:
+            nesting = Nesting(sure=json)
 
         def value_of(match: re.Match[str]) -> str:
             value = values.get(match[0].upper())
             if value is None:
                 return match[0]
-            written = escaped(value).decode() if json else value
+            written = value
+            if nesting is not None:
+                nonlocal read
+                nesting.read(text[read : match.start()])
+                read = match.start()
+                for _ in range(nesting.depth or json):
+                    written = escaped(written).decode()
             if replaced is not None:
                 replaced.append((at + match.start(), len(match[0]), len(written)))
             return written
 
-        return self._named.sub(value_of, text)
+        told = self._named.sub(value_of, text)
+        if nesting is not None:
+            nesting.read(text[read:])
+        return told
 
     def held(self, text: str) -> int:
         """How many code points at the end may be the beginning of a placeholder: fewer than the

@@ -10,6 +10,7 @@ from typing import Any
 
 from triptych.core.failure import Failure
 from triptych.engines.phi.citations import citation_edits, points, text_beside
+from triptych.engines.phi.nesting import Nesting
 from triptych.engines.phi.restore import Replaced, Restorer, Shifts
 from triptych.wires.guarded import GuardedWire
 from triptych.wires.json_strings import escaped, unescaped
@@ -30,9 +31,10 @@ _PADDED = re.compile(rb'[A-Za-z0-9]*+"\}\n\n')
 class _Part:
     """One text of a streamed answer."""
 
-    __slots__ = ("block", "held", "read", "replaced")
+    __slots__ = ("block", "held", "nesting", "read", "replaced")
 
-    def __init__(self) -> None:
+    def __init__(self, nesting: Nesting | None) -> None:
+        self.nesting = nesting
         self.held = ""
         """The end of what came, while it may be the beginning of a placeholder."""
         self.block = b""
@@ -211,7 +213,8 @@ class StreamRestorer:
         """What is told of a piece, and of what was held before it; ``over``: it is its part's last."""
         part = self._parts.get(path)
         if part is None:
-            part = self._parts[path] = _Part()
+            nesting = Nesting(sure=json) if self._restorer.nests else None
+            part = self._parts[path] = _Part(nesting)
         text = part.held + piece if part.held else piece
         kept = 0 if over else self._restorer.held(text)
         if piece:
@@ -225,8 +228,12 @@ class StreamRestorer:
             self._held.discard(path)
         if "[" not in text:
             part.read += len(text)
+            if part.nesting is not None:
+                part.nesting.read(text)
             return text
-        written = self._restorer.restored(text, json=json, at=part.read, replaced=part.replaced)
+        written = self._restorer.restored(
+            text, json=json, at=part.read, replaced=part.replaced, nesting=part.nesting
+        )
         part.read += len(text)
         self._replaced = self._replaced or bool(part.replaced)
         return written
