@@ -89,8 +89,8 @@ class StreamRestorer:
     """Used for one stream."""
 
     __slots__ = (
-        "_added", "_documents", "_held", "_number", "_parts", "_replaced", "_restorer", "_says_json", "_usual",
-        "_wire",
+        "_added", "_documents", "_held", "_numbered_last", "_parts", "_replaced", "_restorer", "_says_json",
+        "_usual", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -109,8 +109,8 @@ class StreamRestorer:
         self._held: set[Path] = set()
         self._replaced = False
         self._usual: _Usual | None = None
-        self._number = -1
-        """Of the last event that was read: while anything is held, all are."""
+        self._numbered_last = b""
+        """The last event with a number that was read: while anything is held, all are."""
         self._added = 0
         """Events of our own so far: those behind them have higher numbers."""
 
@@ -143,10 +143,9 @@ class StreamRestorer:
     def _block(self, block: bytes) -> bytes:
         if not self._held and not self._concerned(block):
             return self._numbered(block)
-        if self._wire.numbered and (number := _NUMBER.search(block)) is not None:
-            self._number = int(number[2])
         usual = self._usual
         if usual is not None and (place := usual.piece(block)) is not None:
+            self._numbered_last = block
             start, end = place
             text = unescaped(block[start:end])
             written = self._written(usual.part, text, block, json=usual.json, over=False)
@@ -156,6 +155,8 @@ class StreamRestorer:
         event = parse_block(block)
         if event is None:
             return block
+        if b'"sequence_number"' in block:
+            self._numbered_last = block
         try:
             deltas = self._wire.text_deltas(event)
         except Failure:
@@ -252,9 +253,11 @@ class StreamRestorer:
             data = self._wire.fragment(event, path, held)
             if self._wire.numbered:
                 number = _NUMBER.search(data if before is None else before.data)
-                # An error of ours has none.
-                following = self._number + 1 if number is None else int(number[2])
-                data = _renumbered(data, following + self._added)
+                following = 0
+                if number is None and (number := _NUMBER.search(self._numbered_last)) is not None:
+                    following = 1  # before an error of ours, which has none: behind the last
+                if number is not None:
+                    data = _renumbered(data, int(number[2]) + following + self._added)
                 self._added += 1
             told += frame(event.type, data)
         return told
