@@ -5,6 +5,7 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
+import msgspec
 import re2
 
 from triptych.engines.phi.normalise import plain
@@ -23,6 +24,9 @@ _UNDERSCORES = re.compile(r"\b\d{1,3}(?:_\d{3})+\b|(?<=\d)_|_(?=\d)")
 _UNDERLINED_TYPES = frozenset(
     "US_SSN CREDIT_CARD PHONE_NUMBER FAX_NUMBER IBAN_CODE DATE_TIME IP_ADDRESS NPI AGE".split()
 )
+_NEAR = 20
+_FEWEST_DIGITS = 7
+"""Of a number that is looked for behind an underscore."""
 _STRADDLING_TYPES = frozenset("US_SSN CREDIT_CARD PHONE_NUMBER EMAIL_ADDRESS IBAN_CODE DATE_TIME".split())
 
 
@@ -69,10 +73,38 @@ def underlined(text: str, rules: Rules) -> list[Candidate]:
     emphasis: to a pattern they are letters."""
     if "_" not in text:
         return []
-    apart = _UNDERSCORES.sub(lambda match: " " if match[0] == "_" else match[0], text)
-    if apart == text:
+    windows: list[tuple[int, int]] = []
+    for match in _UNDERSCORES.finditer(text):
+        if match[0] == "_" and _is_number(text, match.start()):
+            start, end = max(0, match.start() - _REACH), min(len(text), match.end() + _REACH)
+            if windows and start <= windows[-1][1]:
+                start = windows.pop()[0]
+            windows.append((start, end))
+    if not windows:
         return []
-    return [found for found in rules.find(apart) if found.type in _UNDERLINED_TYPES]
+    # All in one look, a line for each.
+    lines = [_UNDERSCORES.sub(_apart, text[start:end]) for start, end in windows]
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    found: list[Candidate] = []
+    for candidate in rules.find("\n".join(lines)):
+        number = bisect_right(begins, candidate.start) - 1
+        start, end = windows[number]
+        moved = start - begins[number]
+        first, last = candidate.start + moved, candidate.end + moved
+        # What the edge of a window cut is no number, and is found where it is whole.
+        if (first > start or not start) and (last < end or last == len(text)):
+            found.append(msgspec.structs.replace(candidate, start=first, end=last))
+    return [one for one in found if one.type in _UNDERLINED_TYPES]
+
+
+def _is_number(text: str, place: int) -> bool:
+    """Whether there are digits enough around it: most underscores are of names of code."""
+    around = text[max(0, place - _NEAR) : place + _NEAR]
+    return sum(map(str.isdigit, around)) >= _FEWEST_DIGITS
+
+
+def _apart(match: re.Match[str]) -> str:
+    return " " if match[0] == "_" else match[0]
 
 
 def straddling(texts: list[str], rules: Rules) -> dict[int, list[Candidate]]:
