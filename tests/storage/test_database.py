@@ -74,6 +74,22 @@ def test_the_migrations_make_the_same_schema_as_the_tables(url: str) -> None:
     assert tuple(version) == (1, 1)
 
 
+def test_the_migrations_make_the_same_triggers_as_the_tables(tmp_path: Path) -> None:
+    made = []
+    for by_migrations in (True, False):
+        database = open_database(f"sqlite:///{tmp_path}/{by_migrations}.db", durability="strict")
+        if by_migrations:
+            with database.write() as connection:
+                schema.upgrade(connection)
+        else:
+            database.migrate()
+        with database.read() as connection:
+            told = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+            made.append(connection.execute(told).scalars().all())
+        database.close()
+    assert made[0] == made[1] and len(made[0]) == 3
+
+
 def test_the_head_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(schema.SCRIPTS)).get_heads() == [schema.HEAD]
 

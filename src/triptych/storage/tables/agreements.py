@@ -62,10 +62,16 @@ Index("ix_admin_actions_org_id_id", admin_actions.c.org_id, admin_actions.c.id)
 def append_only(table: str) -> dict[str, tuple[str, ...]]:
     """By engine, the statements after which rows of the table can be added and read, nothing else."""
     told = f"rows of {table} are never changed"
-    sqlite = (
+    sqlite = [
         f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
         for verb in ("UPDATE", "DELETE")
+    ]
+    # INSERT OR REPLACE deletes the row that is in its way, and no trigger is asked.
+    sqlite.append(
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "  # noqa: S608 - a name of ours
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id OR rowid = NEW.rowid) "
+        f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
     )
     function = (
         f"CREATE OR REPLACE FUNCTION {table}_unchanged() RETURNS trigger LANGUAGE plpgsql AS "
