@@ -74,12 +74,21 @@ def underlined(text: str, rules: Rules) -> list[Candidate]:
     if "_" not in text:
         return []
     windows: list[tuple[int, int]] = []
+    begin = end = 0
     for match in _UNDERSCORES.finditer(text):
-        if match[0] == "_" and _is_number(text, match.start()):
-            start, end = max(0, match.start() - _REACH), min(len(text), match.end() + _REACH)
-            if windows and start <= windows[-1][1]:
-                start = windows.pop()[0]
-            windows.append((start, end))
+        place = match.start()
+        if match.end() - place > 1:
+            continue  # thousands
+        start = max(0, place - _REACH)
+        if not end or start > end:
+            if not _is_number(text, place):
+                continue
+            if end:
+                windows.append((begin, end))
+            begin = start
+        end = min(len(text), place + 1 + _REACH)
+    if end:
+        windows.append((begin, end))
     if not windows:
         return []
     # All in one look, a line for each.
