@@ -21,6 +21,10 @@ from triptych.wires.splice import Edit, splice
 _FILTER = "filter"
 _GUESSED = ("tagger", "consistency")
 """What finds names by the words around them, and what finds them again."""
+_NAMED_TYPES = frozenset((
+    "AGE", "US_SSN", "MRN", "HEALTH_PLAN_ID", "ACCOUNT_NUMBER", "US_PASSPORT", "US_DRIVER_LICENSE", "MEDICAL_LICENSE",
+))  # fmt: skip
+"""What no number of a few digits is, unless its key says so."""
 _JOINED_CHARS = 2_000
 _SHORT_CHARS = 200
 _MAX_TYPE_CHARS = 64
@@ -199,6 +203,8 @@ def _found(recogniser: Recogniser, pieces: Sequence[Piece], filters: Any) -> lis
         findings = next(terms, []) if piece.usual else next(read)
         if piece.usual:
             findings = [finding for finding in findings if _is_filter(finding)]
+        elif piece.named:
+            findings = [one for one in findings if one.type in _NAMED_TYPES or _is_filter(one)]
         elif piece.place is Place.TOOL:
             findings = [finding for finding in findings if not _is_usual(piece.text, finding)]
         found.append(findings)

@@ -8,6 +8,7 @@ under a key that is not the wire's is read with that key before it: ``mrn`` says
 import base64
 import binascii
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from enum import Enum
 from urllib.parse import unquote_plus
@@ -20,6 +21,7 @@ from triptych.wires.governed_fields import STRIPPED_FIELDS
 from triptych.wires.guarded import GuardedWire
 from triptych.wires.json_strings import escaped
 from triptych.wires.json_values import long_numbers, value_span
+from triptych.wires.jsontext import members
 from triptych.wires.slot_tables import free_slots
 from triptych.wires.slots import Kind, Path, Slot
 from triptych.wires.source_text import SourceText
@@ -77,6 +79,8 @@ class Piece(msgspec.Struct, frozen=True):
     """It is a number: what replaces it stands between these."""
     usual: bool = False
     """It is a name of usual words only, which says nothing of anybody; an org's own terms may be in it."""
+    named: bool = False
+    """It is a number that means nothing unless what stands before it says so."""
     encoded: EncodedText | None = None
     """It travels in Base64: it is put back as a whole."""
 
@@ -100,11 +104,32 @@ class Reading:
         for slot in self._slots:
             if slot.path and slot.path[0] not in STRIPPED_FIELDS:
                 yield from self._slot(slot)
+        read: list[tuple[int, int]] = []
         for path in self._inputs:
             span = value_span(self._body, path)
             if span is not None:
+                read.append(span)
                 source = SourceText(self._body, *span)
                 yield from _numbers(path, source, self._body[slice(*span)], b'"')
+        if self._keys:
+            yield from self._named_numbers(read)
+
+    def _named_numbers(self, read: list[tuple[int, int]]) -> Iterator[Piece]:
+        """Those of fields that no wire knows, and of examples in definitions of tools. Most are quantities:
+        of these, only what the key says that it is counts."""
+        begins = [start for start, _ in read]
+        for member in members(self._body):
+            if member.key in STRIPPED_FIELDS:
+                continue
+            place = Place.TOOL if member.key in _TOOLS else Place.TEXT
+            # With its key: it may say what the number is.
+            source = SourceText(self._body, member.key_start, member.value_end)
+            text = self._body[member.key_start : member.value_end]
+            for piece in _numbers((member.key,), source, text, b'"', place):
+                assert piece.source is not None
+                before = bisect_right(begins, piece.source.start) - 1
+                if before < 0 or piece.source.start >= read[before][1]:
+                    yield msgspec.structs.replace(piece, named=True)
 
     def public(self, path: Path) -> Path:
         """Up to the first member that a caller named himself."""

@@ -356,3 +356,34 @@ def test_a_note_in_the_place_of_an_address_hides_no_date_of_birth(recogniser: Re
     body = json.dumps({"model": "m", "max_tokens": 1, "messages": [turn]}).encode()
     told = inspect(recogniser, Asked("anthropic-messages", body)).body
     assert b"Thornton" not in told and b"03/14/1962" not in told
+
+
+def test_a_number_is_found_in_a_field_that_nobody_knows_where_its_key_says_what_it_is(
+    recogniser: Recogniser,
+) -> None:
+    fields = {"max_tokens": 64_000, "seed": 1_700_000_009, "limits": {"bytes": 4_111_111_111_111_111}}
+    patient = {"ssn": 123_456_789, "mrn": 10_482_913, "ages": [41, 97], "visits": 12_345}
+    body = json.dumps(
+        {"model": "m", "messages": [], **fields, "patient": patient, "ssn": 987_654_321}
+    ).encode()
+    told = inspect(recogniser, Asked("anthropic-messages", body))
+    assert json.loads(told.body) == {
+        "model": "m",
+        "messages": [],
+        **fields,
+        "patient": {"ssn": "[US_SSN_1]", "mrn": "[MRN_1]", "ages": [41, "[AGE_1]"], "visits": 12_345},
+        "ssn": "[US_SSN_2]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("example", "found"),
+    [({"ssn": 123_456_789}, True), ({"limit": 100_000, "timeout": 1_700_000_009}, False)],
+)
+def test_a_definition_of_a_tool_has_no_person_s_number_in_its_examples(
+    recogniser: Recogniser, example: dict[str, int], found: bool
+) -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 120}}}
+    tool = {"name": "look", "description": "d", "input_schema": schema, "input_examples": [example]}
+    body = json.dumps({"model": "m", "max_tokens": 1, "messages": [], "tools": [tool]}).encode()
+    assert (inspect(recogniser, Asked("anthropic-messages", body)).tool is not None) is found
