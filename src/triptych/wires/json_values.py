@@ -1,7 +1,7 @@
 """Values of a JSON text that is no wire's, as bytes where they stand. For what is looked up seldom."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -17,36 +17,53 @@ _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 def value_span(text: bytes, path: Path) -> tuple[int, int] | None:
     """Start and end of the value; None when there is none, or the text is not JSON."""
-    start, end = 0, len(text)
-    for step in path:
+    return value_spans(text, (path,)).get(path)
+
+
+def value_spans(text: bytes, paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Start and end of each value there is. What holds several of them is read once."""
+    found: dict[Path, tuple[int, int]] = {}
+    waiting: list[tuple[int, int, int, list[Path]]] = [(0, len(text), 0, list(paths))]
+    while waiting:
+        start, end, depth, inside = waiting.pop()
+        by_step: dict[str | int, list[Path]] = {}
+        for path in inside:
+            if len(path) == depth:
+                found[path] = start, end
+            else:
+                by_step.setdefault(path[depth], []).append(path)
+        if not by_step:
+            continue
         value = text[start:end]
         try:
-            place = _member(value, step) if isinstance(step, str) else _item(value, step)
+            held = _members(value) if isinstance(next(iter(by_step)), str) else _items(value)
         except (*UNREADABLE, Failure):
-            return None
-        if place is None:
-            return None
-        start, end = start + place[0], start + place[1]
-    return start, end
+            continue
+        for step, place, stop in held:
+            wanted = by_step.get(step)
+            if wanted is not None:
+                waiting.append((start + place, start + stop, depth + 1, wanted))
+    return found
 
 
-def _member(value: bytes, name: str) -> tuple[int, int] | None:
-    for member in members(value):
-        if member.key == name:
-            return member.value_start, member.value_end
-    return None
+def _members(value: bytes) -> Iterator[tuple[str, int, int]]:
+    return ((member.key, member.value_start, member.value_end) for member in members(value))
 
 
-def _item(value: bytes, index: int) -> tuple[int, int] | None:
+def _items(value: bytes) -> Iterator[tuple[int, int, int]]:
+    items = _ITEMS.decode(value)
     position = value.index(b"[") + 1
-    for place, item in enumerate(_ITEMS.decode(value)):
-        raw = bytes(item)
-        start = value.index(raw, position)
-        if place == index:
-            return start, start + len(raw)
-        # Between two items stand white space and a comma, which no item begins with.
-        position = start + len(raw)
-    return None
+
+    def placed() -> Iterator[tuple[int, int, int]]:
+        nonlocal position
+        for place, item in enumerate(items):
+            raw = bytes(item)
+            start = value.index(raw, position)
+            # Between two items stand white space and a comma, which no item begins with.
+            position = start + len(raw)
+            yield place, start, position
+
+    return placed()
 
 
 def long_numbers(text: bytes, least_digits: int) -> Iterator[tuple[str, int, int]]:

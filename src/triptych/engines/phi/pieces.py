@@ -20,7 +20,7 @@ from triptych.wires.attachments import Contents, EncodedText, encoded_text
 from triptych.wires.governed_fields import STRIPPED_FIELDS
 from triptych.wires.guarded import GuardedWire
 from triptych.wires.json_strings import escaped
-from triptych.wires.json_values import long_numbers, value_span
+from triptych.wires.json_values import long_numbers, value_spans
 from triptych.wires.jsontext import members
 from triptych.wires.slot_tables import free_slots
 from triptych.wires.slots import Kind, Path, Slot
@@ -85,6 +85,10 @@ class Piece(msgspec.Struct, frozen=True):
     """It travels in Base64: it is put back as a whole."""
 
 
+_NONE = (1 << 62, Piece((), "", None, Place.TEXT))
+"""Behind the last number."""
+
+
 class Reading:
     """Reads one body."""
 
@@ -101,23 +105,27 @@ class Reading:
         """What cannot be inspected; complete once all pieces were taken."""
 
     def pieces(self) -> Iterator[Piece]:
+        """In the order of the body."""
+        numbers = self._body_numbers()
+        start, piece = next(numbers, _NONE)
         for slot in self._slots:
+            while start < slot.start:
+                yield piece
+                start, piece = next(numbers, _NONE)
             if slot.path and slot.path[0] not in STRIPPED_FIELDS:
                 yield from self._slot(slot)
-        read: list[tuple[int, int]] = []
-        for path in self._inputs:
-            span = value_span(self._body, path)
-            if span is not None:
-                read.append(span)
-                source = SourceText(self._body, *span)
-                yield from _numbers(path, source, self._body[slice(*span)], b'"')
-        if self._keys:
-            yield from self._named_numbers(read)
+        while piece is not _NONE[1]:
+            yield piece
+            start, piece = next(numbers, _NONE)
 
-    def _named_numbers(self, read: list[tuple[int, int]]) -> Iterator[Piece]:
-        """Those of fields that no wire knows, and of examples in definitions of tools. Most are quantities:
-        of these, only what the key says that it is counts."""
-        begins = [start for start, _ in read]
+    def _body_numbers(self) -> Iterator[tuple[int, Piece]]:
+        """Those of the body itself, and where they stand: of the arguments of calls; of fields that no
+        wire knows and of examples in definitions of tools. Of the latter most are quantities: only what
+        the key says that it is counts."""
+        if not self._keys and not self._inputs:
+            return
+        inputs = sorted((*span, path) for path, span in value_spans(self._body, self._inputs).items())
+        begins = [start for start, _, _ in inputs]
         for member in members(self._body):
             if member.key in STRIPPED_FIELDS:
                 continue
@@ -127,9 +135,12 @@ class Reading:
             text = self._body[member.key_start : member.value_end]
             for piece in _numbers((member.key,), source, text, b'"', place):
                 assert piece.source is not None
-                before = bisect_right(begins, piece.source.start) - 1
-                if before < 0 or piece.source.start >= read[before][1]:
-                    yield msgspec.structs.replace(piece, named=True)
+                start = piece.source.start
+                before = bisect_right(begins, start) - 1
+                if before >= 0 and start < inputs[before][1]:
+                    yield start, msgspec.structs.replace(piece, path=inputs[before][2])
+                else:
+                    yield start, msgspec.structs.replace(piece, named=True)
 
     def public(self, path: Path) -> Path:
         """Up to the first member that a caller named himself."""

@@ -85,6 +85,29 @@ def test_the_time_grows_with_the_findings_in_a_json_text_and_not_faster(said: st
     assert seconds(1200) < 12 * max(seconds(300), 0.002)
 
 
+def test_the_time_grows_with_the_calls_of_tools_and_not_faster() -> None:
+    def seconds(calls: int) -> float:
+        use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"line": 12_345, "q": "x" * 500}}
+        body = messages([use] * calls)
+        best = 1e9
+        for _ in range(3):
+            before_s = time.process_time()
+            screened(body, "anthropic-messages")
+            best = min(best, time.process_time() - before_s)
+        return best
+
+    assert seconds(800) < 4 * 2.5 * seconds(200)
+
+
+def test_a_number_of_a_call_has_its_place_among_the_values_of_the_body() -> None:
+    """A turn that comes later gives nothing before it another placeholder: the provider's cache still fits."""
+    use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"mrn": 10_482_913}}
+    first = screened(messages([use]), "anthropic-messages").body
+    later = screened(messages([use, {"type": "text", "text": "mrn: 99887766"}]), "anthropic-messages").body
+    assert b'"[MRN_1]"' in first and later.startswith(first.partition(b"}]")[0])
+    assert b"mrn: [MRN_2]" in later
+
+
 def test_governance_fields_are_not_read_for_they_never_leave() -> None:
     body = chat("x", metadata={"user_id": "Ana Lima", "metadata": "Ana Lima"})
     assert screened(body).counts == {} and screened(body).body is body
