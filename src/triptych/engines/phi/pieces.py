@@ -100,9 +100,9 @@ class Reading:
         self._sealed = set(contents.sealed)
         self._outer: Path = ()
         self._inputs = contents.inputs
-        self._hidden = [found.path for found in contents.attachments if found.data is None]
-        self.unreadable: list[Path] = list(self._hidden)
+        self.unreadable = [found.path for found in contents.attachments if found.data is None]
         """What cannot be inspected; complete once all pieces were taken."""
+        self._hidden = frozenset(self.unreadable)
 
     def pieces(self) -> Iterator[Piece]:
         """In the order of the body."""
@@ -227,7 +227,7 @@ class Reading:
             self.unreadable.append(path)
 
     def _is_hidden(self, path: Path) -> bool:
-        return any(path[: len(hidden)] == hidden for hidden in self._hidden)
+        return bool(self._hidden) and any(path[:length] in self._hidden for length in range(1, len(path) + 1))
 
     def _context(self, path: Path) -> str:
         at = len(path)
