@@ -30,7 +30,7 @@ _TOOLS = frozenset(("tools", "functions", "mcp_servers"))
 # Of these a provider made up what they say, and only it can read them; or they are meant for it.
 _SEALED = frozenset((
     "signature", "encrypted_content", "encrypted_stdout", "encrypted_index", "fallback_credit_token",
-    "token",
+    "token", "thought_signature",
 ))  # fmt: skip
 _CREDENTIALS = frozenset(("authorization_token", "authorization", "value"))
 _TOKEN = re.compile(r"(?:[a-z-]+:)*[A-Za-z0-9+/=_.:%-]*")

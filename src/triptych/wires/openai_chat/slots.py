@@ -51,8 +51,12 @@ TABLE: Table = {
             "annotation": "annotations",
             "reasoning_detail": "reasoning_details",
             "thinking_block": "thinking_blocks",
+            "extra": "extra_content",
         },
     ),
+    # Google's extension: what its models thought when they made a call, to be given back unchanged.
+    "extra": Members(holds={"of_google": "google"}),
+    "of_google": Members(opaque="thought_signature"),
     # LiteLLM's extension: the blocks of Anthropic's wire, to be given back unchanged.
     "thinking_block": Members(reasoning="thinking", opaque="signature data", tag="type", plain="index"),
     "part": Members(
@@ -81,7 +85,7 @@ TABLE: Table = {
         identifier="id",
         tag="type",
         plain="index",
-        holds={"call": "function custom"},
+        holds={"call": "function custom", "extra": "extra_content"},
     ),
     "call": Members(text="input", json_string="arguments", name="name"),
     "annotation": Members(tag="type", plain="index", holds={"url_citation": "url_citation"}),

@@ -1,5 +1,6 @@
 """The recogniser as a request meets it: several texts, any text, long texts."""
 
+import base64
 import json
 import random
 import time
@@ -387,3 +388,22 @@ def test_a_definition_of_a_tool_has_no_person_s_number_in_its_examples(
     tool = {"name": "look", "description": "d", "input_schema": schema, "input_examples": [example]}
     body = json.dumps({"model": "m", "max_tokens": 1, "messages": [], "tools": [tool]}).encode()
     assert (inspect(recogniser, Asked("anthropic-messages", body)).tool is not None) is found
+
+
+def test_a_signature_of_google_s_goes_back_as_it_came(recogniser: Recogniser) -> None:
+    """Without it, or with a placeholder in its place, Gemini refuses the turn after a call."""
+    signature = base64.b64encode(bytes(range(200, 256)) * 4).decode()
+    function = {"name": "look", "arguments": '{"who": "Margaret Thornton"}'}
+    google = {"google": {"thought_signature": signature}}
+    call = {"id": "call_1", "type": "function", "function": function, "extra_content": google}
+    turns = [
+        {"role": "user", "content": "Look for Margaret Thornton"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "extra_content": google},
+        {"role": "tool", "tool_call_id": "call_1", "content": "found"},
+    ]
+    told = inspect(recogniser, Asked("openai-chat", json.dumps({"model": "m", "messages": turns}).encode()))
+    assert told.body.count(signature.encode()) == 2 and b"Thornton" not in told.body
+    readable = {"google": {"thought_signature": "Margaret Thornton thought so"}}
+    turns[1]["tool_calls"] = [{**call, "extra_content": readable}]
+    body = json.dumps({"model": "m", "messages": turns}).encode()
+    assert inspect(recogniser, Asked("openai-chat", body)).fixed is not None
