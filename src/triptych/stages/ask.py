@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import math
 import random
-import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
@@ -25,8 +25,6 @@ RETRY_SHARE = 0.2
 FEWEST_RETRIES = 20
 # An error that is not passed on is read to its end only if that comes soon.
 DISCARD_S = 0.25
-# Not all that Python takes for a number: nobody can wait for infinity.
-_SECONDS = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,12})?", re.ASCII)
 
 
 class RetryRule(msgspec.Struct, frozen=True):
@@ -242,8 +240,13 @@ def retry_after_s(value: bytes | None) -> float | None:
     if value is None:
         return None
     text = value.decode("latin-1").strip()
-    if _SECONDS.fullmatch(text):
-        return max(0.0, float(text))
+    try:
+        seconds = float(text)
+    except ValueError:
+        pass
+    else:
+        # Not all that Python takes for a number: nobody can wait for infinity.
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
