@@ -44,6 +44,11 @@ EXTENSIONS = {field.path for field in FIELDS if field.note.startswith("extension
 HELLO = {"role": "user", "content": "hello"}
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+ANSWER = {"role": "assistant", "content": "x", "tool_calls": [CALL]}
+OF_GOOGLE = {"google": {"thought_signature": "AAAA"}}
+
+
 def asked(**fields: object) -> bytes:
     return json.dumps({"model": "m", "messages": [HELLO], **fields}).encode()
 
@@ -187,10 +192,18 @@ def test_a_null_in_a_message_asks_for_nothing(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(IGNORED))
 def test_an_ignored_field_is_left_out_and_reported(path: str) -> None:
     name, _, inner = path.partition(".")
-    value = {"mode": "implicit"} if name != "stream_options" else {inner: False}
-    conversation = decode_request(asked(**{name: value}))
+    with_it: dict[str, bytes] = {
+        "messages[].extra_content": saying({**ANSWER, "extra_content": OF_GOOGLE}),
+        "messages[].tool_calls[].extra_content": saying(
+            {**ANSWER, "tool_calls": [{**CALL, "extra_content": OF_GOOGLE}]}
+        ),
+        "stream_options.include_obfuscation": asked(stream_options={inner: False}),
+    }
+    body = with_it.get(path) or asked(**{name: {"mode": "implicit"}})
+    conversation = decode_request(body)
     assert conversation.left_out == (() if path in STRIPPED_FIELDS else (path,))
-    assert msgspec.structs.replace(conversation, left_out=()) == decode_request(asked())
+    without = saying(ANSWER) if name == "messages[]" else asked()
+    assert msgspec.structs.replace(conversation, left_out=()) == decode_request(without)
 
 
 def test_a_field_that_nobody_knows_is_refused_by_its_name() -> None:

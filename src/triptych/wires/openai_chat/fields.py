@@ -30,6 +30,7 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
 _CARRIED = "carried"
 _NULL_ONLY = "null is accepted"
 _BREAKPOINT = "any ttl becomes 1h, the longest there is"
+_OF_GOOGLE = "extension of Google: only its own models can read it"
 _BY_TYPE = "the refusal names its type"
 
 
@@ -84,6 +85,8 @@ FIELDS: tuple[Field, ...] = (
         Feature.TOOL_CALL,
         "extension: of a stream's fragment; the order of the calls says the same",
     ),
+    Field("messages[].tool_calls[].extra_content", None, _OF_GOOGLE, ignored=True),
+    Field("messages[].extra_content", None, _OF_GOOGLE, ignored=True),
     Field("messages[].tool_call_id", Feature.TOOL_RESULT),
     Field("messages[].reasoning_content", Feature.REASONING, "extension of DeepSeek, vLLM and LiteLLM"),
     Field("messages[].reasoning", Feature.REASONING, "extension of vLLM and OpenRouter"),

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -64,6 +64,7 @@ def decode_request(body: bytes) -> Conversation:
         left_out.append("prompt_cache_options")
     if asked.stream_options and asked.stream_options.include_obfuscation is not None:
         left_out.append("stream_options.include_obfuscation")
+    left_out += _extras(asked.messages)
     bounds = [bound for bound in (asked.max_completion_tokens, asked.max_tokens) if bound is not None]
     tier = asked.service_tier
     return Conversation(
@@ -86,6 +87,14 @@ def decode_request(body: bytes) -> Conversation:
         prompt_cache_retention=asked.prompt_cache_retention,
         left_out=tuple(left_out),
     )
+
+
+def _extras(said: list[shape.Message]) -> Iterator[str]:
+    answers = [message for message in said if isinstance(message, shape.AssistantMessage)]
+    if any(call.extra_content is not msgspec.UNSET for answer in answers for call in answer.tool_calls or ()):
+        yield "messages[].tool_calls[].extra_content"
+    if any(answer.extra_content is not msgspec.UNSET for answer in answers):
+        yield "messages[].extra_content"
 
 
 def _thinking(asked: shape.Asked) -> Thinking | None:

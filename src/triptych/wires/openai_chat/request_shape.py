@@ -88,6 +88,8 @@ class Call(Shape, tag_field="type", tag="function"):
     function: CalledFunction
     index: int | None = None
     """Of a streamed answer's fragment; clients that put those together send it back."""
+    extra_content: Raw = msgspec.UNSET
+    """What only its maker can read, such as Google's signature of a thought."""
 
 
 class _Message(Shape, tag_field="role"):
@@ -118,6 +120,8 @@ class AssistantMessage(_Message, tag="assistant", kw_only=True):
     function_call: object = None
     parsed: Raw = msgspec.UNSET
     """What the vendor's SDK made of ``content``."""
+    extra_content: Raw = msgspec.UNSET
+    """See ``Call.extra_content``."""
 
 
 class ToolMessage(_Message, tag="tool", kw_only=True):
