@@ -2,13 +2,17 @@
 
 import re
 
-_MARK = re.compile(r'(\\*)"|[{}\[\]]')
-_TAIL = re.compile(r"\\+\Z")
+# A run of backslashes is looked at once, from its beginning.
+_MARK = re.compile(r'(?<!\\)(\\*+)"|[{}\[\]]')
 # What a JSON text begins with, before its first string: brackets, blanks (escaped where it stands in a
 # string itself), and the fence that Markdown puts around it. Whole, or as far as it has come.
 _BRACKETS = r"(?:[{\[]|\s|\\+[nrt])*"
 _HEAD = re.compile(rf"\s*(?:`{{0,2}}|```[a-z]{{0,10}}(?:\s{_BRACKETS})?|{_BRACKETS})")
 _HEAD_CHARS = 64
+_MAX_DEPTH = 5
+"""Deeper, a quote is a word: a value doubles with every level."""
+_RUN_CHARS = 1 << _MAX_DEPTH
+"""More backslashes than stand before any quote that counts."""
 
 
 class Nesting:
@@ -35,10 +39,9 @@ class Nesting:
         return len(self._open) - 1
 
     def read(self, piece: str) -> None:
-        text = self._tail + piece
-        tail = _TAIL.search(text)
-        self._tail = tail[0] if tail is not None else ""
-        text = text[: len(text) - len(self._tail)]
+        whole = self._tail + piece
+        text = whole.rstrip("\\")
+        self._tail = whole[len(text) :][:_RUN_CHARS]
         position = 0
         for mark in _MARK.finditer(text):
             self._pass(text[position : mark.start()])
@@ -59,7 +62,7 @@ class Nesting:
         head = self._open[-1]
         if isinstance(head, str):
             head = self._open[-1] = "{" in head or "[" in head
-        if head:
+        if head and self.depth < _MAX_DEPTH:
             self._open.append("")
 
     def _bracket(self, bracket: str) -> None:

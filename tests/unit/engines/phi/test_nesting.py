@@ -1,6 +1,7 @@
 """A value that comes back is spelled as the strings demand that it stands in."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,25 @@ def test_a_model_that_answers_in_json_unasked_answers_in_json(text: str) -> None
 def test_a_string_that_only_looks_like_json_is_a_string(said: str) -> None:
     sent, wanted = (json.dumps({"said": said.format(f'a "{value}"')}) for value in (MARK, VALUE))
     assert RESTORER.restored(sent, json=True) == wanted
+
+
+@pytest.mark.parametrize("text", ["\\", '\\"', '{"', '"[', "[{ ", "```", '\\n{"'])
+def test_the_time_grows_with_the_text_and_not_faster(text: str) -> None:
+    def seconds(length: int) -> float:
+        told = text * (length // len(text)) + f"x{MARK}"
+        best = 1e9
+        for _ in range(3):
+            before_s = time.process_time()
+            RESTORER.restored(told, json=True)
+            best = min(best, time.process_time() - before_s)
+        return best
+
+    assert seconds(200_000) < 10 * 3 * max(seconds(20_000), 0.001)
+
+
+def test_a_value_does_not_grow_with_every_level_that_a_model_thinks_of() -> None:
+    said = "".join("{" + "\\" * (2**level - 1) + '"' for level in range(12))
+    assert len(RESTORER.restored(said + MARK)) < len(said) + 40 * len(VALUE)
 
 
 def test_values_that_need_no_escapes_are_not_looked_at_that_way() -> None:
