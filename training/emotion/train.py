@@ -18,22 +18,25 @@ from torch import nn
 from training.emotion import augment, corpora
 from training.emotion.lexicon import build_lexicon
 from training.emotion.network import Network, to_onnx
-from training.emotion.teacher import judgements
+from training.emotion.teacher import Judgement, judgements
 from training.emotion.words import WordTable, first_vectors, glove
 from triptych.engines.emotion.tokens import MARKS, Lexicon, tokenise
 
 TOKENS = 64
-STEEPNESS = 1.1  # of the intensity over the neutral logit: the least calibration error on held-out texts
-RATE = 2.5e-3
-BLEND = 0.6  # of the teacher's judgement, where raters have spoken too: they disagree, the teacher smooths
-COMMENT_WEIGHT, FRAGMENT_WEIGHT = 0.3, 0.4  # of judged texts, beside 1 for those that raters saw
+STEEPNESS = 1.0  # of the intensity over the neutral logit: the least calibration error on held-out texts
+RATE, WORD_RATE = 2.5e-3, 0.6  # the second: of word vectors, as a part of the first
+BLEND = 0.8  # of the teacher's judgement, where raters have spoken too: they disagree, the teacher smooths
+COMMENT_WEIGHT, FURTHER_WEIGHT = 0.5, 0.6  # of judged texts, beside 1 for those that raters saw
+FEATURE_WEIGHT = 5.0  # of what the teacher makes of a text; more of it costs the six labels
 LOGIT_OF_SUBTLE = math.log(0.35 / 0.65)
 SCORE_WEIGHTS = torch.tensor([1.0] * 6 + [2.0, 1.0])  # neutral decides the intensity
 DIMENSION_WEIGHTS = torch.tensor([120.0, 450.0])  # valence varies by .17 among texts, arousal by .07
 
 
 class Encoded:
-    def __init__(self, rows: list[corpora.Row], lexicon: Lexicon, table: WordTable, fine: int) -> None:
+    def __init__(
+        self, rows: list[corpora.Row], lexicon: Lexicon, table: WordTable, fine: int, features: int
+    ) -> None:
         self.ids, self.marks = [], []
         self.counts: Counter[str] = Counter()
         for row in rows:
@@ -50,6 +53,8 @@ class Encoded:
         self.fined = torch.tensor([float(bool(r.fine)) for r in rows])
         self.dimensions = torch.tensor([[r.valence or 0.0, r.arousal or 0.0] for r in rows])
         self.dimensioned = torch.tensor([r.dimension_weight * float(r.valence is not None) for r in rows])
+        self.features = torch.tensor([r.features or [0.0] * features for r in rows])
+        self.featured = torch.tensor([r.dimension_weight * float(r.features is not None) for r in rows])
 
     def batch(self, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in chosen], batch_first=True)
@@ -82,17 +87,17 @@ BITS = torch.tensor([1 << b for b in range(MARKS)])
 
 
 class Model(nn.Module):
-    def __init__(self, table: WordTable, fine: int) -> None:
+    def __init__(self, table: WordTable, fine: int, features: int) -> None:
         super().__init__()
         self.words = nn.Embedding.from_pretrained(torch.tensor(table.vectors), freeze=False, padding_idx=0)
         self.grams = nn.EmbeddingBag.from_pretrained(torch.tensor(table.grams), freeze=False, mode="mean")
         self.known = len(table.words)
         self.table = table
-        self.network = Network(self.words.embedding_dim, fine)
+        self.network = Network(self.words.embedding_dim, fine, features)
 
     def forward(
         self, ids: torch.Tensor, marks: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         return self.network(*self.read(ids, marks, lengths))
 
     def read(
@@ -120,10 +125,8 @@ def batches(lengths: torch.Tensor, size: int, generator: random.Random) -> list[
     return found
 
 
-def loss_of(
-    out: tuple[torch.Tensor, torch.Tensor, torch.Tensor], data: Encoded, chosen: list[int]
-) -> torch.Tensor:
-    scores, dimensions, fine = out
+def loss_of(out: tuple[torch.Tensor, ...], data: Encoded, chosen: list[int]) -> torch.Tensor:
+    scores, dimensions, fine, features = out
     wanted, weight = data.scores[chosen], data.scored[chosen]
     each = nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none")
     total = ((each @ SCORE_WEIGHTS) * weight).mean()
@@ -137,7 +140,9 @@ def loss_of(
     total = total + 0.3 * (finer * fined).mean()
     known = data.dimensioned[chosen].unsqueeze(1)
     difference = torch.nn.functional.mse_loss(dimensions, data.dimensions[chosen], reduction="none")
-    return total + (difference * known * DIMENSION_WEIGHTS).mean()
+    total = total + (difference * known * DIMENSION_WEIGHTS).mean()
+    apart = torch.nn.functional.mse_loss(features, data.features[chosen], reduction="none").mean(1)
+    return total + FEATURE_WEIGHT * (apart * data.featured[chosen]).mean()
 
 
 def fit_dimensions(model: Model, data: Encoded, epochs: int = 6) -> None:
@@ -182,7 +187,7 @@ def infer(model: Model, data: Encoded) -> np.ndarray:
     out = np.zeros((len(data.ids), 10), np.float32)
     with torch.no_grad():
         for chosen in batches(data.lengths, 256, random.Random(0)):
-            scores, dimensions, _ = model(*data.batch(chosen))
+            scores, dimensions, *_ = model(*data.batch(chosen))
             out[chosen] = torch.cat([scores, dimensions], 1).numpy()
     model.train()
     return out
@@ -204,23 +209,24 @@ def report(
 
 
 def with_judgements(
-    rows: list[corpora.Row], bank: list[corpora.Row], found: dict[str, tuple[float, float]]
+    rows: list[corpora.Row], bank: list[corpora.Row], found: dict[str, Judgement]
 ) -> list[corpora.Row]:
     """Gives the comments the teacher's valence and arousal, blends them into those of EmoBank, returns further rows."""
     known = set()
     for row in rows:
-        if row.text in found:
-            row.valence, row.arousal = found[row.text]
+        if (judged := found.get(row.text)) is not None:
+            row.valence, row.arousal, row.features = judged
             row.dimension_weight = COMMENT_WEIGHT
             known.add(row.text)
     for row in bank:
-        v, a = found[row.text]
-        row.valence = BLEND * v + (1 - BLEND) * (row.valence or 0.0)
-        row.arousal = BLEND * a + (1 - BLEND) * (row.arousal or 0.0)
+        judged = found[row.text]
+        row.valence = BLEND * judged.valence + (1 - BLEND) * (row.valence or 0.0)
+        row.arousal = BLEND * judged.arousal + (1 - BLEND) * (row.arousal or 0.0)
+        row.features = judged.features
         known.add(row.text)
     return [
-        corpora.Row(text, valence=v, arousal=a, dimension_weight=FRAGMENT_WEIGHT)
-        for text, (v, a) in found.items()
+        corpora.Row(text, None, [], v, a, dimension_weight=FURTHER_WEIGHT, features=features)
+        for text, (v, a, features) in found.items()
         if text not in known
     ]
 
@@ -237,20 +243,22 @@ def train(folder: Path, judged: Path, seed: int, epochs: int, out: Path) -> None
     for row in bank:
         if abs(row.valence or 0) < 0.06 and (row.arousal or 0) < 0.5:  # plain prose: neutral, weakly
             row.scores, row.weight = [0.05] * 6 + [0.85, 0.05], 0.25
-    further = with_judgements(rows, bank, judgements(judged))
+    found, of_words = judgements(judged)
+    features = of_words.shape[1]
+    further = with_judgements(rows, bank, found)
     vectors, index = glove()
     lexicon, words = build_lexicon([r.text for r in rows + bank], index)
-    table = WordTable(words, first_vectors(words, vectors, index, seed), seed=seed)
+    table = WordTable(words, first_vectors(words, vectors, index, of_words, seed), seed=seed)
     pool = augment.name_pool(lexicon)
     made = augment.rows(generator) + augment.emphasised(rows, generator)
     filled = [
         replace(r, text=corpora.fill_names(r.text, generator, pool)) for r in rows + bank + made + further
     ]
-    data = Encoded(filled, lexicon, table, len(labels))
-    tests = {n: Encoded(r, lexicon, table, len(labels)) for n, r in
+    data = Encoded(filled, lexicon, table, len(labels), features)
+    tests = {n: Encoded(r, lexicon, table, len(labels), features) for n, r in
              (("held", held), ("bank_held", bank_held), ("dev", dev), ("bank_dev", bank_dev))}  # fmt: skip
     table.drop_rare(data.counts)
-    model = Model(table, len(labels))
+    model = Model(table, len(labels), features)
     print(f"{len(table.words)} words, {len(filled)} rows", flush=True)
     slow = [p for n, p in model.named_parameters() if n.startswith(("words", "grams"))]
     fast = [p for n, p in model.named_parameters() if not n.startswith(("words", "grams"))]
@@ -258,7 +266,7 @@ def train(folder: Path, judged: Path, seed: int, epochs: int, out: Path) -> None
                                   weight_decay=0.01, fused=True)  # fmt: skip
     steps = epochs * (len(filled) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [0.6 * RATE, RATE], total_steps=steps + epochs, pct_start=0.2
+        optimiser, [WORD_RATE * RATE, RATE], total_steps=steps + epochs, pct_start=0.2
     )
     average = Average(model)
     for epoch in range(epochs):
@@ -373,7 +381,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("src/triptych/engines/emotion/model.npz"))
     parser.add_argument("--judgements", type=Path, default=Path("build/emotion-judgements.npz"),
                         help="what training.emotion.teacher wrote")  # fmt: skip

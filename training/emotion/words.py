@@ -12,7 +12,7 @@ from training.emotion.meanings import meanings, reduced
 from triptych.engines.emotion.tokens import LINK, NAME, NUMBER
 from triptych.engines.emotion.vocabulary import BUCKETS, PAD, buckets, emoji_words
 
-WIDTH = 64
+WIDTH, JUDGED_WIDTH = 64, 24
 SPECIAL = (PAD, NAME, NUMBER, LINK)
 
 
@@ -25,8 +25,10 @@ def glove() -> tuple[Any, dict[str, int]]:
     return np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r"), {w: i for i, w in enumerate(words)}
 
 
-def first_vectors(words: list[str], glove_vectors: Any, index: dict[str, int], seed: int) -> Any:
-    """float32 [words, WIDTH]: GloVe and MiniLM side by side, reduced to their principal components."""
+def first_vectors(words: list[str], glove_vectors: Any, index: dict[str, int], judged: Any, seed: int) -> Any:
+    """float32 [words, WIDTH]: GloVe and MiniLM side by side, reduced to their principal components; then what the teacher
+    makes of each word alone: ``judged`` float32 [words, features].
+    """
     company = np.random.default_rng(seed).normal(0, 0.2, (len(words), 50)).astype(np.float32)
     for row, word in enumerate(words):
         known = [index[w] for w in [word, *emoji_words(word)] if w in index]
@@ -34,7 +36,8 @@ def first_vectors(words: list[str], glove_vectors: Any, index: dict[str, int], s
             company[row] = glove_vectors[known[0]] if word in index else glove_vectors[sorted(known)].mean(0)
     meaning = meanings([" ".join(emoji_words(w)) or w for w in words])
     both = np.concatenate([company / company.std(), meaning / meaning.std()], 1)
-    vectors = reduced(both, WIDTH)
+    felt = judged[:, :JUDGED_WIDTH] - judged[:, :JUDGED_WIDTH].mean(0)
+    vectors = np.concatenate([reduced(both, WIDTH - JUDGED_WIDTH), felt / felt.std() * 0.5], 1)
     rows = {word: row for row, word in enumerate(words)}
     vectors[rows[NAME]] = vectors[[rows[w] for w in ("he", "she", "they")]].mean(0)
     vectors[rows[PAD]] = 0.0
