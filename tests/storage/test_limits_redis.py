@@ -148,6 +148,28 @@ def test_a_database_that_is_away_lets_nobody_in_and_everybody_once_it_is_back() 
     run(story())
 
 
+def test_a_rebuild_that_is_given_up_while_it_asks_for_the_lock_leaves_none_behind() -> None:
+    async def story() -> None:
+        async with node(own_prefix(), Facts()) as index:
+            ask, given_up = index._calls.ask, []
+
+            async def ask_too_late(org_id: str, operation: Any) -> Any:
+                if operation[0] == "lock" and not given_up:
+                    given_up.append(operation)
+                    task = asyncio.current_task()
+                    assert task is not None
+                    task.cancel()  # while the answer is awaited: the lock will be taken
+                return await ask(org_id, operation)
+
+            index._calls.ask = ask_too_late
+            await refused(index.admit_request(None, key(rpm=5)))
+            started_s = time.monotonic()
+            await until_admitted(index)
+            assert time.monotonic() - started_s < 2
+
+    run(story())
+
+
 def test_two_nodes_rebuild_once() -> None:
     async def story() -> None:
         prefix, facts = own_prefix(), Facts()

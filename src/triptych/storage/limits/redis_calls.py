@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from triptych.core.admission import SeedSource
+from triptych.core.admission import Seed, SeedSource
 from triptych.core.failure import Failure, FailureKind
 from triptych.storage.errors import reason
 from triptych.storage.limits.redis_link import Answers, LinkError, LinkLostError, RedisLink
@@ -277,34 +277,37 @@ class RedisCalls:
     async def _lock_and_build(self, org_id: str) -> bool:
         while True:
             mine, version = secrets.token_hex(8), self._version()
-            token, (locked, held) = await self.ask(org_id, ("lock", mine, _LOCK_MS))
+            try:
+                token, (locked, held) = await self.ask(org_id, ("lock", mine, _LOCK_MS))
+                if not token and locked:
+                    seed = await asyncio.to_thread(self._source, org_id, tuple(held))
+                    known = "metered" if seed.metered else "free", version
+                    token, _ = await self.ask(org_id, ("build", mine, *_book(seed), *known, seed.ended))
+            except BaseException:
+                # The lock may be there, or come into being yet: nobody would know whose it is.
+                self.put(Waiting(org_id, ("unlock", mine), None))
+                raise
             if token:
                 return True
             if not locked:
                 await asyncio.sleep(_LOCK_POLL_S)
-                continue
-            try:
-                seed = await asyncio.to_thread(self._source, org_id, tuple(held))
-            except BaseException:
-                self.put(Waiting(org_id, ("unlock", mine), None))
-                raise
-            days = [(count.id, count.day, count.requests) for count in seed.days]
-            spent = [(one.id, one.cycle, one.nusd, one.credits) for one in seed.spent]
-            holds = [
-                (
-                    opened.exchange_id,
-                    opened.slots,
-                    [(scope_id, cycle) for _, scope_id, cycle in opened.budgets],
-                    opened.nusd,
-                    opened.credits,
-                )
-                for opened in seed.holds
-            ]
-            known = "metered" if seed.metered else "free", version
-            operation = ("build", mine, days, spent, holds, *known, seed.ended)
-            token, _ = await self.ask(org_id, operation)
-            if token:
-                return True
+
+
+def _book(seed: Seed) -> tuple[list[Any], list[Any], list[Any]]:
+    """Requests of the day, what was spent, and holds, as the script takes them."""
+    days = [(count.id, count.day, count.requests) for count in seed.days]
+    spent = [(one.id, one.cycle, one.nusd, one.credits) for one in seed.spent]
+    holds = [
+        (
+            opened.exchange_id,
+            opened.slots,
+            [(scope_id, cycle) for _, scope_id, cycle in opened.budgets],
+            opened.nusd,
+            opened.credits,
+        )
+        for opened in seed.holds
+    ]
+    return days, spent, holds
 
 
 def by_call(batch: list[Waiting]) -> list[list[Waiting]]:
