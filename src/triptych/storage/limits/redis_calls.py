@@ -281,8 +281,7 @@ class RedisCalls:
                 token, (locked, held) = await self.ask(org_id, ("lock", mine, _LOCK_MS))
                 if not token and locked:
                     seed = await asyncio.to_thread(self._source, org_id, tuple(held))
-                    known = "metered" if seed.metered else "free", version
-                    token, _ = await self.ask(org_id, ("build", mine, *_book(seed), *known, seed.ended))
+                    token, _ = await self.ask(org_id, ("build", mine, *_book(seed, version)))
             except BaseException:
                 # The lock may be there, or come into being yet: nobody would know whose it is.
                 self.put(Waiting(org_id, ("unlock", mine), None))
@@ -293,8 +292,9 @@ class RedisCalls:
                 await asyncio.sleep(_LOCK_POLL_S)
 
 
-def _book(seed: Seed) -> tuple[list[Any], list[Any], list[Any]]:
-    """Requests of the day, what was spent, and holds, as the script takes them."""
+def _book(seed: Seed, version: int) -> tuple[Any, ...]:
+    """What the script makes an org's book of: requests of the day, what was spent, holds, whether the org is
+    metered and by which version of the directory, and which of the holds asked about have ended."""
     days = [(count.id, count.day, count.requests) for count in seed.days]
     spent = [(one.id, one.cycle, one.nusd, one.credits) for one in seed.spent]
     holds = [
@@ -307,7 +307,7 @@ def _book(seed: Seed) -> tuple[list[Any], list[Any], list[Any]]:
         )
         for opened in seed.holds
     ]
-    return days, spent, holds
+    return days, spent, holds, "metered" if seed.metered else "free", version, seed.ended
 
 
 def by_call(batch: list[Waiting]) -> list[list[Waiting]]:

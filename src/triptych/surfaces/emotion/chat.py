@@ -133,10 +133,9 @@ class CompleteChat(Operation):
                 exchange.once.answered_in(connection, Response(answer.status, answer.headers, told))
 
         context = None
-        if parsed.context_id is not None:
-            said = _said(parsed, users, text, spoken)
-            if said:
-                context = await self._keeping.append(exchange.principal, parsed.context_id, said, keep_answer)
+        said = _said(parsed, users, text, spoken)
+        if parsed.context_id is not None and said:
+            context = await self._keeping.append(exchange.principal, parsed.context_id, said, keep_answer)
         self._quota.count(exchange, tokens)
         extras = extras_in(context)
         if answer is None:

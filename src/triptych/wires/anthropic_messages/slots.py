@@ -244,9 +244,9 @@ REQUEST = compiled(TABLE, "request")
 ANSWER = compiled(TABLE, "answer")
 EVENT = compiled(TABLE, "event")
 
+_FRAGMENTS = frozenset({"text", "partial_json", "thinking", "signature", "content", "encrypted_content"})
 _DELTA_STEPS = 2
 _BLOCK_STEPS = 3
-_FRAGMENTS = frozenset({"text", "partial_json", "thinking", "signature", "content", "encrypted_content"})
 
 
 class _Indexed(msgspec.Struct):
