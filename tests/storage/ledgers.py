@@ -67,12 +67,13 @@ def slowed(ledger: Ledger, seconds: float) -> Iterator[None]:
 
     make_durable = connection.make_durable
 
-    def slowly_durable() -> None:
+    def slowly_durable(failed: OSError | None = None) -> None:
         time.sleep(seconds)
-        make_durable()
+        make_durable(failed)
 
-    # On SQLite a batch may be written by the loop; the wait for the disk is always the thread's.
+    # On SQLite a batch may be written by the loop; the wait for the disk is the kernel's or the thread's.
     if ledger._writer._name.endswith(".db"):
+        ledger._leave_syncs_to_the_thread()
         connection.make_durable = slowly_durable  # type: ignore[method-assign]
     else:
         connection.write = slowly  # type: ignore[method-assign]

@@ -2,15 +2,20 @@
 for the disk is the other thread's."""
 
 import asyncio
+import errno
 import os
+import shutil
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.storage.conftest import opened, outcome
-from tests.storage.ledgers import ENDED_US, rows, running, until
+from tests.storage.ledgers import ENDED_US, rows, running, until, watch
 from triptych.storage.database import Database, open_database
 from triptych.storage.errors import StorageError
+from triptych.storage.kernel_sync import KernelSync
 from triptych.storage.nodes import register_node
 
 
@@ -20,19 +25,40 @@ def fresh(folder: Path, durability: str) -> Database:
     return database
 
 
+WHO_SYNCS = pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "thread"])
+
+
+def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_loop: asyncio.AbstractEventLoop) -> None:
+        raise OSError(errno.ENOSYS, "no such system call")
+
+    monkeypatch.setattr("triptych.storage.ledger.KernelSync", absent)
+
+
+@WHO_SYNCS
 def test_strict_rows_are_claimed_only_after_the_log_was_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
 ) -> None:
     database = fresh(tmp_path, "strict")
     node = register_node(database)
     synced: list[str] = []
-    real = os.fdatasync
+    by_thread, by_kernel = os.fdatasync, KernelSync.start
 
     def noting(fd: int) -> None:
         synced.append(os.readlink(f"/proc/self/fd/{fd}"))
-        real(fd)
+        by_thread(fd)
+
+    def noting_start(self: KernelSync, fd: int, told: Callable[[OSError | None], None]) -> None:
+        def done(error: OSError | None) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+            told(error)
+
+        by_kernel(self, fd, done)
 
     monkeypatch.setattr(os, "fdatasync", noting)
+    monkeypatch.setattr(KernelSync, "start", noting_start)
+    if not kernel:
+        without_kernel(monkeypatch)
 
     async def live() -> None:
         async with running(database, node, durability="strict") as ledger:
@@ -50,6 +76,151 @@ def test_strict_rows_are_claimed_only_after_the_log_was_synced(
     asyncio.run(live())
     database.close()
     assert set(synced) == {f"{tmp_path}/ledger.db-wal"}
+
+
+def test_what_comes_up_while_the_kernel_syncs_is_one_batch_and_waits_for_its_own_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = fresh(tmp_path, "strict")
+    node = register_node(database)
+    by_kernel = KernelSync.start
+    syncs: list[Callable[[], None]] = []
+
+    def held_back(self: KernelSync, fd: int, told: Callable[[OSError | None], None]) -> None:
+        by_kernel(self, fd, lambda error: syncs.append(lambda: told(error)))
+
+    async def live() -> None:
+        async with running(database, node, durability="strict") as ledger:
+            await ledger.open(opened())  # connects, in the thread
+            sizes = watch(ledger)
+            monkeypatch.setattr(KernelSync, "start", held_back)
+            first = ledger.open(opened())
+            await until(lambda: len(syncs) == 1)
+            rest = [ledger.open(opened()) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            assert not first.done() and sizes == [(1, 0, 0)]
+            syncs.pop()()
+            await first
+            await until(lambda: len(syncs) == 1)
+            assert sizes == [(1, 0, 0), (20, 0, 0)]
+            assert not any(start.done() for start in rest)
+            monkeypatch.setattr(KernelSync, "start", by_kernel)
+            syncs.pop()()
+            await asyncio.gather(*rest)
+
+    asyncio.run(live())
+    database.close()
+
+
+@pytest.mark.parametrize("when", ["asked", "told"])
+def test_a_kernel_that_cannot_sync_is_asked_once_and_the_thread_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    database = fresh(tmp_path, "strict")
+    node = register_node(database)
+    asked = 0
+    syncs = 0
+    by_thread = os.fdatasync
+    refusal = OSError(errno.EINVAL, "this file cannot be synced so")
+
+    def refusing(self: KernelSync, fd: int, told: Callable[[OSError | None], None]) -> None:
+        nonlocal asked
+        asked += 1
+        if when == "asked":
+            raise refusal
+        asyncio.get_running_loop().call_soon(told, refusal)
+
+    def counting(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        by_thread(fd)
+
+    monkeypatch.setattr(KernelSync, "start", refusing)
+    monkeypatch.setattr(os, "fdatasync", counting)
+
+    async def live() -> None:
+        async with running(database, node, durability="strict") as ledger:
+            for _ in range(4):
+                start = opened()
+                await ledger.open(start)
+                assert await ledger.end(start.id, outcome(), ENDED_US)
+
+    asyncio.run(live())
+    found = rows(database).values()
+    database.close()
+    assert len(found) == 4 and all(row.ended_us == ENDED_US for row in found)
+    assert asked == 1
+    assert syncs >= 8
+
+
+@WHO_SYNCS
+def test_rows_whose_sync_failed_are_claimed_once_they_are_in_the_database_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
+) -> None:
+    """A second sync of a log that could not be written succeeds on Linux, and nothing is on the disk."""
+    database = fresh(tmp_path, "strict")
+    node = register_node(database)
+    start = opened()
+    failure = OSError(errno.EIO, "the disk does not take it")
+    by_thread, by_kernel = os.fdatasync, KernelSync.start
+
+    def failing(_fd: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", by_thread)
+        raise failure
+
+    def failing_start(self: KernelSync, fd: int, told: Callable[[OSError | None], None]) -> None:
+        by_kernel(self, fd, lambda _error: told(failure))
+
+    async def live() -> None:
+        async with running(database, node, durability="strict") as ledger:
+            await ledger.open(opened())
+            # The last connection that is closed moves the log, whatever it holds.
+            other = database.raw_connection()
+            monkeypatch.setattr(KernelSync, "start", failing_start)
+            if not kernel:
+                monkeypatch.setattr(os, "fdatasync", failing)
+            await ledger.open(start)
+            shutil.copy(tmp_path / "ledger.db", tmp_path / "alone.db")
+            assert await ledger.end(start.id, outcome(), ENDED_US)
+            other.close()
+
+    if not kernel:
+        without_kernel(monkeypatch)
+    asyncio.run(live())
+    database.close()
+    alone = sqlite3.connect(tmp_path / "alone.db")
+    assert alone.execute("SELECT count(*) FROM exchanges WHERE id = ?", (start.id,)).fetchone() == (1,)
+    alone.close()
+
+
+def test_rows_whose_sync_failed_are_not_claimed_while_a_reader_keeps_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = fresh(tmp_path, "strict")
+    node = register_node(database)
+    without_kernel(monkeypatch)
+    by_thread = os.fdatasync
+
+    def failing(_fd: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", by_thread)
+        raise OSError(errno.EIO, "the disk does not take it")
+
+    async def live() -> None:
+        async with running(database, node, durability="strict", unavailable_after_s=0.6) as ledger:
+            await ledger.open(opened())
+            reader = database.raw_connection()
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM exchanges").fetchone()
+            monkeypatch.setattr(os, "fdatasync", failing)
+            with pytest.raises(StorageError, match="is away"):
+                await ledger.open(opened())
+            assert not ledger.healthy
+            reader.close()
+            await ledger.open(opened())
+            assert ledger.healthy
+
+    asyncio.run(live())
+    database.close()
 
 
 def test_rows_that_need_no_sync_are_there_before_the_loop_turns(tmp_path: Path) -> None:

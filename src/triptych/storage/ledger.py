@@ -8,6 +8,7 @@ A row exists when its future says so, not before: until the commit returned, not
 """
 
 import asyncio
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
@@ -19,6 +20,7 @@ from triptych.core.outcome import Opened, Outcome
 from triptych.storage.database import RELAXED, Database
 from triptych.storage.errors import StorageError
 from triptych.storage.kept import Writes
+from triptych.storage.kernel_sync import KernelSync
 from triptych.storage.ledger_writer import (
     END,
     KEEP,
@@ -30,6 +32,7 @@ from triptych.storage.ledger_writer import (
     Handed,
     LedgerWriter,
     Result,
+    Written,
     results_of,
 )
 
@@ -79,6 +82,7 @@ class Ledger:
             deliver=self._deliver,
         )
         self._lone_waits = self._writer.waits
+        self._sync: KernelSync | None = None
         self._thread = Thread(target=self._writer.run, name="ledger", daemon=True)
         self._pending = 0
         self._dropped = 0
@@ -108,6 +112,9 @@ class Ledger:
 
     def start(self) -> None:
         self._thread.start()
+        if self._writer.syncs_a_file:
+            with suppress(OSError):
+                self._sync = KernelSync(self._loop)
 
     def open(self, opened: Opened) -> "asyncio.Future[None]":
         """Queue the start row. Resolves when it is committed (``relaxed``: at once).
@@ -204,6 +211,7 @@ class Ledger:
             else:
                 self._closed.set_result(None)
         await asyncio.shield(self._closed)
+        self._leave_syncs_to_the_thread()
 
     def _put(self, *entries: Entry) -> None:
         """Entries put together are committed together."""
@@ -236,17 +244,46 @@ class Ledger:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Write all that waits, and give the thread, which is idle, what is left to do."""
+        """Write all that waits, and leave the wait for the disk to the kernel, or else to the thread, which
+        is idle."""
         self._gathering = False
-        if self._waiting:
-            entries, self._waiting = self._waiting, []
-            # Alone, the thread does it all: one wake-up either way, and nobody to share it with.
-            written = None if self._lone_waits and self._running <= 1 else self._writer.write_now(entries)
-            if written is not None and self._writer.settles_now(written):
-                self._resolve(results_of(entries, {}), len(entries))
+        if not self._waiting:
+            return
+        entries, self._waiting = self._waiting, []
+        # Alone, the thread does it all: one wake-up either way, and nobody to share it with.
+        for_thread = self._lone_waits and self._running <= 1 and self._sync is None
+        written = None if for_thread else self._writer.write_now(entries)
+        if written is not None and self._writer.settles_now(written):
+            self._resolve(results_of(entries, {}), len(entries))
+            return
+        self._writing = True
+        if written is None or not self._sync_in_kernel(entries, written):
+            self._queue.put((entries, written, None))
+
+    def _sync_in_kernel(self, entries: list[Entry], written: Written) -> bool:
+        """Whether the kernel was asked to make durable what is written; it is asked until it cannot."""
+        fd = self._writer.sync_fd
+        if self._sync is None or fd is None or not self._writer.only_sync_is_left(written):
+            return False
+
+        def told(error: OSError | None) -> None:
+            if error is None:
+                self._delivered(results_of(entries, {}), len(entries), True)
             else:
-                self._writing = True
-                self._queue.put((entries, written))
+                self._leave_syncs_to_the_thread()
+                self._queue.put((entries, written, error))
+
+        try:
+            self._sync.start(fd, told)
+        except OSError:
+            self._leave_syncs_to_the_thread()
+            return False
+        return True
+
+    def _leave_syncs_to_the_thread(self) -> None:
+        if self._sync is not None:
+            self._sync.close()
+            self._sync = None
 
     def _flush_refused(self, everything: bool = False) -> None:
         """Queue the refusals of the seconds that are over."""

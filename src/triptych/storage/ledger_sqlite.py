@@ -33,6 +33,8 @@ _UPDATE_ENDED = (
 class SqliteLedgerConnection:
     """Used by one thread at a time."""
 
+    writes_now = True
+
     def __init__(self, database: Database, node_id: str, node_epoch: int) -> None:
         self._database = database
         # The node's own name and epoch never change: they are part of the statement's text, with
@@ -40,11 +42,22 @@ class SqliteLedgerConnection:
         self._update_ended = _UPDATE_ENDED + fence(node_id, node_epoch)
         self._raw: sqlite3.Connection | None = None
         self._wal_fd: int | None = None
+        self._log_doubted = False
 
     @property
     def waits(self) -> bool:
         """Whether a commit is not worth anything before ``make_durable``."""
         return self._database.durability == STRICT
+
+    @property
+    def syncs_a_file(self) -> bool:
+        """Whether that is the sync of a file."""
+        return self.waits
+
+    @property
+    def sync_fd(self) -> int | None:
+        """The write-ahead log, for whoever does the work of ``make_durable`` without waiting for it."""
+        return self._wal_fd
 
     def write(self, batch: Batch) -> bool:
         """Commit the batch. False: some ending changed no row. Raises what sqlite3 raises; the
@@ -58,6 +71,8 @@ class SqliteLedgerConnection:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or raw.in_transaction:
                 raise
             changed = self._commit_in_turn(raw, batch)
+        if self._log_doubted:
+            self._leave_the_log(raw)
         self.make_durable()
         return changed == batch.endings
 
@@ -80,14 +95,31 @@ class SqliteLedgerConnection:
                 raw.rollback()
             return None
 
-    def make_durable(self) -> None:
+    def make_durable(self, failed: OSError | None = None) -> None:
         """Wait until what was committed survives the loss of power, where that is asked for.
 
         SQLite's own way (``synchronous = FULL``) is the same sync of the write-ahead log after
-        each commit. Raises OSError.
+        each commit. Raises OSError, ``failed`` among them: how a sync ended that was waited for elsewhere.
         """
-        if self._wal_fd is not None:
+        if self._wal_fd is None:
+            return
+        try:
+            if failed is not None:
+                raise failed
             os.fdatasync(self._wal_fd)
+        except OSError:
+            self._log_doubted = True
+            raise
+
+    def _leave_the_log(self, raw: sqlite3.Connection) -> None:
+        """Move all that is in the write-ahead log into the database. Linux reports a page that could not be
+        written once and then takes it for written: another sync of the log would only seem to succeed."""
+        raw.execute(f"PRAGMA busy_timeout = {_TURN_MS}")
+        busy, pages, moved = raw.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        raw.execute("PRAGMA busy_timeout = 0")
+        if busy or pages != moved:
+            raise sqlite3.OperationalError("the write-ahead log could not be left: somebody reads it")
+        self._log_doubted = False
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, as far as readers let it."""

@@ -18,7 +18,6 @@ from triptych.storage.database import Database, first_line
 from triptych.storage.errors import StorageError
 from triptych.storage.rows import (
     END_COLUMNS,
-    UNWRITABLE,
     WHOLE_COLUMNS,
     Batch,
     Row,
@@ -54,8 +53,14 @@ class LedgerConnection(Protocol):
 
     @property
     def waits(self) -> bool: ...
+    @property
+    def writes_now(self) -> bool: ...
+    @property
+    def syncs_a_file(self) -> bool: ...
+    @property
+    def sync_fd(self) -> int | None: ...
     def write_now(self, batch: Batch) -> int | None: ...
-    def make_durable(self) -> None: ...
+    def make_durable(self, failed: OSError | None = None) -> None: ...
     def checkpoint(self) -> None: ...
     def write(self, batch: Batch) -> bool: ...
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]: ...
@@ -71,7 +76,8 @@ class Written(msgspec.Struct, frozen=True):
     """Whether every ending changed a row."""
 
 
-Handed = tuple[list[Entry], Written | None]
+Handed = tuple[list[Entry], Written | None, OSError | None]
+"""What is to be done; what of it was committed already; why making that durable failed before."""
 
 
 class LedgerWriter:
@@ -112,12 +118,14 @@ class LedgerWriter:
         """Write the entries if that needs no waiting. Called by the event loop while the thread is
         idle: taking turns in the interpreter, row by row, costs more than the rows; what is left
         to the thread is the wait for the disk, outside of the interpreter."""
-        usual = self._down_since_s is None and not (len(self._late) or self._unopened)
-        if not usual or len(entries) > _MAX_WRITTEN_NOW or any(e[0] not in _WRITABLE_NOW for e in entries):
+        if not self._connection.writes_now or len(entries) > _MAX_WRITTEN_NOW:
+            return None
+        unusual = self._down_since_s is not None or len(self._late) or self._unopened
+        if unusual or any(entry[0] not in _WRITABLE_NOW for entry in entries):
             return None
         try:
             batch = self._batch(entries)
-        except UNWRITABLE:
+        except Exception:  # noqa: BLE001 - a bug: the thread meets it again, says so, and fails these entries alone
             return None
         changed = self._connection.write_now(batch)
         if changed is None:
@@ -127,12 +135,26 @@ class LedgerWriter:
 
     def settles_now(self, written: Written) -> bool:
         """Whether nothing is left to do for what was written."""
-        return written.complete and not self._connection.waits and not self._checkpoint_due
+        return not self._connection.waits and self.only_sync_is_left(written)
+
+    def only_sync_is_left(self, written: Written) -> bool:
+        """Whether nothing but a sync, if that, is left to do for what was written."""
+        return written.complete and not self._checkpoint_due
 
     @property
     def waits(self) -> bool:
         """Whether a commit has to wait for the disk, or for a server."""
         return self._connection.waits
+
+    @property
+    def syncs_a_file(self) -> bool:
+        """Whether a commit is made durable by ``fdatasync`` of a file."""
+        return self._connection.syncs_a_file
+
+    @property
+    def sync_fd(self) -> int | None:
+        """The file, once there is a connection."""
+        return self._connection.sync_fd
 
     @property
     def _checkpoint_due(self) -> bool:
@@ -142,11 +164,11 @@ class LedgerWriter:
         """The thread's life: until a STOP was taken and everything before it was written."""
         stop: asyncio.Future[Any] | None = None
         while stop is None:
-            entries, written = self._take()
+            entries, written, failed = self._take()
             if entries and entries[-1][0] == STOP:
                 stop = entries.pop()[4]
             try:
-                results = self._commit(entries) if written is None else self._finish(entries, written)
+                results = self._commit(entries) if written is None else self._finish(entries, written, failed)
             except Exception as error:  # a bug: it must fail these entries, not all to come
                 logger.error("the ledger's writer failed", exc_info=error)
                 results = _all_failed(entries, StorageError("The ledger failed; the log says where."))
@@ -164,10 +186,10 @@ class LedgerWriter:
             logger.error("%d outcomes were not recorded: %s was away", len(self._late), self._name)
         self._deliver([(stop, None)], 1, True)
 
-    def _finish(self, entries: list[Entry], written: Written) -> list[Result]:
-        """Make durable what is written; if that fails, write it anew as any other batch."""
+    def _finish(self, entries: list[Entry], written: Written, failed: OSError | None) -> list[Result]:
+        """Make durable what is written; if that fails, or has failed, write it anew as any other batch."""
         try:
-            self._connection.make_durable()
+            self._connection.make_durable(failed)
             verdicts = {} if written.complete else self._fenced(written.batch)
         except Exception as error:  # noqa: BLE001 - each driver has its own; the usual way tells them apart
             logger.warning("a commit failed and is tried again: %s", type(error).__name__)
@@ -187,7 +209,7 @@ class LedgerWriter:
         try:
             return self._queue.get(timeout=_LATE_RETRY_S) if len(self._late) else self._queue.get()
         except Empty:
-            return [], None
+            return [], None, None
 
     def _commit(self, entries: list[Entry]) -> list[Result]:
         batch = self._batch(entries)
