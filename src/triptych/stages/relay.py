@@ -33,6 +33,8 @@ REJECTING_STATUSES = frozenset({400, 422})
 FAILED_ENDINGS = ("error", "failed")
 MAX_ANSWER_BYTES = 64 << 20
 MAX_ERROR_BYTES = 8 << 20
+# To translate or to restore an answer from this size on takes milliseconds.
+LARGE_ANSWER_BYTES = 65_536
 # The end of the body usually comes with the terminal event; a provider that dawdles after it does
 # not delay the client for longer than this.
 TRAILING_S = 0.05
@@ -182,7 +184,12 @@ class Relay:
         if not body.strip():
             raise Failure(FailureKind.UPSTREAM_EMPTY_BODY)
         request_bytes = len(departure.call.body)
-        body, usage = departure.reader.read_answer(parsed, body, request_bytes)
+        read_answer = departure.reader.read_answer
+        if len(body) < LARGE_ANSWER_BYTES:
+            body, usage = read_answer(parsed, body, request_bytes)
+        else:
+            # The loop, which all others need, gets the interpreter every few milliseconds meanwhile.
+            body, usage = await asyncio.to_thread(read_answer, parsed, body, request_bytes)
         exchange.usage = departure.weighed(usage)
         exchange.first_byte_s = now_s = monotonic()
         if (circuit := departure.leg.circuit) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -10,10 +11,12 @@ import pytest
 
 from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.usage import Usage
 from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
-from triptych.stages.relay import passed, provider_failure
+from triptych.stages.relay import LARGE_ANSWER_BYTES, passed, provider_failure
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.messages import CreateMessage
+from triptych.wires.anthropic_messages import MessagesRequest
 
 BODY = json.dumps({"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}).encode()
 ANSWER = b'{"id":"msg_1","type":"message","usage":{"input_tokens":5,"output_tokens":7}}'
@@ -74,6 +77,30 @@ def test_any_other_error_is_the_clients_to_see_at_once(code: int) -> None:
 def test_only_what_never_reached_the_provider_is_sent_again(kind: FailureKind, calls: int, code: int) -> None:
     upstream, reply, _ = run(Failure(kind), Failure(kind), Failure(kind))
     assert (len(upstream.calls), reply.status) == (calls, code)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_only_a_large_answer_is_read_where_others_do_not_wait_for_it(large: bool) -> None:
+    text = "x" * (LARGE_ANSWER_BYTES if large else LARGE_ANSWER_BYTES - 200)
+    body = b'{"id":"msg_1","type":"message","content":[{"type":"text","text":"%b"}]}' % text.encode()
+    readers: list[threading.Thread] = []
+
+    class Noting(CreateMessage):
+        def read_answer(
+            self, parsed: MessagesRequest, body: bytes, request_bytes: int
+        ) -> tuple[bytes, Usage]:
+            readers.append(threading.current_thread())
+            return super().read_answer(parsed, body, request_bytes)
+
+    async def govern() -> ListReply:
+        upstream, reply = ScriptedUpstream(lambda: ScriptedAnswer(200, [JSON_TYPE], [body])), ListReply()
+        await pipeline(upstream, ListLedger()).govern(
+            exchange(BODY), Noting(1 << 20), MessagesDialect(), reply
+        )
+        return reply
+
+    assert asyncio.run(govern()).body == body
+    assert [reader is threading.main_thread() for reader in readers] == [not large]
 
 
 def test_an_error_the_provider_told_is_seen_also_when_the_next_try_reaches_nobody() -> None:
