@@ -1,5 +1,6 @@
 """The governed path: every model call of every surface takes these steps, in this order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
@@ -24,6 +25,9 @@ from triptych.stages.screen import Screen
 from triptych.stages.settle import Dialect, HoldIndex, Ledger, Reply, Reporter, Settlement
 from triptych.stages.throttle import Throttle, Throttled
 from triptych.wires.features import Use
+
+LARGE_REQUEST_BYTES = 262_144
+"""From this size on a request is made ready for its provider in a thread."""
 
 
 class ParsedRequest(Protocol):
@@ -206,11 +210,13 @@ class Pipeline:
             if len(legs) == 1:
                 leg = legs[0]
                 exchange.model, exchange.target = leg.model, leg.target
-                departure = self._depart(exchange, endpoint, parsed, leg)
+                begin = partial(self._depart, exchange, endpoint, parsed, leg)
             else:
                 depart = partial(self._detour, exchange, endpoint, parsed)
                 detours = Detours(legs, depart, self._deadline_s(exchange, endpoint, parsed))
-                departure = detours.begin(monotonic())
+                begin = partial(detours.begin, monotonic())
+            # Translating a large request takes milliseconds, and others do not wait for them.
+            departure = begin() if len(parsed.body) < LARGE_REQUEST_BYTES else await asyncio.to_thread(begin)
             if isinstance(departure, Response):
                 settlement.answer, exchange.status = departure, departure.status
                 return

@@ -12,6 +12,7 @@ import pytest
 from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import Usage
+from triptych.pipeline import LARGE_REQUEST_BYTES
 from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
 from triptych.stages.relay import LARGE_ANSWER_BYTES, passed, provider_failure
 from triptych.surfaces.inference.messages import MessagesDialect
@@ -101,6 +102,32 @@ def test_only_a_large_answer_is_read_where_others_do_not_wait_for_it(large: bool
 
     assert asyncio.run(govern()).body == body
     assert [reader is threading.main_thread() for reader in readers] == [not large]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("large", [False, True])
+def test_only_a_large_request_is_made_ready_where_nobody_waits_for_it(
+    large: bool, targets: int
+) -> None:
+    text = b"x" * (LARGE_REQUEST_BYTES if large else LARGE_REQUEST_BYTES - 200)
+    body = BODY.replace(b"hi", text)
+    editors: list[threading.Thread] = []
+
+    class Noting(CreateMessage):
+        def rewrite(self, parsed: MessagesRequest, upstream_model: str) -> bytes:
+            editors.append(threading.current_thread())
+            return super().rewrite(parsed, upstream_model)
+
+    upstream = ScriptedUpstream(status(200))
+    second = ScriptedUpstream(status(200)) if targets == 2 else None
+
+    async def govern() -> None:
+        governed = pipeline(upstream, ListLedger(), second=second)
+        await governed.govern(exchange(body), Noting(1 << 20), MessagesDialect(), ListReply())
+
+    asyncio.run(govern())
+    assert upstream.calls[0].body.count(text) == 1
+    assert [editor is threading.main_thread() for editor in editors] == [not large]
 
 
 def test_an_error_the_provider_told_is_seen_also_when_the_next_try_reaches_nobody() -> None:
