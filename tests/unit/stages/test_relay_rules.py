@@ -106,9 +106,7 @@ def test_only_a_large_answer_is_read_where_others_do_not_wait_for_it(large: bool
 
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("large", [False, True])
-def test_only_a_large_request_is_made_ready_where_nobody_waits_for_it(
-    large: bool, targets: int
-) -> None:
+def test_only_a_large_request_is_made_ready_where_nobody_waits_for_it(large: bool, targets: int) -> None:
     text = b"x" * (LARGE_REQUEST_BYTES if large else LARGE_REQUEST_BYTES - 200)
     body = BODY.replace(b"hi", text)
     editors: list[threading.Thread] = []
