@@ -24,6 +24,7 @@ from triptych.core.conversation import (
     ToolChoice,
     ToolResult,
 )
+from triptych.wires.openai_chat import encode_request
 
 
 def test_what_is_said_after_a_call_stands_before_it() -> None:
@@ -39,6 +40,42 @@ def test_what_is_said_after_a_call_stands_before_it() -> None:
         ],
         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
     }
+
+
+SKIP = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+TWO_TURNS = (
+    HELLO,
+    Message(Role.ASSISTANT, (ToolCall("1", "f", "{}"),)),
+    Message(Role.TOOL, (ToolResult("1", (Text("r"),)),)),
+    Message(Role.ASSISTANT, (Text("done"),)),
+    HELLO,
+    Message(Role.ASSISTANT, (ToolCall("2", "f", "{}"), ToolCall("3", "f", "{}"))),
+    Message(Role.TOOL, (ToolResult("2", (Text("r"),)), ToolResult("3", (Text("r"),)))),
+    Message(Role.ASSISTANT, (ToolCall("4", "f", "{}"),)),
+    Message(Role.TOOL, (ToolResult("4", (Text("r"),)),)),
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "marked"),
+    [
+        ("gemini-3.1-pro-preview", {"2", "4"}),
+        ("google/Gemini-3-flash", {"2", "4"}),
+        ("gemini-flash-latest", {"2", "4"}),
+        ("gemini-10-pro", {"2", "4"}),
+        ("gemini-2.5-pro", set()),
+        ("gemini-1.5-flash", set()),
+        ("gpt-5", set()),
+    ],
+)
+def test_gemini_is_told_which_calls_of_the_running_turn_have_no_signature(
+    model: str, marked: set[str]
+) -> None:
+    body = msgspec.json.decode(encode_request(Conversation(messages=TWO_TURNS), model).body)
+    calls = [call for message in body["messages"] for call in message.get("tool_calls", ())]
+    assert [call["id"] for call in calls] == ["1", "2", "3", "4"]
+    assert {call["id"] for call in calls if call.get("extra_content") == SKIP} == marked
+    assert {call["id"] for call in calls if "extra_content" in call} == marked
 
 
 def test_reasoning_alone_makes_no_message_for_the_provider() -> None:

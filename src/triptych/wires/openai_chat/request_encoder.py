@@ -1,6 +1,7 @@
 """A conversation, written as a request for a provider on this wire."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -37,6 +38,12 @@ _DOCUMENT = "document"
 _EXTENSIONS = {"application/pdf": ".pdf", "text/plain": ".txt"}
 _ENCODER = msgspec.json.Encoder()
 
+# From Gemini 3 on a call of the running turn comes back signed, or the request is refused. A caller on
+# another wire has no place for the signature: this is what Google has for histories without
+# (https://ai.google.dev/gemini-api/docs/thought-signatures).
+_SIGNING = re.compile(r"gemini(?!-[12]\b)", re.IGNORECASE)
+_UNSIGNED: _Json = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
 
 def encode_request(conversation: Conversation, model: str, *, default_max_tokens: int = 0) -> EncodedRequest:
     """``default_max_tokens`` is for wires that require a bound; this one does not.
@@ -61,6 +68,8 @@ class _RequestWriter:
         if said.service_tier is not None and said.service_tier not in _TIERS:
             raise Inexpressible(Feature.SERVICE_TIER)
         messages = [written for message in said.messages for written in self._message(message)]
+        if _SIGNING.search(model):
+            _allow_unsigned_calls(messages)
         tools = [self._tool(tool) for tool in said.tools]
         choice = said.tool_choice
         if not tools and choice is not None and choice.mode in ("auto", "none"):
@@ -188,6 +197,16 @@ class _RequestWriter:
         if thinking.shown is not None:
             self.left_out[Feature.THINKING_SHOWN] = None
         return effort_of(thinking)
+
+
+def _allow_unsigned_calls(messages: list[_Json]) -> None:
+    """Of the running turn, which began with the user's last words; of parallel calls the first is signed."""
+    for message in reversed(messages):
+        if message["role"] == "user":
+            return
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            calls[0]["extra_content"] = _UNSIGNED
 
 
 def _image(image: Image) -> _Json:
