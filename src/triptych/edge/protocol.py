@@ -33,6 +33,7 @@ MAX_DISCARD_TO_KEEP_BYTES = 1 << 20
 LINGER_S = 30.0
 KEEP_ALIVE_S = 75.0
 VERSIONS = ("1.1", "1.0")
+_PERCENT = ord("%")
 
 Endpoint = Callable[[Request, Reply], Awaitable[None]]
 
@@ -407,7 +408,7 @@ def _read_head(request: Request, url: bytes) -> Failure | None:
         except httptools.HttpParserInvalidURLError:
             pass
     path, _, request.query = url.partition(b"?")
-    if b"%" in path:
+    if _PERCENT in path:
         request.path = urllib.parse.unquote_to_bytes(path)
         if b"%2F" in path or b"%2f" in path:
             request.raw_path = _told_apart(path)

@@ -53,9 +53,8 @@ def encode_head(status: int, headers: Headers, framing: bytes) -> bytes:
     """Status line and headers. ``framing`` is the ready line(s) that delimit the body."""
     lines = [_STATUS_LINES[status], _date_line()]
     for name, value in headers:
-        lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(framing)
-    lines.append(b"\r\n")
+        lines += (name, b": ", value, b"\r\n")
+    lines += (framing, b"\r\n")
     return b"".join(lines)
 
 

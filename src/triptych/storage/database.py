@@ -219,6 +219,10 @@ def _open_sqlite(url: URL, durability: str) -> Database:
         hide_parameters=True,
     )
     synchronous = "FULL" if durability == STRICT else "NORMAL"
+    # The driver looks for an adapter of whatever is not exactly a number or a text, and where there is none
+    # makes, formats and drops an error: eight times for each exchange.
+    sqlite3.register_adapter(type(None), {None: None}.get)
+    sqlite3.register_adapter(bool, int)
 
     def require_same_file() -> None:
         try:

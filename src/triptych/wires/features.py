@@ -186,7 +186,7 @@ class _Wire:
         """Whether there is anything to look at. What uses nothing can mostly be told by its bytes: names
         stand there as they are, or with escapes, which are then those of ASCII."""
         for mark in self._telling:
-            if mark in body:
+            if body.find(mark) >= 0:
                 return True
         place = body.find(_TYPE)
         while place >= 0:

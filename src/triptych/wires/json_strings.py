@@ -12,6 +12,7 @@ import msgspec
 _DECODE = msgspec.json.Decoder(str).decode
 # Slower, but takes half of a pair.
 _LENIENT = json.JSONDecoder(strict=False)
+_BACKSLASH = ord("\\")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -20,7 +21,7 @@ def unescaped(inside: bytes) -> str:
 
     Never raises for what the walker found: bytes that are not UTF-8 are read as U+FFFD.
     """
-    if b"\\" not in inside:
+    if _BACKSLASH not in inside:
         return inside.decode("utf-8", "replace")
     try:
         return _DECODE(b'"%b"' % inside)

@@ -105,7 +105,7 @@ class RelayStream:
         raise NotImplementedError
 
     def _feed(self, chunk: bytes) -> bytes:
-        if not self._cr_seen and b"\r" in chunk:
+        if not self._cr_seen and _CR in chunk:
             self._cr_seen = True
         start = kept = 0
         if self._after_cr:

@@ -37,12 +37,12 @@ def estimate_request_tokens(body: bytes) -> int:
     if len(body) > SHORTEST_FILE:
         file_bytes, files, file_tokens = _files(body)
         tokens += file_tokens - file_bytes // BYTES_PER_TOKEN
-    if b'"tools"' in body:
+    if body.find(b'"tools"') >= 0:
         tools = body.count(b'"input_schema"') or body.count(b'"parameters"')
         tokens += TOOL_USE_TOKENS + tools * TOOL_TOKENS
     # Whatever is not text says what it is.
-    if b'"type"' in body:
-        images = _images(body) if b"image" in body else 0
+    if body.find(b'"type"') >= 0:
+        images = _images(body) if body.find(b"image") >= 0 else 0
         documents = body.count(b'"document"') + body.count(b'"input_file"')
         if images or documents:
             # Those inside the body have been counted above.

@@ -12,6 +12,7 @@ BOM = b"\xef\xbb\xbf"
 
 # Atomic: a CRLF is one line end, never a CR and then an LF that would end another line.
 BLOCK_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LF, _CR = b"\n\r"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -43,7 +44,7 @@ def parse_block(block: bytes) -> Event | None:
 def frame(event: str, data: bytes) -> bytes:
     """One event as bytes; without a name when ``event`` is empty. Line ends inside ``data`` become further
     ``data`` lines."""
-    if b"\n" in data or b"\r" in data:
+    if _LF in data or _CR in data:
         data = b"\ndata: ".join(re.split(rb"\r\n|\n|\r", data))
     if not event:
         return b"data: %b\n\n" % data

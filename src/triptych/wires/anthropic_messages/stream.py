@@ -12,7 +12,7 @@ _DELTA = "content_block_delta"
 _DELTA_HEAD = b"event: content_block_delta\ndata: "
 _DELTA_HEAD_BYTES = len(_DELTA_HEAD)
 _DELTA_FRAME_BYTES = _DELTA_HEAD_BYTES + len(b"\n\n")
-_LF = ord("\n")
+_LF, _CR = b"\n\r"
 
 
 class _Typed(msgspec.Struct):
@@ -46,7 +46,7 @@ class MessagesStream(RelayStream):
             # The line of data is the last one: what follows its end is one more line feed.
             and block.find(b"\n", _DELTA_HEAD_BYTES) == size - 2
             and block[-1] == _LF
-            and b"\r" not in block
+            and _CR not in block
         ):
             self.started = True
             meter = self._meter
