@@ -2,7 +2,7 @@
 
 import hmac
 from typing import Final, final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 MASK: Final = "********"
 
@@ -74,10 +74,9 @@ def without_password(url: str) -> str:
         netloc = f"{name}{':' + MASK if colon else ''}@{host}"
     if parts.query:
         names = (pair.partition("=")[0] for pair in parts.query.split("&"))
-        query = "&".join(f"{name}={MASK}" for name in names)
+        query = "?" + "&".join(f"{name}={MASK}" for name in names)
     else:
         query = ""
-    # An empty host is part of the spelling (sqlite:///file); urlunsplit would keep it only for
-    # schemes it knows.
-    shown = urlunsplit(("", netloc, parts.path, query, ""))
-    return f"{parts.scheme}:{shown if netloc else '//' + shown}"
+    # An empty host is part of the spelling (sqlite:////var/file). What urlunsplit makes of one depends
+    # on the scheme, and on Python's version.
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
