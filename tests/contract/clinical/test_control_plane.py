@@ -2,7 +2,9 @@
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
@@ -268,11 +270,9 @@ def test_providers_of_the_callers_models_are_told_of(side: Side) -> None:
 
 
 def test_whoever_did_it_is_noted(side: Side) -> None:
-    import sqlite3
-
     key = made(side, name="noted")
     side.ask(f"{KEYS}/{key['id']}", method="DELETE")
-    with sqlite3.connect(side.gateway.database) as connection:
+    with closing(sqlite3.connect(side.gateway.database)) as connection:
         rows = connection.execute(
             "SELECT action, via, ip_address, key_id IS NOT NULL, user_id IS NOT NULL FROM admin_actions "
             "WHERE entity_id = ? ORDER BY id",

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_a_replay_is_refused_to_whom_the_request_would_be(side: Side) -> None:
 def test_no_answer_and_no_key_can_be_read_in_the_files(side: Side) -> None:
     marked = "a very particular key of ours"
     side.ask(CHAT, {"model": "good", "message": "hello", "stream": False, "store": False}, named(marked))
-    with sqlite3.connect(side.gateway.database) as connection:
+    with closing(sqlite3.connect(side.gateway.database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert side.gateway.folder is not None
     for path in Path(side.gateway.folder).glob("triptych.db*"):

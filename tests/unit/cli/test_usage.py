@@ -1,6 +1,7 @@
 """``triptych usage``: the ledger, added up."""
 
 import sqlite3
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from tests.unit.cli.test_commands import ACME, configure
 def test_usage_adds_up_the_ledger_to_the_last_nano_usd(run: Run) -> None:
     configure(ACME)
     assert run("apply", "t.toml")[0] == 0
-    with sqlite3.connect("triptych.db") as database:
+    with closing(sqlite3.connect("triptych.db")) as database, database:
         org, user, key = (
             database.execute(f"SELECT id FROM {table}").fetchone()[0]
             for table in ("orgs", "users", "api_keys")
