@@ -13,9 +13,12 @@ import pytest
 
 from tests.storage.conftest import opened, outcome
 from tests.storage.ledgers import ENDED_US, rows, running, until, watch
+from triptych.core.hold import Charge
+from triptych.storage.balances import Additions
 from triptych.storage.database import Database, open_database
 from triptych.storage.errors import StorageError
 from triptych.storage.kernel_sync import KernelSync
+from triptych.storage.ledger_sqlite import SqliteLedgerConnection
 from triptych.storage.nodes import register_node
 
 
@@ -220,6 +223,36 @@ def test_rows_whose_sync_failed_are_not_claimed_while_a_reader_keeps_the_log(
             assert ledger.healthy
 
     asyncio.run(live())
+    database.close()
+
+
+def test_whom_an_error_nobody_thought_of_meets_in_the_loop_is_served_by_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = fresh(tmp_path, "process")
+    node = register_node(database)
+    charge = Charge("ORG", nusd=3, scopes=(("org", "ORG"),))
+    failures = [RuntimeError("between two statements")]
+    add = SqliteLedgerConnection._add
+
+    def failing(raw: sqlite3.Connection, additions: Additions) -> None:
+        if failures:
+            raise failures.pop()
+        add(raw, additions)
+
+    monkeypatch.setattr(SqliteLedgerConnection, "_add", staticmethod(failing))
+
+    async def live() -> None:
+        async with running(database, node, durability="process") as ledger:
+            start = opened()
+            await ledger.open(start)  # connects, in the thread
+            async with asyncio.timeout(10):
+                assert await ledger.end(start.id, outcome(charge=charge), ENDED_US)
+
+    asyncio.run(live())
+    assert not failures
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT spent_nusd FROM balances").scalar_one() == 3
     database.close()
 
 

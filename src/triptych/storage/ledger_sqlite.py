@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from triptych.storage.balances import ADD_DAYS, ADD_EVENT, ADD_MONEY, Additions, Charged
 from triptych.storage.database import STRICT, Database
-from triptych.storage.errors import StorageError
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
 
@@ -25,9 +24,7 @@ def _marks(count: int) -> str:
 
 _INSERT_OPEN = insert_open(f"VALUES ({_marks(len(OPEN_COLUMNS))})")
 _INSERT_WHOLE = insert_whole(f"VALUES ({_marks(len(WHOLE_COLUMNS))})")
-_UPDATE_ENDED = (
-    update_ended({name: f"?{place}" for place, name in enumerate(END_COLUMNS, 1)}) + " WHERE id = ?1 AND "
-)
+_UPDATE_ENDED = update_ended(dict.fromkeys(END_COLUMNS, "?")) + " WHERE id = ? AND "
 
 
 class SqliteLedgerConnection:
@@ -90,7 +87,7 @@ class SqliteLedgerConnection:
         try:
             self._database.require_same_file()
             return self._commit(raw, batch)
-        except (sqlite3.Error, StorageError, *UNWRITABLE):
+        except Exception:  # noqa: BLE001 - the thread meets it again, and says so to those who wait
             if raw.in_transaction:
                 raw.rollback()
             return None
@@ -173,7 +170,10 @@ class SqliteLedgerConnection:
         if batch.opened:
             raw.executemany(_INSERT_OPEN, batch.opened)
         if batch.ended:
-            changed += raw.executemany(self._update_ended, batch.ended).rowcount
+            # The id goes behind: numbered parameters, which could leave it in front, are taken for named ones
+            # by Python 3.12.0 to 3.12.3, with a warning for each value of each row.
+            rows = [(*row[1:], row[0]) for row in batch.ended]
+            changed += raw.executemany(self._update_ended, rows).rowcount
         if batch.whole:
             changed += raw.executemany(_INSERT_WHOLE, batch.whole).rowcount
         for writes in batch.kept.values():

@@ -32,7 +32,7 @@ def insert_whole(source: str) -> str:
 
 
 def update_ended(values: Mapping[str, str]) -> str:
-    """The SET part; ``values`` gives the SQL expression of each of END_COLUMNS."""
+    """The SET part, in the order of END_COLUMNS without the id; ``values`` gives each one's expression."""
     updates = ", ".join(
         f"{name} = coalesce({values[name]}, {exchanges.name}.{name})"
         if name in _KEPT_UNLESS_GIVEN
