@@ -129,8 +129,11 @@ class Gateway:
                 with urllib.request.urlopen(self.url + "/readyz", timeout=2) as answer:
                     if answer.status == 200:
                         return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.02)
+            except urllib.error.HTTPError as not_yet:
+                not_yet.close()
+            except OSError:
+                pass
+            time.sleep(0.02)
         self.kill()
         raise AssertionError(f"serve was not ready within {limit_s} s:\n{self.log}")
 

@@ -171,6 +171,9 @@ def _wait_until_ready(base: str, process: "subprocess.Popen[bytes]", log: Path) 
         try:
             with urllib.request.urlopen(f"{base}/readyz", timeout=2):  # noqa: S310
                 return
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
         except OSError:
-            time.sleep(0.05)
+            pass  # it does not listen yet
+        time.sleep(0.05)
     raise RuntimeError(f"the demo's gateway did not start:\n{log.read_text(errors='replace')}")

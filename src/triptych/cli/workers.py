@@ -75,11 +75,8 @@ class Supervisor:
         signal.set_wakeup_fd(self._signals_in)
         for number in _WATCHED:
             signal.signal(number, lambda *_: None)
-        for worker in range(server.workers):
-            if self._start(worker):
-                return
         with contextlib.closing(reserved):
-            if self._watch():
+            if any(self._start(worker) for worker in range(server.workers)) or self._watch():
                 return
         if self._failed:
             raise SystemExit(1)
