@@ -66,8 +66,12 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
-        self.prepare()
-        self.start()
+        try:
+            self.prepare()
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
