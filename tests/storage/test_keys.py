@@ -1,6 +1,7 @@
 import pytest
 
 from triptych.core.clock import now_us
+from triptych.storage.admin_actions import API, Actor
 from triptych.storage.database import Database
 from triptych.storage.directory import (
     Allowances,
@@ -14,7 +15,9 @@ from triptych.storage.directory import (
     revoke_key,
 )
 from triptych.storage.errors import StorageError
+from triptych.storage.keys import Delegate, IssuedKey, delegate_key
 from triptych.storage.secrets import KeyHasher
+from triptych.storage.versions import changing
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +109,22 @@ def test_a_key_for_nobody_is_not_issued(
     with pytest.raises(StorageError, match=message):
         create_key(database, hasher, org, user, name, scopes)
     assert list_keys(database) == []
+
+
+def test_a_key_makes_another_one_until_it_is_revoked_or_expires(
+    database: Database, hasher: KeyHasher
+) -> None:
+    def heir(maker: IssuedKey) -> IssuedKey | None:
+        principal = load_snapshot(database).by_hash[hasher.hash(maker.plaintext.encode())].principal
+        delegate = Delegate(principal.org_id, "acme", principal.user_id, maker.id, admin=True)
+        with changing(database) as change:
+            return delegate_key(
+                change, hasher, delegate, "heir", ["ai:chat"], "live", "trp", Actor(API, None, None, None)
+            )
+
+    living = create_key(database, hasher, "acme", "ana", "living")
+    expired = create_key(database, hasher, "acme", "ana", "expired", expires_us=now_us() - 1)
+    assert heir(living) is not None
+    assert heir(expired) is None
+    revoke_key(database, living.id)
+    assert heir(living) is None

@@ -150,6 +150,15 @@ class Gateway:
             return self.refuse(request, failure)
         return route.endpoint
 
+    def confirm(self, request: Request) -> Response | None:
+        guard = self._route(request).guard
+        try:
+            if guard is not None:
+                guard(request)
+        except Failure as failure:
+            return self.refuse(request, failure)
+        return None
+
     def refuse(self, request: Request, failure: Failure) -> Response:
         if not request.id:
             request.id = self._new_id()

@@ -6,6 +6,7 @@ from triptych.core.principal import Principal
 
 REASONS: Final = {
     200: b"OK",
+    201: b"Created",
     204: b"No Content",
     400: b"Bad Request",
     401: b"Unauthorized",
@@ -34,6 +35,7 @@ class Request:
     """One request. The body is whole (and still encoded) when an endpoint sees it."""
 
     __slots__ = (
+        "admitted_s",
         "body",
         "close",
         "content_length",
@@ -70,6 +72,8 @@ class Request:
         self.keep_alive = True
         self.version_10 = False
         self.peer = peer
+        self.admitted_s = 0.0
+        """``time.monotonic()`` at which its head was decided on."""
         self.received_s = 0.0
         """``time.monotonic()`` at which the last byte arrived (uvloop's own clock has milliseconds)."""
         self.principal: Principal | None = None

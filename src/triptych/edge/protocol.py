@@ -32,6 +32,8 @@ MAX_PIPELINED = 16
 MAX_DISCARD_TO_KEEP_BYTES = 1 << 20
 LINGER_S = 30.0
 KEEP_ALIVE_S = 75.0
+# A body may take its time, and so may what a pipelined request waits for; a key may be revoked meanwhile.
+ADMITTED_FOR_S = 0.5
 VERSIONS = ("1.1", "1.0")
 _PERCENT = ord("%")
 
@@ -51,6 +53,10 @@ class Application(Protocol):
 
     def admit(self, request: Request) -> Endpoint | Response:
         """Decide on a head: the endpoint that will see the body, or a refusal."""
+        ...
+
+    def confirm(self, request: Request) -> Response | None:
+        """Look once more at the caller of a request that was admitted a while ago: a refusal, or None."""
         ...
 
     def refuse(self, request: Request, failure: Failure) -> Response:
@@ -237,6 +243,7 @@ class ServerProtocol(asyncio.Protocol):
         if fault is not None:
             self._stop(fault)
         decision = self._application.admit(request)
+        request.admitted_s = monotonic()
         self._state = State.BODY
         self._lines_bytes = 0
         if isinstance(decision, Response):
@@ -304,6 +311,8 @@ class ServerProtocol(asyncio.Protocol):
         self._answering = request
         self.deadline_s = float("inf") if self._state is State.IDLE else self.deadline_s
         reply = Reply(self, request)
+        if not isinstance(decision, Response) and monotonic() - request.admitted_s > ADMITTED_FOR_S:
+            decision = self._application.confirm(request) or decision
         if isinstance(decision, Response):
             reply.respond(decision)
             return

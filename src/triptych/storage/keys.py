@@ -120,21 +120,28 @@ def delegate_key(
     environment: str,
     prefix: str,
     actor: Actor,
-) -> IssuedKey:
-    """A key for the same user, in the transaction of ``change``. Unless its maker is an administrator's
-    it has the limits of the maker, and ends with it. They count for each key by itself: what must hold for
-    all keys of a person is set on the user or the group.
+) -> IssuedKey | None:
+    """A key for the same user, in the transaction of ``change``; None: the maker has been revoked, or has
+    expired, since it was let in. Unless its maker is an administrator's it has the limits of the maker, and
+    ends with it. They count for each key by itself: what must hold for all keys of a person is set on the
+    user or the group.
 
-    Raises StorageError: the maker is gone; unknown scope or environment.
+    Raises StorageError: unknown scope or environment.
     """
     check_key_facts(scopes, environment, f'key "{name}"')
     mine = change.connection.execute(
         select(api_keys, users.c.name.label("user_name"))
         .join(users, users.c.id == api_keys.c.user_id)
-        .where(api_keys.c.id == maker.key_id, api_keys.c.org_id == maker.org_id)
+        .where(
+            api_keys.c.id == maker.key_id,
+            api_keys.c.org_id == maker.org_id,
+            api_keys.c.revoked_us.is_(None),
+            or_(api_keys.c.expires_us.is_(None), api_keys.c.expires_us > now_us()),
+            users.c.removed_us.is_(None),
+        )
     ).first()
     if mine is None:
-        raise StorageError("The key that makes this one is gone.")
+        return None
     limits, expires_us = Allowances(), None
     if not maker.admin:
         limits = Allowances(**{field: getattr(mine, field) for field in Allowances.__struct_fields__})

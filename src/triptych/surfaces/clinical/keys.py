@@ -73,8 +73,8 @@ class Keys:
         return paged(exchange, dialect, page, [record.id for record in records], shown)
 
     async def create(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
-        """Raises Failure INVALID_BODY, INSUFFICIENT_SCOPE (a scope its maker lacks), and those of
-        ``core.exchange.Once.take``."""
+        """Raises Failure INVALID_BODY, INSUFFICIENT_SCOPE (a scope its maker lacks), KEY_REVOKED (by now),
+        and those of ``core.exchange.Once.take``."""
         principal = exchange.principal
         wanted = wanted_key(exchange)
         if not principal.admin:
@@ -108,6 +108,8 @@ class Keys:
                 self._prefix,
                 actor_of(exchange),
             )
+            if issued is None:
+                raise Failure(FailureKind.KEY_REVOKED)
             made = answer(exchange, dialect, _made(issued), status=201)
             if exchange.once is not None:
                 exchange.once.answered_in(change.connection, made)
