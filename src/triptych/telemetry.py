@@ -401,4 +401,6 @@ def configure_logging(level: int = logging.INFO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    # Libraries tell of what they work on, a font's of the letters of a name; of us, only what is ours.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("triptych").setLevel(level)

@@ -75,12 +75,24 @@ def add(
     """Add a version of the text. From its time on, what was signed of older ones is superseded."""
     from triptych.storage.agreements import add_template, ensure_template
 
-    text = file.read_text(encoding="utf-8")
+    text = _text(file)
     effective_us = _moment("--effective", effective)
     with opened_vault(config) as (_, vault):
         ensure_template(vault.database)
         template = add_template(vault.database, _actor(), version, text, effective_us=effective_us)
     say(f"Template {template.version}, SHA-256 {template.sha256}, from {_time(template.effective_us)} on.")
+
+
+def _text(file: Path) -> str:
+    """One character more than the storage takes may be missing at the end, and it says so."""
+    from triptych.storage.agreements import MAX_TEXT_CHARS
+    from triptych.storage.errors import StorageError
+
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(MAX_TEXT_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{file}: not UTF-8 at byte {error.start}") from None
 
 
 def show(

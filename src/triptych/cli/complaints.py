@@ -52,6 +52,10 @@ def run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         complain(_system(error))
         return FAILED
+    except UnicodeEncodeError as error:
+        foreign = [argument for argument in given if not _is_text(argument)]
+        complain(f"{foreign[0]!r} is not UTF-8" if foreign else _unexpected(error))
+        return MISUSED if foreign else FAILED
     except Exception as error:  # noqa: BLE001 - the last resort of the program: told, never swallowed
         complain(_unexpected(error))
         return FAILED
@@ -72,6 +76,11 @@ def _command(arguments: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes that are none reach a program as halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _usage(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Plain text for terminals and pipes."""
 
+import io
 import os
 import shutil
 import sys
@@ -56,6 +57,9 @@ def open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # in the order of their numbers: each gets its own
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that this terminal has no letters for must not end the command that shows it.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def warn(text: str) -> None:

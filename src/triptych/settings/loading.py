@@ -37,6 +37,7 @@ CONFIG_VARIABLE: Final = "TRIPTYCH_CONFIG"
 NO_FILE: Final = "(no file: built-in defaults)"
 DEMO_SLUG: Final = "demo"
 SANDBOX: Final = "sandbox"
+MOST_MIB: Final = 64
 
 
 def config_path(option: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -57,9 +58,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         return default_settings(environ)
     source = str(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _read(path).decode("utf-8-sig")
         # The byte order mark is dropped, as editors on Windows add one.
         content = tomllib.loads(text, parse_float=Decimal)
+    except _TooLarge:
+        raise SettingsError(source, [Problem("", f"larger than {MOST_MIB} MiB")]) from None
     except FileNotFoundError:
         raise SettingsError(source, [Problem("", 'no such file; "triptych init" writes one')]) from None
     except OSError as error:
@@ -69,6 +72,19 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except (ValueError, RecursionError) as error:
         raise SettingsError(source, [Problem("", f"not valid TOML: {error}")]) from None
     return settings_from(content, source, environ)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _read(path: Path) -> bytes:
+    """A device may have no end, and the memory has one. Raises _TooLarge, OSError."""
+    with path.open("rb") as file:
+        content = file.read((MOST_MIB << 20) + 1)
+    if len(content) > MOST_MIB << 20:
+        raise _TooLarge
+    return content
 
 
 def settings_from(content: Mapping[str, object], source: str, environ: Mapping[str, str]) -> Settings:

@@ -42,7 +42,7 @@ FIRST_VERSION = "2026-11-29"
 """Of the text that comes with the program: there to be replaced by one's own."""
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+")
-_MAX_TEXT_CHARS = 1_000_000
+MAX_TEXT_CHARS = 1_000_000
 _MAX_NAME_CHARS = 200
 
 
@@ -81,8 +81,8 @@ def add_template(
             f"A template's version cannot be {version!r}: use 1 to 64 letters, digits, dots, - and _."
         )
     text = text.replace("\r\n", "\n").strip() + "\n"
-    if not 1 < len(text) <= _MAX_TEXT_CHARS:
-        raise StorageError(f"A template's text has 1 to {_MAX_TEXT_CHARS} characters.")
+    if not 1 < len(text) <= MAX_TEXT_CHARS:
+        raise StorageError(f"A template's text has 1 to {MAX_TEXT_CHARS} characters.")
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     with changing(database) as change:
         known = change.connection.execute(

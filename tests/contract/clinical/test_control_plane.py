@@ -261,6 +261,15 @@ def test_an_agreement_is_shown_to_its_org_and_as_pdf(side: Side) -> None:
     assert data(side.ask(f"{BAA}/acceptances", org="zeta")) == []
 
 
+def test_making_a_pdf_writes_nothing_of_the_signer_into_the_log(side: Side) -> None:
+    facts = ("--title", "CEO", "--email", "li@example.org")
+    said = side.command("baa", "sign", "--org", "zeta", "--name", "李明 🙂", *facts)
+    before = len(side.gateway.log.splitlines())
+    assert side.ask(f"{BAA}/acceptances/{said.split(':')[0]}/download", org="zeta").status == 200
+    lines = [json.loads(line) for line in side.gateway.log.splitlines()[before:]]
+    assert [line for line in lines if line["event"] != "exchange"] == []
+
+
 def test_providers_of_the_callers_models_are_told_of(side: Side) -> None:
     found = data(side.ask(STATUS))
     assert [(one["provider"], one["status"]) for one in found] == [

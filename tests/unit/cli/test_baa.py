@@ -66,6 +66,16 @@ def test_an_agreement_is_signed_shown_printed_and_ended(run: Run, config: str) -
     assert "no acceptance" in run("baa", "expire", "-c", config, "--org", "clinic").err
 
 
+def test_a_printed_name_has_its_letters_or_their_numbers(run: Run, config: str) -> None:
+    pypdf = pytest.importorskip("pypdf")
+    who = ("--name", "Łucja 李明", "--title", "CEO", "--email", "li@example.org")
+    identity = run("baa", "sign", "-c", config, "--org", "clinic", *who).out.split(":")[0]
+    assert run("baa", "pdf", identity, "signed.pdf", "-c", config) == (0, "Wrote signed.pdf.\n", "")
+    text = pypdf.PdfReader("signed.pdf").pages[0].extract_text()
+    assert "<U+674E><U+660E>" in text
+    assert "ucja" in text
+
+
 def test_templates_are_listed_shown_and_added(run: Run, config: str) -> None:
     assert "2026-11-29" in run("baa", "templates", "-c", config).out
     assert "BUSINESS ASSOCIATE AGREEMENT" in run("baa", "templates", "show", "2026-11-29", "-c", config).out

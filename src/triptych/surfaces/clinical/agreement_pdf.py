@@ -4,7 +4,9 @@ The facts are attached once more as JSON (``acceptance.json``): a printed page c
 its font has, and the attachment says them all.
 """
 
+from collections.abc import Container
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,9 +97,14 @@ def _typesetter(pdf: "FPDF", everything: str) -> Any:
             if Path(path).is_file():
                 pdf.add_font("wide", fname=path)
                 pdf.set_font("wide")
-                return lambda text: text
+                # The library would log which letters are missing, and they are of names.
+                return partial(_spelled, getattr(pdf.current_font, "cmap", ()))
         pdf.set_font(_CORE)
-        # Nothing is lost: what cannot be shown is spelled out by its number.
-        return lambda text: "".join(c if ord(c) < 256 else f"<U+{ord(c):04X}>" for c in text)
+        return partial(_spelled, range(256))
     pdf.set_font(_CORE)
     return lambda text: text
+
+
+def _spelled(shown: Container[int], text: str) -> str:
+    """Nothing is lost: what the font cannot show is spelled out by its number."""
+    return "".join(c if c in "\n\r\t" or ord(c) in shown else f"<U+{ord(c):04X}>" for c in text)
