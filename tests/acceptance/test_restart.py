@@ -72,6 +72,36 @@ def test_a_second_server_on_the_same_sqlite_file_is_refused_and_told_why(upstrea
         assert ask(gateway.port, message("m")).status == 200
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have the lock file alone")
+@pytest.mark.parametrize("behind", ["the lock file was deleted", "the file has another name"])
+def test_a_second_server_is_refused_also_where_no_lock_file_tells_of_the_first(
+    upstream: FaultyUpstream, behind: str, tmp_path: Path
+) -> None:
+    with Gateway(ORG + provider(upstream.base_url, "m")) as gateway:
+        config, lock = gateway.config, gateway.folder / "triptych.db.lock"
+        if behind == "the lock file was deleted":
+            lock.unlink()
+        else:
+            link = tmp_path / "link.db"
+            link.symlink_to(gateway.database)
+            config = tmp_path / "second.toml"
+            text = gateway.config.read_text().replace(str(gateway.database), str(link))
+            assert str(link) in text
+            config.write_text(text)
+        second = subprocess.run(
+            [sys.executable, *f"-m triptych serve --config {config} --port {free_port()}".split()],
+            cwd=gateway.folder,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert second.returncode == 1
+        assert "Another process already serves from" in second.stderr
+        assert ask(gateway.port, message("m")).status == 200
+        assert ask(gateway.port, message("m")).status == 200
+        assert gateway.stop() == 0
+
+
 def test_a_restart_keeps_keys_rows_and_port(upstream: FaultyUpstream) -> None:
     with Gateway(ORG + provider(upstream.base_url, "m")) as gateway:
         assert ask(gateway.port, message("m")).status == 200

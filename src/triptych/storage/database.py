@@ -1,8 +1,10 @@
 """One database: opening it, its pragmas, its transactions, its single server, its schema."""
 
+import errno
 import fcntl
 import os
 import sqlite3
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ _LOCK_POLL_S = 0.002
 _POOL_SIZE = 5
 _POOL_TIMEOUT_S = 5
 _WRITE = "triptych_write"
+_CLAIMED_BYTE = 1 << 62
 
 # A server that vanished without a word is noticed within seconds, not after TCP's 15 minutes.
 _POSTGRESQL_DEFAULTS = {
@@ -90,7 +93,7 @@ class Database:
         self.require_same_file = require_same_file
         """Raises StorageError once the SQLite file was deleted or replaced: what is written through an
         open connection goes into the old file then, and nobody ever finds it."""
-        self._lock_fd: int | None = None
+        self._lock_fds: tuple[int, ...] = ()
 
     @property
     def dialect_name(self) -> str:
@@ -150,7 +153,7 @@ class Database:
         Raises StorageError when another process has it. Command-line tools do not lock: they may
         write beside a running server. PostgreSQL needs no lock: several nodes may serve.
         """
-        if self.path is None or self._lock_fd is not None:
+        if self.path is None or self._lock_fds:
             return
         lock_path = self.path.with_name(self.path.name + ".lock")
         try:
@@ -162,20 +165,27 @@ class Database:
         except OSError as error:
             holder = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
-            raise StorageError(
-                f"Another process{f' (pid {holder})' if holder else ''} already serves from {self.path}. "
-                "Stop it first, give this one another [storage] url, or use PostgreSQL to run several."
-            ) from error
+            raise self._served(f" (pid {holder})" if holder else "") from error
+        database_fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self._lock_fds = (fd, database_fd)
+        if not _claim(database_fd):
+            raise self._served("")
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
-        self._lock_fd = fd
+
+    def _served(self, holder: str) -> StorageError:
+        return StorageError(
+            f"Another process{holder} already serves from {self.path}. "
+            "Stop it first, give this one another [storage] url, or use PostgreSQL to run several."
+        )
 
     def close(self) -> None:
         """Close the pool and give the lock back. Idempotent."""
         self.engine.dispose()
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        # Not before: with any descriptor of a file, a process gives up what SQLite has locked of it.
+        for fd in self._lock_fds:
+            os.close(fd)
+        self._lock_fds = ()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -193,6 +203,21 @@ def first_line(error: BaseException | None) -> str:
     """The driver's message without its further lines, which may quote rows."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _claim(fd: int) -> bool:
+    """Lock one byte of the database file itself, far from those that SQLite locks: a lock file can be
+    deleted, and a file can have several names. False: another process has it. Only Linux has such locks
+    that go with a descriptor and not with the process; elsewhere the lock file must do."""
+    if sys.platform != "linux":
+        return True
+    wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, _CLAIMED_BYTE, 1, 0)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
+    except OSError as error:
+        # A file system that has no such locks is no reason not to serve.
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
 
 
 def _open_sqlite(url: URL, durability: str) -> Database:
