@@ -160,6 +160,26 @@ def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(tmp_path: 
             os.close(reader)
 
 
+def test_a_reload_that_comes_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
+    port = free_port()
+    command = (sys.executable, "-m", "triptych", "serve", "--port", str(port))
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + STARTED_WITHIN_S
+        while not (tmp_path / "triptych.db").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        while not healthy(port):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+            assert process.poll() is None and time.monotonic() < deadline
+        process.terminate()
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_configuration_from_a_pipe_is_read_once_and_stays_in_force(tmp_path: Path) -> None:
     """As ``--config <(envsubst < template)`` has it."""
     port = free_port()

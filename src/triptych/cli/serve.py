@@ -5,6 +5,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ def serve(
     config: Path | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
+    # A reload that comes while it starts must not end it. The file is read once more when it serves.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = config_path(config, os.environ)
 
     def read() -> Settings:

@@ -94,7 +94,7 @@ class Supervisor:
             return False
         signal.set_wakeup_fd(-1)
         for number in _WATCHED:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         for fd in (self._ready, self._alive_in, self._signals, self._signals_in):
             os.close(fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
