@@ -16,7 +16,7 @@ import msgspec
 from triptych.catalogue import breaker_rule, catalogue, stated_retirements, upstreams
 from triptych.core.target import Model
 from triptych.pipeline import Pipeline
-from triptych.settings import Settings, SettingsError, remarks
+from triptych.settings import Problem, Settings, SettingsError, remarks
 from triptych.stages.resolve import Resolve
 from triptych.stages.route import RouteCall
 from triptych.storage.database import Database
@@ -28,6 +28,10 @@ logger = logging.getLogger("triptych.configuration")
 
 POLL_S: Final = 0.5
 _RENEWED: Final = frozenset({"source", "providers", "models", "breaker"})
+
+_BARE: Final = (
+    "names no provider and no model: it is taken for one that is being written; a restart takes it as it is"
+)
 
 Stamp = tuple[int, int, int] | None
 """What changes when a file does."""
@@ -126,6 +130,8 @@ class Renewal:
             self._read_stamp = stamp
             try:
                 settings = await asyncio.to_thread(self._file.read)
+                if _bare(settings) and not _bare(self._settings):
+                    raise SettingsError(settings.source, [Problem("", _BARE)])
             except (SettingsError, OSError) as error:
                 logger.error("the configuration stays as it was: %s", "; ".join(str(error).splitlines()))
                 settings = self._settings
@@ -176,6 +182,11 @@ class Renewal:
             logger.warning("%s changed too, and takes a restart", ", ".join(fixed))
         if settings.orgs != before.orgs:
             logger.warning("[[orgs]] changed too: triptych apply %s", settings.source)
+
+
+def _bare(settings: Settings) -> bool:
+    """Whether nothing could be asked with it."""
+    return not settings.providers and not settings.models
 
 
 def _different(before: Mapping[str, object], after: Mapping[str, object]) -> Iterable[str]:

@@ -229,8 +229,15 @@ def _model(id: str, *lines: str) -> str:
 
 
 def test_an_empty_file_is_taken_for_one_that_is_being_written(scene: Scene) -> None:
+    assert scene.gateway.process is not None
     scene.gateway.config.write_text("")
     time.sleep(2.0)
+    assert answers(scene, "first").status == 200
+    scene.gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: scene.told("names no provider and no model") == 1)
+    assert answers(scene, "first").status == 200
+    scene.gateway.config.write_text("# a comment comes first\n")
+    until(lambda: scene.told("names no provider and no model") == 2)
     assert answers(scene, "first").status == 200
 
 
