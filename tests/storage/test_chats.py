@@ -167,3 +167,7 @@ async def test_what_is_past_its_retention_is_gone_before_it_is_pruned(
     assert (chats.prune(), chats.prune()) == (1, 0)
     with database.read() as connection:
         assert len(connection.execute(select(chat_turns.c.exchange_id)).all()) == 1
+
+
+def test_what_can_be_no_id_is_no_conversation(chats: Chats) -> None:
+    assert chats.conversation(ANA, "a\0b") is None

@@ -483,3 +483,11 @@ def test_a_refused_ending_keeps_nothing(
         assert stored.find(ANA, "r") is None
 
     played(database, node, play)
+
+
+@pytest.mark.parametrize("no_id", ["", "a\0b", "ü", "x" * 300])
+def test_what_can_be_no_id_is_not_there(stored: StoredResponses, no_id: str) -> None:
+    """PostgreSQL's texts hold no NUL: it would fail at the question."""
+    assert stored.find(ANA, no_id) is None
+    assert stored.conversation(ANA, no_id) is None
+    assert stored.delete(ANA, no_id) == []

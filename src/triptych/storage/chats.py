@@ -15,7 +15,7 @@ from sqlalchemy import and_, delete, select
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.principal import Principal
 from triptych.storage.database import Database
-from triptych.storage.kept import Write, Writes
+from triptych.storage.kept import Write, Writes, storable_id
 from triptych.storage.sealing import OrgKeys, place, unseal
 from triptych.storage.tables import chat_turns, exchanges
 
@@ -131,6 +131,8 @@ class Chats:
     def conversation(self, principal: Principal, conversation_id: str) -> list[Said] | None:
         """The turns that were answered, oldest first. None: there is no such conversation, or nothing
         left of it."""
+        if storable_id(conversation_id) is None:
+            return None
         with self._database.read() as connection:
             rows = connection.execute(
                 select(_t.exchange_id, _t.content, _t.completed)

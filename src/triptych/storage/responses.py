@@ -15,7 +15,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, literal_
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.principal import Principal
 from triptych.storage.database import Database
-from triptych.storage.kept import CONTINUABLE, DELETED, IN_PROGRESS, content_place, events_place
+from triptych.storage.kept import (
+    CONTINUABLE,
+    DELETED,
+    IN_PROGRESS,
+    content_place,
+    events_place,
+    storable_id,
+)
 from triptych.storage.sealing import OrgKeys, unseal
 from triptych.storage.tables import exchanges, stored_conversations, stored_events, stored_responses
 
@@ -102,6 +109,8 @@ class StoredResponses:
     def conversation(self, principal: Principal, conversation_id: str) -> list[Turn] | None:
         """The turns of a conversation, oldest first. None: there is none, or nothing left of it.
         Raises Forbidden."""
+        if storable_id(conversation_id) is None:
+            return None
         with self._database.read() as connection:
             row = connection.execute(
                 select(_c.user_id, _c.last_id).where(
@@ -198,6 +207,8 @@ class StoredResponses:
         )
 
     def _row(self, connection: Connection, principal: Principal, response_id: str) -> Any:
+        if storable_id(response_id) is None:
+            return None
         rows = connection.execute(
             select(stored_responses)
             .where(self._visible(principal, response_id))
