@@ -304,7 +304,7 @@ async def running(
             "triptych_open_connections", "Client connections.", lambda: float(server.open_connections)
         )
         telemetry.gauge(
-            "triptych_running_exchanges", "Requests being answered.", lambda: float(server.busy_connections)
+            "triptych_running_exchanges", "Requests being answered.", lambda: float(server.running_exchanges)
         )
         telemetry.targets(route.circuits)
         if not isinstance(index, SeededMemoryIndex):

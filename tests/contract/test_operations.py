@@ -183,6 +183,7 @@ def test_metrics_are_what_a_scraper_reads_and_count_what_happened(sides: TwoSide
     assert grown("triptych_request_seconds_sum", **messages) > 0
     for gauge in ("triptych_open_connections", "triptych_running_exchanges", "triptych_ledger_queue"):
         assert value(after, gauge) >= 0 and any(name == gauge for name, _ in after)
+    assert value(after, "triptych_running_exchanges") == 0, "asking for the metrics is none"
 
 
 def test_a_name_a_client_made_up_is_no_label(sides: TwoSides) -> None:

@@ -394,6 +394,11 @@ class ServerProtocol(asyncio.Protocol):
     def busy(self) -> bool:
         return self._answering is not None or bool(self._pipeline)
 
+    @property
+    def in_exchange(self) -> bool:
+        """Whether it is busy with a caller's request, and not with a look at the gateway itself."""
+        return self._answering is not None and self._answering.principal is not None
+
     def cancel(self) -> None:
         """End a running exchange because the gateway stops."""
         if self._task is not None:

@@ -54,6 +54,10 @@ class Server:
     def busy_connections(self) -> int:
         return sum(connection.busy for connection in self._connections)
 
+    @property
+    def running_exchanges(self) -> int:
+        return sum(connection.in_exchange for connection in self._connections)
+
     async def drain(self, limit_s: float) -> int:
         """Wait for running exchanges, at most ``limit_s``; then cancel the rest and wait for their
         outcomes. Returns how many were cancelled."""
