@@ -3,6 +3,7 @@
 import base64
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -265,9 +266,22 @@ def test_making_a_pdf_writes_nothing_of_the_signer_into_the_log(side: Side) -> N
     facts = ("--title", "CEO", "--email", "li@example.org")
     said = side.command("baa", "sign", "--org", "zeta", "--name", "李明 🙂", *facts)
     before = len(side.gateway.log.splitlines())
-    assert side.ask(f"{BAA}/acceptances/{said.split(':')[0]}/download", org="zeta").status == 200
+    target = f"{BAA}/acceptances/{said.split(':')[0]}/download"
+    assert side.ask(target, org="zeta").status == 200
     lines = [json.loads(line) for line in side.gateway.log.splitlines()[before:]]
     assert [line for line in lines if line["event"] != "exchange"] == []
+
+
+def test_a_pdf_is_made_once_until_what_it_tells_changes(side: Side) -> None:
+    facts = ("--title", "CEO", "--email", "ana@example.org")
+    said = side.command("baa", "sign", "--org", "zeta", "--name", "Ana Łucja", *facts)
+    target = f"{BAA}/acceptances/{said.split(':')[0]}/download"
+    first = side.ask(target, org="zeta").body
+    began_s = time.monotonic()
+    assert {side.ask(target, org="zeta").body for _ in range(20)} == {first}
+    assert time.monotonic() - began_s < 1.0, "making one takes a tenth of a second"
+    side.command("baa", "expire", "--org", "zeta")
+    assert side.ask(target, org="zeta").body != first
 
 
 def test_providers_of_the_callers_models_are_told_of(side: Side) -> None:
