@@ -336,6 +336,7 @@ def test_a_file_that_was_deleted_is_named_and_not_made_anew(sqlite_url: str) -> 
         (sqlite3.SQLITE_READONLY_DIRECTORY, "Let this user write to the file and to its directory"),
         (sqlite3.SQLITE_CANTOPEN, "Let this user write to the file and to its directory"),
         (sqlite3.SQLITE_FULL, "Make room on its disk"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "Look at its disk: it is full"),
         (sqlite3.SQLITE_NOTADB, "Check [storage] url, and that"),
     ],
 )

@@ -365,4 +365,6 @@ def _remedy(error: BaseException | None) -> str:
         return "Let this user write to the file and to its directory: SQLite keeps two files beside it."
     if code == sqlite3.SQLITE_FULL:
         return "Make room on its disk."
+    if code == sqlite3.SQLITE_IOERR:
+        return "Look at its disk: it is full, or broken."
     return "Check [storage] url, and that the server runs or the file is an SQLite database."
