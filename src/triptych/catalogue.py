@@ -30,7 +30,8 @@ def stated_retirements(settings: Settings) -> Iterator[Stated]:
 def catalogue(settings: Settings, retirements: Mapping[str, Retirement]) -> Mapping[str, Model]:
     """The configured models by id, with what was announced of them."""
     sandboxes = {provider.name for provider in settings.providers if provider.kind == "sandbox"}
-    covered = sandboxes | {provider.name for provider in settings.providers if provider.baa}
+    agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
+    covered = sandboxes | agreements.keys()
 
     def from_sandbox(model: ModelSettings) -> bool:
         return all(target.provider in sandboxes for target in model.targets)
@@ -45,6 +46,7 @@ def catalogue(settings: Settings, retirements: Mapping[str, Retirement]) -> Mapp
                     weight=target.weight,
                     priority=target.priority,
                     covered=target.provider in covered,
+                    agreement=agreements.get(target.provider),
                 )
                 for target in model.targets
             ),

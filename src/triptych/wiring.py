@@ -225,14 +225,13 @@ async def running(
             server_settings.max_body_bytes,
             settings.surfaces.inference.hosts,
         )
-        agreements = {provider.name: provider.baa for provider in settings.providers if provider.baa}
         clinical_lookup = Lookup("clinical", throttle, ledger, telemetry.report, index)
         assistant = Assistant(
             pipeline,
             clinical_lookup,
             CreateChat(server_settings.max_body_bytes, resolve, route, chats, org_keys),
             Records(chats),
-            Catalogue(resolve, agreements),
+            Catalogue(resolve),
             server_settings.max_body_bytes,
         )
         control = Control(

@@ -249,3 +249,16 @@ def test_a_signal_and_a_broken_file_are_told_once_and_not_as_nothing_new(scene: 
     until(lambda: scene.told("the configuration stays as it was") == kept + 1)
     time.sleep(0.2)
     assert scene.told("nothing is new") == nothing
+
+
+def test_the_clinical_catalogue_names_the_agreements_of_the_new_file(scene: Scene) -> None:
+    asked = Request(scene.gateway.url + "/clinical/v1/ai/models", headers={"x-api-key": LIVE_KEY})
+
+    def told() -> list[object]:
+        with urlopen(asked, timeout=5) as answer:
+            return [one["baa"] for one in json.load(answer)["data"]]
+
+    none = {"covered": False, "agreement": None}
+    until(lambda: told() == [none, none])
+    scene.write(scene.toml("first", "second").replace('name = "mock"', 'name = "mock"\nbaa = "mock_2027"'))
+    until(lambda: told() == [{"covered": True, "agreement": "mock_2027"}] * 2)

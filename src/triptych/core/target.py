@@ -16,6 +16,8 @@ class Target(msgspec.Struct, frozen=True):
     """Lower is asked first."""
     covered: bool = False
     """Whether an agreement (BAA) covers the provider, or nothing leaves this process."""
+    agreement: str | None = None
+    """Which one."""
 
 
 class Model(msgspec.Struct, frozen=True):

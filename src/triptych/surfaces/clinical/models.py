@@ -1,6 +1,5 @@
 """GET /v1/ai/models: the catalogue, with what a compliance officer asks of each model."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,10 +19,8 @@ LARGEST_PAGE = 200
 
 
 class Catalogue:
-    def __init__(self, resolve: Resolve, agreements: Mapping[str, str]) -> None:
-        """``agreements``: the BAA of each provider that has one."""
+    def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._agreements = agreements
 
     async def list(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         """Models that a group of the caller grants; ``enabled`` tells whether a call would pass.
@@ -55,16 +52,16 @@ class Catalogue:
         return json_response(200, msgspec.json.encode(body), dialect.answer_headers(exchange))
 
     def _shown(self, model: Model, enabled: bool) -> dict[str, Any]:
-        provider = model.targets[0].provider
+        first = model.targets[0]
         retires = model.retires_at_us
         return {
             "id": model.id,
             "object": "model",
-            "provider": provider,
+            "provider": first.provider,
             "tier": model.tier,
             "baa": {
                 "covered": any(target.covered or target.provider == SANDBOX for target in model.targets),
-                "agreement": self._agreements.get(provider),
+                "agreement": first.agreement,
             },
             "context_window": model.context_window,
             "max_output_tokens": model.max_output_tokens,
