@@ -1,5 +1,6 @@
 """``/v1/usage`` and ``/v1/usage/budget``: what an org used in the cycle that runs, and may use."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from triptych.storage.budgets import Budget, BudgetChange, change_budget, read_b
 from triptych.storage.cycle_usage import CycleUsage, ModelUsage, read_usage
 from triptych.storage.database import Database
 from triptych.surfaces.clinical.control import actor_of, answer, confirmed, fields_of, moment, stored
+from triptych.surfaces.clinical.shared_reads import AT_ONCE, SharedReads
 from triptych.wires import faults
 
 MOST_THRESHOLDS = 3
@@ -27,27 +29,28 @@ class Usage:
         """``confirm`` lets this node know of a change at once (blocks)."""
         self._database = database
         self._confirm = confirm
+        places = asyncio.Semaphore(AT_ONCE)
+        self._usages = SharedReads(lambda org_id: read_usage(database, org_id), places)
+        self._budgets = SharedReads(lambda org_id: read_budget(database, org_id), places)
 
     async def read(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
-        org_id = exchange.principal.org_id
-        used = await stored(lambda: read_usage(self._database, org_id))
+        used = await self._usages.of(exchange.principal.org_id)
         return answer(exchange, dialect, shown_usage(used))
 
     async def budget(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
-        org_id = exchange.principal.org_id
-        budget = await stored(lambda: read_budget(self._database, org_id))
+        budget = await self._budgets.of(exchange.principal.org_id)
         return answer(exchange, dialect, shown_budget(budget))
 
     async def change(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         """What is absent stays as it is. Raises Failure INVALID_BODY."""
         change, org_id = wanted_change(exchange), exchange.principal.org_id
 
-        def work() -> Budget:
+        def work() -> None:
             if change_budget(self._database, org_id, change, actor_of(exchange)):
                 confirmed(self._confirm)
-            return read_budget(self._database, org_id)
 
-        return answer(exchange, dialect, shown_budget(await stored(work)))
+        await stored(work)
+        return answer(exchange, dialect, shown_budget(await self._budgets.of(org_id)))
 
 
 def shown_usage(used: CycleUsage) -> dict[str, Any]:
