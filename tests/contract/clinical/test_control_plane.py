@@ -278,8 +278,8 @@ def test_a_pdf_is_made_once_until_what_it_tells_changes(side: Side) -> None:
     target = f"{BAA}/acceptances/{said.split(':')[0]}/download"
     first = side.ask(target, org="zeta").body
     began_s = time.monotonic()
-    assert {side.ask(target, org="zeta").body for _ in range(20)} == {first}
-    assert time.monotonic() - began_s < 1.0, "making one takes a tenth of a second"
+    assert {side.ask(target, org="zeta").body for _ in range(60)} == {first}
+    assert time.monotonic() - began_s < 3.0, "making one takes a tenth of a second"
     side.command("baa", "expire", "--org", "zeta")
     assert side.ask(target, org="zeta").body != first
 
