@@ -150,6 +150,8 @@ def test_what_was_said_in_a_chat_of_a_gateway_that_died_at_once_is_not_said_agai
 
 def test_a_client_that_left_while_its_chat_was_stored_gets_the_answer_when_it_comes_back() -> None:
     with Gateway(ORG, preload=STORES_SLOWLY) as gateway:
+        warm = ask(gateway.port, "POST", "/v2/emotions/warm/analysis", KEY, body=body("w"))
+        assert warm.status == 200
         with RawClient(gateway.port) as leaving:
             leaving.send(request("POST", "/v2/chat/completions", TEST, ONCE, body=CHAT))
             time.sleep(0.5)

@@ -406,6 +406,7 @@ def test_a_bug_of_ours_is_a_500_that_shows_no_internals_and_leaves_its_row() -> 
             "internal_error",
             "failed",
         )
+        gateway.stop()  # the log is written beside the answers
         assert "canary-model" not in gateway.log and "text of a bug" not in gateway.log
         assert "RuntimeError" in gateway.log and str(answer.header("request-id")) in gateway.log
 
