@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def test_a_batch_of_a_hundred_keeps_its_order_and_a_bad_one_fails_alone(sides: W
         (98, "b2", "invalid_role", "messages[98].role"),
         (99, None, "invalid_value", "messages[99]"),
     ]
-    assert all("request_id" not in r["error"] for r in results if "error" in r)
+    shown = {r["error"]["request_id"] for r in results if "error" in r}
+    assert len(shown) == 1 and re.fullmatch(r"req-[0-9a-f]{10}", shown.pop())
     one_by_one = [sides.json(ANALYSIS, analysis(text))["messages"][0]["emotions"] for text in texts[:3]]
     for alone, together in zip(one_by_one, (r["emotions"] for r in results[1:4]), strict=True):
         # Padded together or alone: the same to the last place shown, or one off.

@@ -58,14 +58,14 @@ def test_every_kind_has_a_row() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if ROWS[kind].status == 503])
 def test_what_is_unavailable_points_to_the_status(kind: FailureKind) -> None:
     failure = Failure(kind, "What was wrong.")
-    message = error_member(failure, None)["message"]
+    message = error_member(failure, "req-0000000000")["message"]
     assert "/v2/status" in message
     # What a provider said of itself is not the caller's business.
     assert ("What was wrong." in message) == (failure.blame is not Blame.PROVIDER)
 
 
 def test_nothing_internal_is_told() -> None:
-    told = error_member(Failure(K.INTERNAL_ERROR, "Report it with the request id req_01."), None)
+    told = error_member(Failure(K.INTERNAL_ERROR, "Report it with the request id req_01."), "req-0000000000")
     assert told["message"].startswith("Unexpected error.") and "req_" not in told["message"]
 
 

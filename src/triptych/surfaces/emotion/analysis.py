@@ -13,7 +13,7 @@ from triptych.edge.decoding import inflate
 from triptych.stages.settle import Dialect
 from triptych.storage.contexts import Context, UserMessage
 from triptych.surfaces.emotion.body import MAX_BODY_BYTES, read_analysis, read_batch
-from triptych.surfaces.emotion.failures import error_member
+from triptych.surfaces.emotion.failures import error_member, request_id
 from triptych.surfaces.emotion.keeping import ContextKeeping
 from triptych.surfaces.emotion.quota import Quota, analysed
 from triptych.surfaces.emotion.scoring import Analysed, Scoring
@@ -120,13 +120,14 @@ class Analyses:
         good = [item.message for item in asked.items if item.message is not None]
         found = await self._analyse(exchange, [message.text for message in good])
         emotions = iter(found.emotions)
+        shown_id = request_id(exchange.id)
         results: list[dict[str, Any]] = []
         for item in asked.items:
             result: dict[str, Any] = {"index": item.index, "externalId": item.external_id}
             if item.message is not None:
                 result |= {"status": "ok", "emotions": emotion_object(next(emotions), item.message.text)}
             elif item.failure is not None:
-                result |= {"status": "error", "error": error_member(item.failure, None)}
+                result |= {"status": "error", "error": error_member(item.failure, shown_id)}
             results.append(result)
         answer = {"object": "emotions.batch_analysis", "model": asked.model, "results": results}
         return self._answer(exchange, dialect, answer, found.tokens)

@@ -132,14 +132,13 @@ def request_id(exchange_id: str) -> str:
     return f"req-{number:010x}"
 
 
-def error_member(failure: Failure, shown_id: str | None) -> dict[str, Any]:
-    """The ``error`` of an answer, of a stream or (without an id) of one item of a batch."""
+def error_member(failure: Failure, shown_id: str) -> dict[str, Any]:
+    """The ``error`` of an answer, of a stream or of one item of a batch."""
     row = ROWS[failure.kind]
     error: dict[str, Any] = {"type": row.type, "code": row.code, "message": _sentence(failure, row)}
     if row.param and failure.param is not None:
         error["param"] = failure.param
-    if shown_id is not None:
-        error["request_id"] = shown_id
+    error["request_id"] = shown_id
     return error
 
 
