@@ -141,6 +141,25 @@ def test_paths_of_the_messages_dialect_answer_in_its_envelope(sides: TwoSides, t
     assert (answer.status, answer.normalised) == (404, json.dumps(body, separators=(",", ":")).encode())
 
 
+@pytest.mark.parametrize("target", ["/v1/agents", "/v1/agents/list", "/v1/agents/runs", "/v1/runs/x"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_paths_of_agents_and_runs_answer_in_their_flat_envelope(
+    sides: TwoSides, target: str, method: str
+) -> None:
+    answer = sides.ask(method=method, target=target, body=b"{}" if method == "POST" else None)
+    body = {"error": "Not found", "message": f"Unknown request URL: {method} {target}"}
+    assert (answer.status, answer.body) == (404, json.dumps(body, separators=(",", ":")).encode())
+    assert REQUEST_ID.fullmatch(answer.header("request-id") or "")
+
+
+def test_a_request_to_agents_that_cannot_be_read_is_told_in_the_flat_envelope(sides: TwoSides) -> None:
+    answer = sides.ask("x-large: " + "x" * 70_000, method="GET", target="/v1/agents/list")
+    assert (answer.status, json.loads(answer.body).keys()) == (431, {"error", "message"})
+    assert json.loads(answer.body)["error"] == "Request Header Fields Too Large"
+    other = sides.ask(method="GET", target="/v1/agentsx")
+    assert json.loads(other.body)["error"]["code"] == "unknown_url"
+
+
 def test_only_models_look_at_anthropic_version(sides: TwoSides) -> None:
     answer = sides.ask("anthropic-version: 2023-06-01", method="GET", target="/v1/modelsx")
     assert answer.status == 404 and b"unknown_url" in answer.body

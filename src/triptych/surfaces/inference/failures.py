@@ -1,10 +1,12 @@
-"""How the inference surface renders a failure: one row per kind, two envelopes.
+"""How the inference surface renders a failure: one row per kind, three envelopes.
 
 Anthropic's envelope (https://docs.anthropic.com/en/api/errors) on the messages wire and OpenAI's
-(https://platform.openai.com/docs/guides/error-codes) everywhere else.
+(https://platform.openai.com/docs/guides/error-codes) everywhere else; the
+paths of agents and runs, which are not served yet, have a flat one.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -166,6 +168,18 @@ def conversations_error(failure: Failure, request_id: str) -> Response:
         body = {"error": "Unauthorized", "message": "The API key is missing or not valid."}
         return json_response(401, _encode(body), _common_headers(failure))
     return openai_error(failure, request_id)
+
+
+def agents_error(failure: Failure, request_id: str) -> Response:
+    """The flat form that agents and their runs have: words for people, no code."""
+    if failure.kind is K.PAYLOAD_TOO_LARGE:
+        return _too_large(failure)
+    row = ROWS[failure.kind]
+    status = row.openai_status or row.status
+    word = "Not found" if status == 404 else HTTPStatus(status).phrase
+    return json_response(
+        status, _encode({"error": word, "message": failure.message}), _common_headers(failure)
+    )
 
 
 # The word each vendor uses for a status (Anthropic: docs.anthropic.com/en/api/errors; OpenAI:

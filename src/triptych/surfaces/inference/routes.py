@@ -10,7 +10,12 @@ from triptych.edge.message import Request, identity_headers
 from triptych.pipeline import Pipeline
 from triptych.surfaces.governed import Authenticator, guard, serve
 from triptych.surfaces.inference.conversations import Conversations, ConversationsDialect
-from triptych.surfaces.inference.failures import conversations_error, messages_error, openai_error
+from triptych.surfaces.inference.failures import (
+    agents_error,
+    conversations_error,
+    messages_error,
+    openai_error,
+)
 from triptych.surfaces.inference.keeping import Memory
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.inference.models import Models
@@ -92,13 +97,18 @@ class InferenceSurface:
     def refuse(self, request: Request, failure: Failure) -> Response:
         request_id = "req_" + request.id
         path = request.path[len(self.prefix) :]
-        on_messages = path == b"/v1/messages" or path.startswith(b"/v1/messages/")
-        on_models = path == b"/v1/models" or path.startswith(b"/v1/models/")
-        if on_messages or (on_models and header(request.headers, b"anthropic-version") is not None):
+        on_models = _is_at(path, b"/v1/models") and header(request.headers, b"anthropic-version") is not None
+        if on_models or _is_at(path, b"/v1/messages"):
             response = messages_error(failure, request_id)
+        elif _is_at(path, b"/v1/agents") or _is_at(path, b"/v1/runs"):
+            response = agents_error(failure, request_id)
         elif path.startswith(b"/v1/conversations/"):
             response = conversations_error(failure, request_id)
         else:
             response = openai_error(failure, request_id)
         response.headers = (*identity_headers(request), *response.headers)
         return response
+
+
+def _is_at(path: bytes, owned: bytes) -> bool:
+    return path == owned or path.startswith(owned + b"/")
