@@ -187,6 +187,9 @@ def test_a_cap_of_zero_refuses_all_but_test_keys() -> None:
         }
         chat = ask(gateway, PATHS["/v1/chat/completions"], path="/v1/chat/completions")
         assert (chat.status, chat.json["error"]["code"]) == (429, "insufficient_quota")
+        # Until the cycle ends, at most; who reads x-should-retry does not wait for it.
+        assert 1 <= int(chat.header("retry-after") or 0) <= 31 * 86_400
+        assert chat.header("x-should-retry") == "false"
         assert ask(gateway, PATHS["/v1/messages"], key=TEST_KEY).status == 200
         count = ask(gateway, PATHS["/v1/messages"], path="/v1/messages/count_tokens")
         assert count.status == 200, "counting costs no money"

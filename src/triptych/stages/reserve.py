@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from triptych.core.admission import CREDITS, TPM, Admission, BudgetScope, RequestScope, Reservation
-from triptych.core.clock import rfc3339
+from triptych.core.clock import MICROSECONDS_PER_S, rfc3339
 from triptych.core.cycle import cycle_of, start_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
@@ -142,7 +142,8 @@ def _refusal(exchange: Exchange, decision: Reservation) -> Failure:
             },
         )
     _, following = cycle_of(exchange.principal.cycle_anchor_day, decision.cycle)
-    reset = rfc3339(start_us(following) // 1_000_000)
+    reset = rfc3339(start_us(following) // MICROSECONDS_PER_S)
+    wait_s = max(1, -(-(start_us(following) - exchange.started_us) // MICROSECONDS_PER_S))
     whose = _WHOSE[decision.scope]
     if decision.refused_by == CREDITS:
         message = f"The credits of {whose} are used up: {decision.used} of {decision.limit} in this cycle"
@@ -151,6 +152,7 @@ def _refusal(exchange: Exchange, decision: Reservation) -> Failure:
         return Failure(
             FailureKind.CREDITS_EXHAUSTED,
             f"{message}. They come back at {reset}.",
+            retry_after_s=wait_s,
             details={
                 "cycle_reset_at": reset,
                 "credits_used": decision.used,
@@ -166,6 +168,7 @@ def _refusal(exchange: Exchange, decision: Reservation) -> Failure:
     return Failure(
         FailureKind.BUDGET_EXCEEDED,
         f"{message}. It begins anew at {reset}.",
+        retry_after_s=wait_s,
         details={
             "cycle_reset_at": reset,
             "current_spend_usd": decision.used / NANO_USD_PER_USD,

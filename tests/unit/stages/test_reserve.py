@@ -149,6 +149,7 @@ def test_a_refusal_by_a_cap_says_when_it_resets_and_how_much_is_spent() -> None:
         "The spend cap of the org is reached: 0 of 0.005 USD in this cycle, and this request may cost more "
         "than the rest (0 USD held by running ones). It begins anew at 2026-03-13T00:00:00Z."
     )
+    assert failure.retry_after_s == 15 * 86_400
 
 
 def test_a_refusal_by_credits_says_how_many_are_used() -> None:

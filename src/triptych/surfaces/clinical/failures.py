@@ -254,7 +254,8 @@ def _details(failure: Failure) -> Mapping[str, object]:
 
 def _headers(failure: Failure) -> list[tuple[bytes, bytes]]:
     headers = list(failure.headers)
-    if failure.retry_after_s is not None:
+    # 402 asks for money, not for time.
+    if failure.retry_after_s is not None and ROWS[failure.kind].status != 402:
         headers.append((b"retry-after", b"%d" % max(1, failure.retry_after_s)))
     # The stock SDKs obey it, whatever the status.
     again = retryable(failure) and ROWS[failure.kind].polled

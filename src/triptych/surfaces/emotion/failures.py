@@ -5,7 +5,6 @@ fault. See ``docs/contracts/emotion.md``.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -145,7 +144,9 @@ def error_member(failure: Failure, shown_id: str) -> dict[str, Any]:
 def emotion_error(failure: Failure, exchange_id: str) -> Response:
     row = ROWS[failure.kind]
     headers = list(failure.headers)
-    wait_s = _wait_s(failure) if row.status == 429 else failure.retry_after_s
+    wait_s = failure.retry_after_s
+    if wait_s is None and row.status == 429:
+        wait_s = 1
     if wait_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, wait_s)))
     body = _encode({"error": error_member(failure, request_id(exchange_id))})
@@ -167,14 +168,3 @@ def _sentence(failure: Failure, row: Row) -> str:
             f"The model's provider gave no answer. Retry later; {STATUS_PATH} tells the state of the parts."
         )
     return f"{failure.message} See {STATUS_PATH}."
-
-
-def _wait_s(failure: Failure) -> int:
-    """Seconds a 429 asks to wait: where a cycle must begin anew, until then."""
-    if failure.retry_after_s is not None:
-        return failure.retry_after_s
-    reset = failure.details.get("cycle_reset_at")
-    if not isinstance(reset, str):
-        return 1
-    wait = datetime.fromisoformat(reset) - datetime.now(UTC)
-    return max(1, int(wait.total_seconds()) + 1)

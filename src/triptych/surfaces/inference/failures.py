@@ -111,12 +111,14 @@ ROWS: Mapping[FailureKind, Row] = {
 }
 
 _encode = msgspec.json.encode
+_PAYMENT_REQUIRED = 402
+"""Asks for money, not for time: it has no ``retry-after``."""
 _QUOTA_KINDS = (K.CREDITS_EXHAUSTED, K.BUDGET_EXCEEDED, K.QUOTA_EXCEEDED)
 
 
-def _common_headers(failure: Failure) -> list[tuple[bytes, bytes]]:
+def _common_headers(failure: Failure, status: int) -> list[tuple[bytes, bytes]]:
     headers = list(failure.headers)
-    if failure.retry_after_s is not None:
+    if failure.retry_after_s is not None and status != _PAYMENT_REQUIRED:
         headers.append((b"retry-after", b"%d" % max(1, failure.retry_after_s)))
     if failure.kind in _QUOTA_KINDS:
         # Stock SDKs retry a 429 by themselves; waiting does not bring credits back.
@@ -125,7 +127,7 @@ def _common_headers(failure: Failure) -> list[tuple[bytes, bytes]]:
 
 
 def _too_large(failure: Failure) -> Response:
-    return json_response(413, _encode({"message": failure.message}), _common_headers(failure))
+    return json_response(413, _encode({"message": failure.message}), _common_headers(failure, 413))
 
 
 def messages_error(failure: Failure, request_id: str) -> Response:
@@ -140,7 +142,7 @@ def messages_error(failure: Failure, request_id: str) -> Response:
         # The vendor's own words, which its SDK acts on.
         error["details"] = failure.details
     body = _encode({"type": "error", "error": error, "request_id": request_id})
-    return json_response(row.status, body, _common_headers(failure))
+    return json_response(row.status, body, _common_headers(failure, row.status))
 
 
 def openai_error(failure: Failure, request_id: str) -> Response:
@@ -149,24 +151,25 @@ def openai_error(failure: Failure, request_id: str) -> Response:
         return _too_large(failure)
     row = ROWS[failure.kind]
     if row is _UNAUTHORIZED:
-        return json_response(401, b'{"error":"Unauthorized"}', _common_headers(failure))
+        return json_response(401, b'{"error":"Unauthorized"}', _common_headers(failure, 401))
     error = {
         "message": failure.message,
         "type": row.openai_type,
         "code": row.openai_code,
         "param": failure.param,
     }
-    return json_response(row.openai_status or row.status, _encode({"error": error}), _common_headers(failure))
+    status = row.openai_status or row.status
+    return json_response(status, _encode({"error": error}), _common_headers(failure, status))
 
 
 def conversations_error(failure: Failure, request_id: str) -> Response:
     """OpenAI's envelope, as its conversations say 401 and 404."""
     if failure.kind is K.RESOURCE_NOT_FOUND:
         error = {"message": failure.message, "type": "not_found_error", "code": "not_found", "param": None}
-        return json_response(404, _encode({"error": error}), _common_headers(failure))
+        return json_response(404, _encode({"error": error}), _common_headers(failure, 404))
     if ROWS[failure.kind] is _UNAUTHORIZED:
         body = {"error": "Unauthorized", "message": "The API key is missing or not valid."}
-        return json_response(401, _encode(body), _common_headers(failure))
+        return json_response(401, _encode(body), _common_headers(failure, 401))
     return openai_error(failure, request_id)
 
 
@@ -178,7 +181,7 @@ def agents_error(failure: Failure, request_id: str) -> Response:
     status = row.openai_status or row.status
     word = "Not found" if status == 404 else HTTPStatus(status).phrase
     return json_response(
-        status, _encode({"error": word, "message": failure.message}), _common_headers(failure)
+        status, _encode({"error": word, "message": failure.message}), _common_headers(failure, status)
     )
 
 
