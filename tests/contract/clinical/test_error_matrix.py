@@ -56,6 +56,8 @@ DETAILS = {
     "PHI_BLOCKED": {"entity_types"},
     "PHI_IN_TOOL_SCHEMA": {"entity_types", "tool", "path"},
     "RATE_LIMITED": {"retry_after_seconds", "limit", "scope"},
+    "UNSUPPORTED_DOCUMENT_TYPE": {"content_type", "supported"},
+    "DOCUMENT_STILL_PROCESSING": {"document_id", "status"},
 }
 """From the page: what a code promises, beside which more may stand."""
 
@@ -92,6 +94,37 @@ def test_a_cause_has_its_error_in_every_cell_where_it_exists(running: Clinic, na
     for file, (form, answer) in cells.items():
         check(form, cause, answer)
         assert written(answer) == (GOLDEN / name / file).read_text(), file
+
+
+SHOWN_BY_THE_SANDBOX = {
+    "AI_CREDITS_EXHAUSTED": ["credits_exhausted", "quota_exceeded"],
+    "BAA_REQUIRED": ["baa_required"],
+    "BUDGET_EXCEEDED": ["budget_exceeded"],
+    "FEATURE_NOT_HIPAA_ELIGIBLE": ["feature_not_allowed", "uninspectable_content"],
+    "INFERENCE_UPSTREAM_FAILURE": ["upstream_overloaded", "unreachable", "empty_answer", "upstream_timeout"],
+    "MISSING_SCOPE": ["insufficient_scope", "api_key_access_denied"],
+    "MODEL_RETIRED": ["model_retired"],
+    "OPUS_NOT_ENABLED": ["premium_not_enabled"],
+    "PAYLOAD_TOO_LARGE": ["payload_too_large"],
+    "PHI_BLOCKED": ["phi_blocked", "dlp_blocked"],
+    "PHI_IN_TOOL_SCHEMA": ["phi_in_tool_schema"],
+    "RATE_LIMITED": ["rate_limited", "concurrency_exceeded"],
+    "UNSUPPORTED_DOCUMENT_TYPE": ["unsupported_document_type"],
+    "DOCUMENT_STILL_PROCESSING": ["document_still_processing"],
+}
+
+
+@pytest.mark.parametrize("code", DETAILS)
+def test_a_failure_of_the_sandbox_has_the_details_that_its_row_promises(running: Clinic, code: str) -> None:
+    for name in SHOWN_BY_THE_SANDBOX[code]:
+        body = {"model": f"sandbox-error-{name}", "message": "hello there", "stream": False}
+        answer = running.ask(CHAT, body, org="boxed")
+        error = json.loads(answer.body)["error"]
+        assert error["code"] == code, name
+        assert set(error.get("details", {})) >= DETAILS[code], name
+        assert answer.status != 429 or int(answer.header("retry-after") or 0) >= 1, name
+        if code == "PHI_BLOCKED":
+            assert error["param"] == "message"
 
 
 def test_every_golden_file_belongs_to_a_cause() -> None:

@@ -351,8 +351,8 @@ def test_every_kind_of_failure_a_client_can_see_has_a_model_id(kind: FailureKind
     with pytest.raises(Failure) as caught:
         ask(f"sandbox-error-{kind}")
     assert caught.value.kind is kind
-    limited = kind in (FailureKind.RATE_LIMITED, FailureKind.CONCURRENCY_EXCEEDED)
-    assert caught.value.retry_after_s == (1 if limited else None)
+    waits = {"rate_limited", "concurrency_exceeded", "budget_exceeded", "credits_exhausted", "quota_exceeded"}
+    assert caught.value.retry_after_s == (1 if kind in waits else None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from enum import StrEnum
 
-from triptych.core.failure import Failure, FailureKind
+from triptych.core.failure import FailureKind
+from triptych.upstreams.sandbox.examples import example
 from triptych.upstreams.sandbox.replies import Speaker, call_tool, echo, lorem
 
 PREFIX = "sandbox-"
@@ -50,7 +51,6 @@ _RAISED = {
     Scenario.UNREACHABLE.value: FailureKind.UPSTREAM_UNREACHABLE,
     Scenario.TIMEOUT.value: FailureKind.UPSTREAM_TIMEOUT,
 }
-_RETRY_AFTER_S = {FailureKind.RATE_LIMITED: 1, FailureKind.CONCURRENCY_EXCEEDED: 1}
 
 
 def sandbox_model_ids() -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def sandbox_model_ids() -> tuple[str, ...]:
     return (*SPEAKERS, *(ERROR_PREFIX + name for name in names))
 
 
-def scenario_of(model: str) -> Scenario | None:
+def scenario_of(model: str, wire: str) -> Scenario | None:
     """The failure to be shown on the wire, or None when the model is to answer.
 
     Raises Failure: the one the model id names; MODEL_NOT_FOUND for a ``sandbox-`` id that is none.
@@ -72,12 +72,5 @@ def scenario_of(model: str) -> Scenario | None:
         if name in _SCENARIOS and name not in (Scenario.UNREACHABLE, Scenario.TIMEOUT):
             return Scenario(name)
         if kind is not None:
-            raise _failure(kind, model)
-    raise _failure(FailureKind.MODEL_NOT_FOUND, model)
-
-
-def _failure(kind: FailureKind, model: str) -> Failure:
-    if kind is FailureKind.MODEL_NOT_FOUND:
-        return Failure(kind, f"Model '{model}' not found.", param="model")
-    headers = ((b"allow", b"POST"),) if kind is FailureKind.METHOD_NOT_ALLOWED else ()
-    return Failure(kind, retry_after_s=_RETRY_AFTER_S.get(kind), headers=headers)
+            raise example(kind, model, wire)
+    raise example(FailureKind.MODEL_NOT_FOUND, model, wire)

@@ -67,7 +67,7 @@ class SandboxUpstream:
     async def call(self, call: UpstreamCall) -> UpstreamAnswer:
         """Raises Failure: what the model id asks for; SERVICE_UNAVAILABLE for a wire the sandbox
         does not speak; UPSTREAM_TIMEOUT when the deadline passes before the first byte."""
-        scenario = scenario_of(call.model)
+        scenario = scenario_of(call.model, call.wire)
         wire = self._wires.get(call.wire)
         if wire is None:
             raise Failure(
