@@ -36,6 +36,18 @@ def plausible(count: object) -> int | None:
     return None
 
 
+def asked_for(raw: msgspec.Raw | msgspec.UnsetType) -> int | None:
+    """The count that a field of a request spells, as far as it is plausible; None when it is no positive
+    integer. Such a field goes on as it is: the provider says what is wrong with it."""
+    if raw is msgspec.UNSET:
+        return None
+    try:
+        count = msgspec.json.decode(raw, type=int)
+    except msgspec.ValidationError:
+        return None
+    return min(count, MAX_PLAUSIBLE_TOKENS) if count > 0 else None
+
+
 def believable(count: object) -> bool:
     """Whether an optional count is absent, null, or plausible: anything else is a lie."""
     return count is None or plausible(count) is not None

@@ -1,18 +1,22 @@
 """Decode what is to be translated: a field that no table lists is refused by name, not dropped."""
 
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from triptych.core.failure import Failure, FailureKind
+from triptych.wires.faults import MAX_TOKENS_LIMIT
 
 T = TypeVar("T")
+Bound = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS_LIMIT)]
+"""On the tokens of an answer. One that is none is not translated: nobody knows what was meant."""
 
 _UNKNOWN = re.compile(
     r"Object contains unknown field `(?P<name>.*?)`(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL
 )
 _PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_RANGE = re.compile(r"Expected `int` [<>]=|(?:Number|Integer value) out of range")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 _SHOWN_NAME_CHARS = 64
 
@@ -42,7 +46,8 @@ def fault(error: msgspec.ValidationError) -> Failure:
     if missing is not None:
         path = _joined(path, missing[1])
         return Failure(FailureKind.INVALID_BODY, f"{path} is required", param=path)
-    return Failure(FailureKind.INVALID_BODY, f"{path or 'The request body'} has the wrong type", param=path)
+    what = "is out of range" if _RANGE.match(sentence) else "has the wrong type"
+    return Failure(FailureKind.INVALID_BODY, f"{path or 'The request body'} {what}", param=path)
 
 
 def untranslatable(path: str, what: str = "cannot be translated") -> Failure:

@@ -24,6 +24,7 @@ from triptych.core.conversation import (
     ToolResult,
     Url,
 )
+from triptych.core.failure import Failure, FailureKind
 from triptych.wires.openai_chat import decode_request, encode_request
 
 
@@ -205,3 +206,12 @@ def test_fast_is_priority_and_one_stop_is_a_list_of_one() -> None:
     assert decoded(service_tier="fast").service_tier == "priority"
     assert decoded(stop="END").stop == ("END",)
     assert decoded(stop=[]).stop == decoded(stop=None).stop == ()
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("literal", ["0", "-1", "1e999", "9223372036854775808", "9" * 5000])
+def test_a_bound_on_tokens_that_is_none_is_not_translated(field: str, literal: str) -> None:
+    body = f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"{field}":{literal}}}'
+    with pytest.raises(Failure, match=f"^{field} is out of range$") as raised:
+        decode_request(body.encode())
+    assert (raised.value.kind, raised.value.param) == (FailureKind.INVALID_BODY, field)

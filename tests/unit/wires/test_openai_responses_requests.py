@@ -3,6 +3,7 @@ import json
 import pytest
 
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.usage import MAX_PLAUSIBLE_TOKENS
 from triptych.wires.openai_responses import ResponsesRequest, parse_request, rewrite_request
 
 GOOD = {"model": "m", "input": "hi"}
@@ -81,6 +82,14 @@ def test_fields_that_are_not_core_are_never_looked_at() -> None:
         b'"tools":[{"type":"function","name":"f","parameters":1e999}]}'
     )
     assert parse_request(body).model == "m"
+
+
+@pytest.mark.parametrize("literal", ["0", "-1", "1.5", '"5"', "true", "null", "1e999", "[]"])
+def test_a_bound_on_tokens_that_is_none_is_the_providers_business(literal: str) -> None:
+    body = f'{{"model":"m","input":"hi","max_output_tokens":{literal}}}'.encode()
+    assert parse_request(body).max_output_tokens is None
+    assert parse(max_output_tokens=7).max_output_tokens == 7
+    assert parse(max_output_tokens=10**30).max_output_tokens == MAX_PLAUSIBLE_TOKENS
 
 
 @pytest.mark.parametrize(

@@ -274,3 +274,10 @@ def test_a_breakpoint_is_a_cache_hint() -> None:
 def test_reasoning_comes_back_to_the_vendor_that_sealed_it(sealed: str, opaque: Opaque) -> None:
     item: dict[str, object] = {"type": "reasoning", "id": "rs_9", "summary": [], "encrypted_content": sealed}
     assert items(item) == (Message(Role.ASSISTANT, (Reasoning("", opaque),)),)
+
+
+@pytest.mark.parametrize("bound", [0, -1, 2**63, 10**30])
+def test_a_bound_on_tokens_that_is_none_is_not_translated(bound: int) -> None:
+    failure = refusal(max_output_tokens=bound)
+    assert (failure.kind, failure.param) == (FailureKind.INVALID_BODY, "max_output_tokens")
+    assert failure.message == "max_output_tokens is out of range"

@@ -9,9 +9,7 @@ from triptych.wires.faults import wrong
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 _REQUIRED = ("model", "messages")
-_BOUNDS = ("max_tokens", "max_completion_tokens")
 _ROLE_SENTENCE = "must be one of " + ", ".join(f'"{role}"' for role in ROLES)
-_NULL = b"null"
 
 
 def refusal(body: bytes) -> Failure:
@@ -20,14 +18,12 @@ def refusal(body: bytes) -> Failure:
     for name in _REQUIRED:
         if name not in fields:
             return wrong(name, "is required")
-    failure = (
-        faults.model(fields["model"]) or faults.stream(fields.get("stream")) or _messages(fields["messages"])
+    return (
+        faults.model(fields["model"])
+        or faults.stream(fields.get("stream"))
+        or _messages(fields["messages"])
+        or Failure(FailureKind.INVALID_BODY)
     )
-    for name in _BOUNDS:
-        raw = fields.get(name)
-        if failure is None and raw is not None and bytes(raw) != _NULL:
-            failure = faults.tokens(name, raw)
-    return failure or Failure(FailureKind.INVALID_BODY)
 
 
 def _messages(raw: msgspec.Raw) -> Failure | None:

@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 
 from triptych.core.failure import Failure
-from triptych.wires.faults import MAX_TOKENS_LIMIT, wrong
+from triptych.wires.estimate import asked_for
+from triptych.wires.faults import wrong
 from triptych.wires.governed_fields import governing_edits, user_id
 from triptych.wires.jsontext import Member, members
 from triptych.wires.openai_chat.refusal import refusal
@@ -55,17 +56,15 @@ class _Tool(msgspec.Struct, gc=False, tag_field="role", tag="tool"):
 
 
 _Message = _System | _Developer | _User | _Assistant | _Tool
-_Bound = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS_LIMIT)] | None
 
 
 class _Asked(msgspec.Struct):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
-    # Null is "not set" in the vendor's schema, and some clients spell it out.
-    max_tokens: _Bound = None
-    max_completion_tokens: _Bound = None
-    # Not a core field: the provider says what is wrong with it.
-    n: object = None
+    # Not core fields: the provider says what is wrong with them.
+    max_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    max_completion_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    n: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stream: bool = False
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -94,8 +93,8 @@ def parse_request(body: bytes) -> ChatRequest:
         found,
         body,
         asking,
-        _greater(request.max_completion_tokens, request.max_tokens),
-        request.n if type(request.n) is int and 1 <= request.n <= MAX_TOKENS_LIMIT else 1,
+        _greater(asked_for(request.max_completion_tokens), asked_for(request.max_tokens)),
+        asked_for(request.n) or 1,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from triptych.wires.openai_chat.thinking_blocks import Block
+from triptych.wires.strict import Bound
 
 Raw = msgspec.Raw | msgspec.UnsetType
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -191,8 +192,8 @@ class Asked(Shape):
     messages: list[Message]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: Bound | None = None
+    max_completion_tokens: Bound | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop: str | list[str] | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from triptych.wires.estimate import plausible
+from triptych.wires.estimate import asked_for
 from triptych.wires.governed_fields import governing_edits, user_id
 from triptych.wires.jsontext import Member, members
 from triptych.wires.openai_responses.encrypted import foreign
@@ -74,8 +74,7 @@ class _Asked(msgspec.Struct):
     conversation: _Id | _Conversation | None = None
     previous_response_id: _Id | None = None
     tools: list[_Tool] = []
-    # Not a core field: the provider says what is wrong with it.
-    max_output_tokens: object = None
+    max_output_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -109,7 +108,7 @@ def parse_request(body: bytes) -> ResponsesRequest:
         asked.previous_response_id,
         found,
         body,
-        plausible(asked.max_output_tokens),
+        asked_for(asked.max_output_tokens),
     )
     if not _acceptable(asked, request.stateless):
         raise refusal(body)

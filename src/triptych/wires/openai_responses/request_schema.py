@@ -2,6 +2,8 @@
 
 import msgspec
 
+from triptych.wires.strict import Bound
+
 _Absent = msgspec.UnsetType
 _ABSENT = msgspec.UNSET
 
@@ -169,7 +171,7 @@ class Request(Strict):
     input: str | list[Item]
     instructions: str | None = None
     stream: bool | None = None
-    max_output_tokens: int | None = None
+    max_output_tokens: Bound | None = None
     temperature: float | None = None
     top_p: float | None = None
     tools: list[FunctionTool] | None = None
