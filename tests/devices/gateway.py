@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -186,12 +189,21 @@ class Gateway:
             time.sleep(0.02)
 
 
-def free_port() -> int:
-    import socket
+# Below those that systems give to whoever asks for any port (Linux: from 32768, others: from 49152): such
+# a one could be somebody else's between the look and the start of the process it was looked up for.
+_PORTS = range(10_240, 32_768)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on, and that no other worker of the tests is
+    given."""
+    workers, worker = 16, int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = _PORTS[worker % workers :: workers]
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def message(model: str = "sandbox-echo", **fields: Any) -> bytes:
