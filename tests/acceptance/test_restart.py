@@ -52,15 +52,20 @@ def assert_unavailable(answer: Answer) -> None:
     assert answer.headers["request-id"].startswith("req_")
 
 
+def served_again(gateway: Gateway, config: Path) -> "subprocess.CompletedProcess[str]":
+    """A second server, which must end by itself."""
+    return subprocess.run(
+        [sys.executable, *f"-m triptych serve --config {config} --port {free_port()}".split()],
+        cwd=gateway.folder,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
 def test_a_second_server_on_the_same_sqlite_file_is_refused_and_told_why(upstream: FaultyUpstream) -> None:
     with Gateway(ORG + provider(upstream.base_url, "m")) as gateway:
-        second = subprocess.run(
-            [sys.executable, *f"-m triptych serve --config {gateway.config} --port {free_port()}".split()],
-            cwd=gateway.folder,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        second = served_again(gateway, gateway.config)
         assert second.returncode == 1
         assert gateway.process is not None
         said = second.stderr
@@ -88,13 +93,7 @@ def test_a_second_server_is_refused_also_where_no_lock_file_tells_of_the_first(
             text = gateway.config.read_text().replace(str(gateway.database), str(link))
             assert str(link) in text
             config.write_text(text)
-        second = subprocess.run(
-            [sys.executable, *f"-m triptych serve --config {config} --port {free_port()}".split()],
-            cwd=gateway.folder,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        second = served_again(gateway, config)
         assert second.returncode == 1
         assert "Another process already serves from" in second.stderr
         assert ask(gateway.port, message("m")).status == 200

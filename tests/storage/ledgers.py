@@ -52,7 +52,8 @@ def watch(ledger: Ledger) -> list[tuple[int, int, int]]:
         return changed
 
     connection.write = noting  # type: ignore[method-assign]
-    connection.write_now = noting_now  # type: ignore[method-assign]
+    if write_now is not None:
+        connection.write_now = noting_now  # type: ignore[method-assign, misc]
     return sizes
 
 

@@ -38,6 +38,19 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.storage.ledger.KernelSync", absent)
 
 
+BROKEN = OSError(errno.EIO, "the disk does not take it")
+
+
+def fail_the_next_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_thread = os.fdatasync
+
+    def failing(_fd: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", by_thread)
+        raise BROKEN
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+
+
 @WHO_SYNCS
 def test_strict_rows_are_claimed_only_after_the_log_was_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
@@ -164,15 +177,10 @@ def test_rows_whose_sync_failed_are_claimed_once_they_are_in_the_database_itself
     database = fresh(tmp_path, "strict")
     node = register_node(database)
     start = opened()
-    failure = OSError(errno.EIO, "the disk does not take it")
-    by_thread, by_kernel = os.fdatasync, KernelSync.start
-
-    def failing(_fd: int) -> None:
-        monkeypatch.setattr(os, "fdatasync", by_thread)
-        raise failure
+    by_kernel = KernelSync.start
 
     def failing_start(self: KernelSync, fd: int, told: Callable[[OSError | None], None]) -> None:
-        by_kernel(self, fd, lambda _error: told(failure))
+        by_kernel(self, fd, lambda _error: told(BROKEN))
 
     async def live() -> None:
         async with running(database, node, durability="strict") as ledger:
@@ -181,7 +189,7 @@ def test_rows_whose_sync_failed_are_claimed_once_they_are_in_the_database_itself
             other = database.raw_connection()
             monkeypatch.setattr(KernelSync, "start", failing_start)
             if not kernel:
-                monkeypatch.setattr(os, "fdatasync", failing)
+                fail_the_next_sync(monkeypatch)
             await ledger.open(start)
             shutil.copy(tmp_path / "ledger.db", tmp_path / "alone.db")
             assert await ledger.end(start.id, outcome(), ENDED_US)
@@ -202,11 +210,6 @@ def test_rows_whose_sync_failed_are_not_claimed_while_a_reader_keeps_the_log(
     database = fresh(tmp_path, "strict")
     node = register_node(database)
     without_kernel(monkeypatch)
-    by_thread = os.fdatasync
-
-    def failing(_fd: int) -> None:
-        monkeypatch.setattr(os, "fdatasync", by_thread)
-        raise OSError(errno.EIO, "the disk does not take it")
 
     async def live() -> None:
         async with running(database, node, durability="strict", unavailable_after_s=0.6) as ledger:
@@ -214,7 +217,7 @@ def test_rows_whose_sync_failed_are_not_claimed_while_a_reader_keeps_the_log(
             reader = database.raw_connection()
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM exchanges").fetchone()
-            monkeypatch.setattr(os, "fdatasync", failing)
+            fail_the_next_sync(monkeypatch)
             with pytest.raises(StorageError, match="is away"):
                 await ledger.open(opened())
             assert not ledger.healthy

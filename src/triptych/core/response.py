@@ -20,3 +20,8 @@ class Response:
 
 def json_response(status: int, body: bytes, headers: Headers = ()) -> Response:
     return Response(status, (JSON_TYPE, *headers), body)
+
+
+def wait_headers(wait_s: int | None, status: int) -> Headers:
+    """``retry-after`` of a refusal. A 402 has none: it asks for money, not for time."""
+    return () if wait_s is None or status == 402 else ((b"retry-after", b"%d" % max(1, wait_s)),)

@@ -61,8 +61,6 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         text = _read(path).decode("utf-8-sig")
         # The byte order mark is dropped, as editors on Windows add one.
         content = tomllib.loads(text, parse_float=Decimal)
-    except _TooLarge:
-        raise SettingsError(source, [Problem("", f"larger than {MOST_MIB} MiB")]) from None
     except FileNotFoundError:
         raise SettingsError(source, [Problem("", 'no such file; "triptych init" writes one')]) from None
     except OSError as error:
@@ -74,16 +72,12 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     return settings_from(content, source, environ)
 
 
-class _TooLarge(Exception):
-    pass
-
-
 def _read(path: Path) -> bytes:
-    """A device may have no end, and the memory has one. Raises _TooLarge, OSError."""
+    """A device may have no end, and the memory has one. Raises SettingsError, OSError."""
     with path.open("rb") as file:
         content = file.read((MOST_MIB << 20) + 1)
     if len(content) > MOST_MIB << 20:
-        raise _TooLarge
+        raise SettingsError(str(path), [Problem("", f"larger than {MOST_MIB} MiB")])
     return content
 
 

@@ -93,7 +93,8 @@ class Database:
         self.require_same_file = require_same_file
         """Raises StorageError once the SQLite file was deleted or replaced: what is written through an
         open connection goes into the old file then, and nobody ever finds it."""
-        self._lock_fds: tuple[int, ...] = ()
+        self._locked = False
+        self._lock_fds: list[int] = []
 
     @property
     def dialect_name(self) -> str:
@@ -153,7 +154,7 @@ class Database:
         Raises StorageError when another process has it. Command-line tools do not lock: they may
         write beside a running server. PostgreSQL needs no lock: several nodes may serve.
         """
-        if self.path is None or self._lock_fds:
+        if self.path is None or self._locked:
             return
         lock_path = self.path.with_name(self.path.name + ".lock")
         try:
@@ -167,11 +168,12 @@ class Database:
             os.close(fd)
             raise self._served(f" (pid {holder})" if holder else "") from error
         database_fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        self._lock_fds = (fd, database_fd)
+        self._lock_fds += (fd, database_fd)
         if not _claim(database_fd):
             raise self._served("")
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
+        self._locked = True
 
     def _served(self, holder: str) -> StorageError:
         return StorageError(
@@ -185,7 +187,8 @@ class Database:
         # Not before: with any descriptor of a file, a process gives up what SQLite has locked of it.
         for fd in self._lock_fds:
             os.close(fd)
-        self._lock_fds = ()
+        self._lock_fds.clear()
+        self._locked = False
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

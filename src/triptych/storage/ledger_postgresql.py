@@ -53,13 +53,9 @@ class PostgresqlLedgerConnection:
         self._raw: psycopg.Connection[Any] | None = None
 
     waits = True
-    writes_now = False
-    syncs_a_file = False
     sync_fd = None
-
-    def write_now(self, batch: Batch) -> None:
-        """Nothing can be said to a server without waiting for it."""
-        return
+    # Nothing can be said to a server without waiting for it.
+    write_now = None
 
     def make_durable(self, failed: OSError | None = None) -> None:
         """The server did it in its commit."""

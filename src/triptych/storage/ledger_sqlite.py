@@ -30,8 +30,6 @@ _UPDATE_ENDED = update_ended(dict.fromkeys(END_COLUMNS, "?")) + " WHERE id = ? A
 class SqliteLedgerConnection:
     """Used by one thread at a time."""
 
-    writes_now = True
-
     def __init__(self, database: Database, node_id: str, node_epoch: int) -> None:
         self._database = database
         # The node's own name and epoch never change: they are part of the statement's text, with
@@ -45,11 +43,6 @@ class SqliteLedgerConnection:
     def waits(self) -> bool:
         """Whether a commit is not worth anything before ``make_durable``."""
         return self._database.durability == STRICT
-
-    @property
-    def syncs_a_file(self) -> bool:
-        """Whether that is the sync of a file."""
-        return self.waits
 
     @property
     def sync_fd(self) -> int | None:

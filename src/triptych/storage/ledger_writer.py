@@ -54,12 +54,12 @@ class LedgerConnection(Protocol):
     @property
     def waits(self) -> bool: ...
     @property
-    def writes_now(self) -> bool: ...
-    @property
-    def syncs_a_file(self) -> bool: ...
-    @property
     def sync_fd(self) -> int | None: ...
-    def write_now(self, batch: Batch) -> int | None: ...
+    @property
+    def write_now(self) -> Callable[[Batch], int | None] | None:
+        """None: nothing can be said without waiting for it."""
+        ...
+
     def make_durable(self, failed: OSError | None = None) -> None: ...
     def checkpoint(self) -> None: ...
     def write(self, batch: Batch) -> bool: ...
@@ -118,7 +118,8 @@ class LedgerWriter:
         """Write the entries if that needs no waiting. Called by the event loop while the thread is
         idle: taking turns in the interpreter, row by row, costs more than the rows; what is left
         to the thread is the wait for the disk, outside of the interpreter."""
-        if not self._connection.writes_now or len(entries) > _MAX_WRITTEN_NOW:
+        write_now = self._connection.write_now
+        if write_now is None or len(entries) > _MAX_WRITTEN_NOW:
             return None
         unusual = self._down_since_s is not None or len(self._late) or self._unopened
         if unusual or any(entry[0] not in _WRITABLE_NOW for entry in entries):
@@ -127,7 +128,7 @@ class LedgerWriter:
             batch = self._batch(entries)
         except Exception:  # noqa: BLE001 - a bug: the thread meets it again, says so, and fails these entries alone
             return None
-        changed = self._connection.write_now(batch)
+        changed = write_now(batch)
         if changed is None:
             return None
         self._since_checkpoint += len(entries)
@@ -149,7 +150,7 @@ class LedgerWriter:
     @property
     def syncs_a_file(self) -> bool:
         """Whether a commit is made durable by ``fdatasync`` of a file."""
-        return self._connection.syncs_a_file
+        return self._connection.waits and self._connection.write_now is not None
 
     @property
     def sync_fd(self) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from triptych.wires.json_strings import unescaped
+from triptych.wires.json_strings import BACKSLASH, unescaped
 from triptych.wires.jsonshape import MAX_DEPTH
 from triptych.wires.slots import Kind, Path, Slot
 
@@ -35,7 +35,6 @@ _UNIT = re.compile(
 )  # fmt: skip
 _STRING_ALONE, _CLOSED_AFTER_STRING, _OPENED, _CLOSED_AFTER_SCALAR, _NOT_JSON = 2, 3, 4, 5, 6
 _STRINGS = (_STRING_ALONE, _CLOSED_AFTER_STRING)
-_BACKSLASH = ord("\\")
 _WHITE_BYTES = b" \t\n\r"
 _BRACE, _BRACKET = ord("}"), ord("]")
 
@@ -134,8 +133,8 @@ def walk(text: bytes, root: Rule, tag: bytes | None = None) -> list[Slot]:
             elif key is None:
                 raise NotJson("a value without a key")
             else:
-                step = unescaped(key) if _BACKSLASH in key else key.decode("utf-8", "replace")
-                rule = members.get(step.encode("utf-8", "surrogatepass")) if _BACKSLASH in key else None
+                step = unescaped(key) if BACKSLASH in key else key.decode("utf-8", "replace")
+                rule = members.get(step.encode("utf-8", "surrogatepass")) if BACKSLASH in key else None
                 if rule is not None:
                     step, kind, condition, child = rule
                 else:
@@ -159,7 +158,7 @@ def walk(text: bytes, root: Rule, tag: bytes | None = None) -> list[Slot]:
                 if said not in _USUAL_WORDS:
                     if not WORD(text, start, end):
                         add(Slot((*path, step), start, end, kind))
-                    if _BACKSLASH in said:
+                    if BACKSLASH in said:
                         said = unescaped(said).encode("utf-8", "surrogatepass")
                 # Empty: two that differ.
                 tag = said if tag is None or tag == said else b""

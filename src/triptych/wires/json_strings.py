@@ -12,7 +12,7 @@ import msgspec
 _DECODE = msgspec.json.Decoder(str).decode
 # Slower, but takes half of a pair.
 _LENIENT = json.JSONDecoder(strict=False)
-_BACKSLASH = ord("\\")
+BACKSLASH = ord("\\")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -21,7 +21,7 @@ def unescaped(inside: bytes) -> str:
 
     Never raises for what the walker found: bytes that are not UTF-8 are read as U+FFFD.
     """
-    if _BACKSLASH not in inside:
+    if BACKSLASH not in inside:
         return inside.decode("utf-8", "replace")
     try:
         return _DECODE(b'"%b"' % inside)

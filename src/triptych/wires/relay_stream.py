@@ -7,14 +7,13 @@ from enum import Enum
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import Usage
-from triptych.wires.sse import BLOCK_END, BOM, Event, parse_block
+from triptych.wires.sse import BLOCK_END, BOM, CR, Event, parse_block
 
 MAX_EVENT_BYTES = 16 << 20
 
 # A block ends with at most four bytes (CRLF CRLF): an end that was not there before new bytes
 # came begins at most this far before them.
 _END_LOOKBACK_BYTES = 3
-_CR = ord("\r")
 
 
 class Verdict(Enum):
@@ -105,7 +104,7 @@ class RelayStream:
         raise NotImplementedError
 
     def _feed(self, chunk: bytes) -> bytes:
-        if not self._cr_seen and _CR in chunk:
+        if not self._cr_seen and CR in chunk:
             self._cr_seen = True
         start = kept = 0
         if self._after_cr:
@@ -139,7 +138,7 @@ class RelayStream:
         if position == 0 and buffer is self._held:
             return b""
         if rest == 0:
-            self._after_cr = buffer[-1] == _CR
+            self._after_cr = buffer[-1] == CR
             self._last_dropped = kept == position
         relayed = bytes(buffer[kept:position])
         self._held = bytearray(buffer[position:])

@@ -12,7 +12,8 @@ BOM = b"\xef\xbb\xbf"
 
 # Atomic: a CRLF is one line end, never a CR and then an LF that would end another line.
 BLOCK_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_LF, _CR = b"\n\r"
+LF, CR = b"\n\r"
+"""Numbers: of bytes, ``in`` reads what it looks for as one first, and drops an error if it is none."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -44,7 +45,7 @@ def parse_block(block: bytes) -> Event | None:
 def frame(event: str, data: bytes) -> bytes:
     """One event as bytes; without a name when ``event`` is empty. Line ends inside ``data`` become further
     ``data`` lines."""
-    if _LF in data or _CR in data:
+    if LF in data or CR in data:
         data = b"\ndata: ".join(re.split(rb"\r\n|\n|\r", data))
     if not event:
         return b"data: %b\n\n" % data

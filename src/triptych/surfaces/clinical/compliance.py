@@ -3,7 +3,7 @@
 Any valid key may ask, with an agreement or without: this is where its absence is explained.
 """
 
-import threading
+import asyncio
 from typing import Any
 
 from triptych.core.agreement import Acceptance, Template, status_of
@@ -35,7 +35,7 @@ class Compliance:
         self._database = database
         self._signing_url = signing_url
         self._printed: dict[tuple[Acceptance, str], bytes] = {}
-        self._printing = threading.Lock()
+        self._printing = asyncio.Lock()
 
     async def baa(self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect) -> Response:
         org_id = exchange.principal.org_id
@@ -78,18 +78,22 @@ class Compliance:
         """The agreement and its signature as PDF. Raises Failure RESOURCE_NOT_FOUND."""
         signed = await self._find(exchange, parameters[0])
         slug = exchange.principal.org_slug
-
-        body = await stored(lambda: self._print(signed, slug))
+        body = await self._print(signed, slug)
         name = b'attachment; filename="baa_%b.pdf"' % signed.id.encode()
         headers = (_PDF, (b"content-disposition", name), (b"cache-control", b"private, no-store"))
         return Response(200, (*dialect.answer_headers(exchange), *headers), body)
 
-    def _print(self, signed: Acceptance, slug: str) -> bytes:
-        """Making one takes a tenth of a second of the whole gateway: one at a time, and once."""
-        with self._printing:
+    async def _print(self, signed: Acceptance, slug: str) -> bytes:
+        """Making one takes a tenth of a second of the whole gateway: one at a time, and once. Who waits takes
+        no thread."""
+
+        def work() -> bytes:
+            return acceptance_pdf(signed, slug, template_text(self._database, signed.template_version))
+
+        async with self._printing:
             printed = self._printed.get((signed, slug))
             if printed is None:
-                printed = acceptance_pdf(signed, slug, template_text(self._database, signed.template_version))
+                printed = await stored(work)
                 if len(self._printed) >= MOST_PRINTED:
                     del self._printed[next(iter(self._printed))]
                 self._printed[signed, slug] = printed

@@ -12,7 +12,7 @@ import msgspec
 
 from triptych.core.exchange import Exchange
 from triptych.core.failure import FACTS, Blame, Failure, FailureKind
-from triptych.core.response import Response, json_response
+from triptych.core.response import Response, json_response, wait_headers
 
 K = FailureKind
 
@@ -253,10 +253,7 @@ def _details(failure: Failure) -> Mapping[str, object]:
 
 
 def _headers(failure: Failure) -> list[tuple[bytes, bytes]]:
-    headers = list(failure.headers)
-    # 402 asks for money, not for time.
-    if failure.retry_after_s is not None and ROWS[failure.kind].status != 402:
-        headers.append((b"retry-after", b"%d" % max(1, failure.retry_after_s)))
+    headers = [*failure.headers, *wait_headers(failure.retry_after_s, ROWS[failure.kind].status)]
     # The stock SDKs obey it, whatever the status.
     again = retryable(failure) and ROWS[failure.kind].polled
     headers.append((b"x-should-retry", b"true" if again else b"false"))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from triptych.core.failure import Blame, Failure, FailureKind
-from triptych.core.response import Response, json_response
+from triptych.core.response import Response, json_response, wait_headers
 
 K = FailureKind
 STATUS_PATH = "/v2/status"
@@ -143,12 +143,10 @@ def error_member(failure: Failure, shown_id: str) -> dict[str, Any]:
 
 def emotion_error(failure: Failure, exchange_id: str) -> Response:
     row = ROWS[failure.kind]
-    headers = list(failure.headers)
     wait_s = failure.retry_after_s
     if wait_s is None and row.status == 429:
         wait_s = 1
-    if wait_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, wait_s)))
+    headers = [*failure.headers, *wait_headers(wait_s, row.status)]
     body = _encode({"error": error_member(failure, request_id(exchange_id))})
     return json_response(row.status, body, headers)
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from triptych.core.failure import FACTS, Blame, Failure, FailureKind
-from triptych.core.response import Response, json_response
+from triptych.core.response import Response, json_response, wait_headers
 
 K = FailureKind
 STREAM_ERROR = "stream_error"
@@ -111,15 +111,11 @@ ROWS: Mapping[FailureKind, Row] = {
 }
 
 _encode = msgspec.json.encode
-_PAYMENT_REQUIRED = 402
-"""Asks for money, not for time: it has no ``retry-after``."""
 _QUOTA_KINDS = (K.CREDITS_EXHAUSTED, K.BUDGET_EXCEEDED, K.QUOTA_EXCEEDED)
 
 
 def _common_headers(failure: Failure, status: int) -> list[tuple[bytes, bytes]]:
-    headers = list(failure.headers)
-    if failure.retry_after_s is not None and status != _PAYMENT_REQUIRED:
-        headers.append((b"retry-after", b"%d" % max(1, failure.retry_after_s)))
+    headers = [*failure.headers, *wait_headers(failure.retry_after_s, status)]
     if failure.kind in _QUOTA_KINDS:
         # Stock SDKs retry a 429 by themselves; waiting does not bring credits back.
         headers.append((b"x-should-retry", b"false"))

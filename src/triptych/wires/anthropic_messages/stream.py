@@ -6,13 +6,12 @@ from triptych.core.usage import Usage
 from triptych.wires.anthropic_messages.meter import StreamMeter
 from triptych.wires.estimate import UNREADABLE
 from triptych.wires.relay_stream import MAX_EVENT_BYTES, RelayStream, Verdict
-from triptych.wires.sse import Event
+from triptych.wires.sse import CR, LF, Event
 
 _DELTA = "content_block_delta"
 _DELTA_HEAD = b"event: content_block_delta\ndata: "
 _DELTA_HEAD_BYTES = len(_DELTA_HEAD)
 _DELTA_FRAME_BYTES = _DELTA_HEAD_BYTES + len(b"\n\n")
-_LF, _CR = b"\n\r"
 
 
 class _Typed(msgspec.Struct):
@@ -45,8 +44,8 @@ class MessagesStream(RelayStream):
             block.startswith(_DELTA_HEAD)
             # The line of data is the last one: what follows its end is one more line feed.
             and block.find(b"\n", _DELTA_HEAD_BYTES) == size - 2
-            and block[-1] == _LF
-            and _CR not in block
+            and block[-1] == LF
+            and CR not in block
         ):
             self.started = True
             meter = self._meter

@@ -12,10 +12,9 @@ from triptych.wires.estimate import UNREADABLE
 from triptych.wires.openai_responses.failed import failed_frames
 from triptych.wires.openai_responses.usage import FAILED, Counts, counted, read_counts
 from triptych.wires.relay_stream import MAX_EVENT_BYTES, RelayStream, Verdict
-from triptych.wires.sse import Event
+from triptych.wires.sse import CR, Event
 
 _HEAD = b"event: response."
-_CR = ord("\r")
 _DELTA = b".delta\ndata: "
 # The vendor's longest name of a delta has less than half of that.
 _LONGEST_NAME_BYTES = 96
@@ -93,7 +92,7 @@ class ResponsesStream(RelayStream):
             return False
         name_end = block.find(_DELTA, len(_HEAD), _LONGEST_NAME_BYTES)
         # Three line feeds, the last two at the end: the first is the one just found.
-        if name_end < 0 or not block.endswith(b"\n\n") or block.count(b"\n") != 3 or _CR in block:
+        if name_end < 0 or not block.endswith(b"\n\n") or block.count(b"\n") != 3 or CR in block:
             return False
         self.started = True
         self._delta(block[name_end + len(_DELTA) : -2])
