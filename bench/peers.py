@@ -6,6 +6,7 @@ Every peer runs with what it has of keys, limits and a request log; what it lack
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
@@ -220,7 +221,68 @@ class LiteLLM:
         return [LITELLM_MASTER_KEY]
 
 
+NGINX_CONFIG = """\
+daemon off; master_process off; pid nginx.pid; error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off; tcp_nodelay on; keepalive_requests 1000000000;
+    client_body_temp_path body; proxy_temp_path answers; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    upstream mock {{ server 127.0.0.1:{mock_port}; keepalive 256; keepalive_requests 1000000000; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_buffering off; client_max_body_size 50m; client_body_buffer_size 1m;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(slots=True)
+class Nginx:
+    """nginx as a bare reverse proxy in one process: no gateway, but what relaying alone costs on a machine."""
+
+    name: str = "nginx"
+    title: str = "nginx, a bare reverse proxy (C)"
+    notes: str = "relays and nothing else: the floor, and a measure of the machine"
+    same_wire: Lane = field(default_factory=lambda: Lane(Wire.MESSAGES))
+    translated: Lane | None = None
+    relays_bytes: bool = True
+    checks_keys: bool = False
+    refused_status: int = 401
+    slow: bool = False
+    open_pace_ms: int = 100
+    health_path: str = "/healthz"
+
+    @property
+    def command(self) -> Path:
+        """The system's nginx; Debian keeps it where only administrators look."""
+        return Path(shutil.which("nginx") or "/usr/sbin/nginx")
+
+    def absent(self) -> str | None:
+        """Absent until the system has it."""
+        return None if self.command.exists() else "not installed: apt-get install nginx-light"
+
+    def version(self) -> str:
+        """The version it prints."""
+        said = subprocess.run([self.command, "-v"], capture_output=True, text=True).stderr
+        return said.strip().rpartition("/")[2]
+
+    def start(self, work_dir: Path, mock_port: int) -> Running:
+        """Starts one process in front of the mock."""
+        work_dir.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        (work_dir / "nginx.conf").write_text(NGINX_CONFIG.format(port=port, mock_port=mock_port))
+        return start([self.command, "-p", work_dir, "-c", "nginx.conf"], port, work_dir, {})
+
+    def prepare(self, running: Running) -> list[str]:
+        """Any key will do."""
+        wait_for(running, "GET", self.health_path)
+        return [f"not-a-real-key-{number}" for number in range(KEY_COUNT)]
+
+
 def all_peers() -> list[Target]:
     """The peers the benchmark knows, installed or not."""
     persisting = "Chat Completions wire; ten keys, rate limits, one request-log row a request, all on SQLite"
-    return [Ferro(), Ferro(True, "ferrogw-sqlite", notes=persisting), Portkey(), LiteLLM()]
+    return [Ferro(), Ferro(True, "ferrogw-sqlite", notes=persisting), Portkey(), LiteLLM(), Nginx()]
