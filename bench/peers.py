@@ -226,7 +226,8 @@ daemon off; master_process off; pid nginx.pid; error_log stderr error;
 events {{ worker_connections 4096; }}
 http {{
     access_log off; tcp_nodelay on; keepalive_requests 1000000000;
-    client_body_temp_path body; proxy_temp_path answers; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    client_body_temp_path body; proxy_temp_path answers;
+    fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     upstream mock {{ server 127.0.0.1:{mock_port}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
         listen 127.0.0.1:{port};
@@ -241,7 +242,7 @@ http {{
 
 @dataclass(slots=True)
 class Nginx:
-    """nginx as a bare reverse proxy in one process: no gateway, but what relaying alone costs on a machine."""
+    """nginx as a bare reverse proxy in one process: no gateway, but what relaying alone costs."""
 
     name: str = "nginx"
     title: str = "nginx, a bare reverse proxy (C)"
