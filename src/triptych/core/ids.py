@@ -6,37 +6,38 @@ import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+# 32 divides 256: each character is as likely as any other.
+_CHARACTER_OF_BYTE = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
 
-# One urandom call serves many ids: the system call costs more than the encoding.
+# One urandom call serves many ids: the system call costs more than the rest.
 _POOL_IDS = 256
+_RANDOM_CHARACTERS = 16
 
 
 class UlidSource:
     """Makes ULIDs. Not thread-safe: each event loop or thread has its own."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._offset = 0
-        self._millisecond = -1
+        self._second = -1
+        """Of 1,024 milliseconds: all but the last two characters of the time."""
         self._prefix = ""
 
     def new(self) -> str:
         """A fresh ULID of the current millisecond."""
         millisecond = time.time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._prefix = _encode(millisecond, 10)
+        second = millisecond >> 10
+        if second != self._second:
+            self._second = second
+            self._prefix = _encode(second, 8)
         offset = self._offset
         if offset >= len(self._pool):
-            self._pool = os.urandom(10 * _POOL_IDS)
+            random = os.urandom(_RANDOM_CHARACTERS * _POOL_IDS)
+            self._pool = random.translate(_CHARACTER_OF_BYTE).decode()
             offset = 0
-        self._offset = offset + 10
-        n = int.from_bytes(self._pool[offset : offset + 10], "big")
-        p = _PAIRS
-        return (
-            f"{self._prefix}{p[n >> 70]}{p[n >> 60 & 1023]}{p[n >> 50 & 1023]}{p[n >> 40 & 1023]}"
-            f"{p[n >> 30 & 1023]}{p[n >> 20 & 1023]}{p[n >> 10 & 1023]}{p[n & 1023]}"
-        )
+        self._offset = end = offset + _RANDOM_CHARACTERS
+        return self._prefix + _PAIRS[millisecond & 1023] + self._pool[offset:end]
 
 
 def _encode(value: int, length: int) -> str:
