@@ -16,6 +16,8 @@ from triptych.core.events import (
 )
 from triptych.core.usage import Usage
 from triptych.wires import sse
+from triptych.wires.calls_in_turn import Call as Called
+from triptych.wires.calls_in_turn import CallsInTurn
 from triptych.wires.estimate import UNREADABLE, decode_answer
 from triptych.wires.openai_chat.answer_codec import derived_call_id
 from triptych.wires.openai_chat.answer_shape import (
@@ -59,16 +61,6 @@ class _Chunk(msgspec.Struct, gc=False):
     error: object = None
 
 
-class _Called:
-    """A call as far as it came."""
-
-    __slots__ = ("id", "part")
-
-    def __init__(self, id_: str, part: int) -> None:
-        self.id = id_
-        self.part = part
-
-
 class _Erring(msgspec.Struct):
     error: object = None
 
@@ -89,13 +81,13 @@ class EventDecoder:
         "_index",
         "_kind",
         "_opaque_given",
-        "_silent",
         "_started",
         "_stop_reason",
         "_text_chars",
         "_text_chars_before",
         "_thought",
         "_tier",
+        "_turns",
         "_usage",
     )
 
@@ -106,13 +98,12 @@ class EventDecoder:
         """Of the open part; of the next one when none is open."""
         self._kind: PartKind | None = None
         """Of the open part."""
-        self._silent = False
-        """The open call has had no arguments."""
         self._opaque_given = False
         self._thought: list[str] = []
         """Of the open part of reasoning."""
-        self._calls: dict[int, _Called] = {}
+        self._calls: dict[int, Called] = {}
         self._called = 0
+        self._turns = CallsInTurn()
         self._text_chars = self._text_chars_before = 0
         """Of all texts, and of those before the open one."""
         self._finish_reason: str | None = None
@@ -151,7 +142,7 @@ class EventDecoder:
             if choice.finish_reason:
                 self._finish_reason = choice.finish_reason
                 self._stop_reason = choice.stop_reason
-                self._stop_part(events)
+                self._stop_parts(events)
         return events
 
     def _take(self, delta: Said, events: list[Event]) -> None:
@@ -206,7 +197,7 @@ class EventDecoder:
             # A redacted block of Anthropic's has no text: it is another one.
             told = text == "".join(self._thought)
         if not told:
-            self._stop_part(events)
+            self._stop_parts(events)
             if text:
                 self._think(text, events)
             else:
@@ -229,19 +220,26 @@ class EventDecoder:
         if known is None:
             if not name:
                 raise invalid("a tool call has no name")
-            id_ = call.id or derived_call_id(self._id, self._called)
-            part = self._begin(events)
-            self._calls[self._called if call.index is None else call.index] = _Called(id_, part)
+            order = self._called if call.index is None else call.index
+            known = Called(call.id or derived_call_id(self._id, self._called), name, order)
+            self._calls[order] = known
             self._called += 1
-            self._start_part(PartStarted(part, _CALL, id_, name), events)
-            self._silent = True
-        elif arguments and not (self._kind is _CALL and known.part == self._index):
-            raise invalid("a tool call goes on after another part began")
-        if arguments:
-            self._silent = False
+            self._turns.add(known)
+            self._give_turns(events)
+        if arguments and self._turns.take(known, arguments):
             events.append(Delta(self._index, _CALL, arguments))
+        self._give_turns(events)
 
-    def _known(self, call: Call, name: str | None) -> _Called | None:
+    def _give_turns(self, events: list[Event]) -> None:
+        """Calls that waited begin, as far as the one before them is over."""
+        while (turn := self._turns.next()) is not None:
+            call, held = turn
+            self._stop_part(events)
+            self._turns.open = call
+            self._start_part(PartStarted(self._index, _CALL, call.id, call.name), events)
+            events += [Delta(self._index, _CALL, piece) for piece in held]
+
+    def _known(self, call: Call, name: str | None) -> Called | None:
         """The call that a fragment belongs to; None when it begins one. Gemini's endpoint gives
         every call the same index, or none: then a name with an id of its own begins one."""
         if call.index is None:
@@ -257,8 +255,8 @@ class EventDecoder:
         return known
 
     def _begin(self, events: list[Event]) -> int:
-        """The index of a part that is to begin now."""
-        self._stop_part(events)
+        """The index of a part, other than a call, that is to begin now."""
+        self._stop_parts(events)
         return self._index
 
     def _start_part(self, started: PartStarted, events: list[Event]) -> None:
@@ -266,12 +264,21 @@ class EventDecoder:
         self._text_chars_before = self._text_chars
         events.append(started)
 
+    def _stop_parts(self, events: list[Event]) -> None:
+        """Also of the calls that wait: nothing more of them will come."""
+        self._stop_part(events)
+        while self._turns.waits():
+            self._give_turns(events)
+            self._stop_part(events)
+
     def _stop_part(self, events: list[Event]) -> None:
         if self._kind is None:
             return
-        if self._kind is _CALL and self._silent:
-            events.append(Delta(self._index, _CALL, NO_ARGUMENTS))
-            self._silent = False
+        call = self._turns.open
+        if call is not None:
+            if not call.said:
+                events.append(Delta(self._index, _CALL, NO_ARGUMENTS))
+            self._turns.open = None
         events.append(PartStopped(self._index))
         self._index += 1
         self._kind = None
@@ -284,7 +291,7 @@ class EventDecoder:
             raise invalid("the stream ended before it began")
         self._ended = True
         events: list[Event] = []
-        self._stop_part(events)
+        self._stop_parts(events)
         stop, sequence = stop_of(self._finish_reason, self._stop_reason, called=self._called > 0)
         events.append(AnswerEnded(stop, sequence, self._usage, self._tier))
         return events

@@ -19,6 +19,7 @@ from triptych.core.events import (
     Pinged,
 )
 from triptych.wires import sse
+from triptych.wires.calls_in_turn import Call, CallsInTurn
 from triptych.wires.estimate import decode_answer as decode_data
 from triptych.wires.openai_responses.answer_codec import (
     Annotation,
@@ -127,7 +128,7 @@ class EventDecoder:
 
     A part begins with its first text, not with the event that announces it: what is announced and
     stays empty is no part. What a provider tells only at the end of a part (a text without deltas,
-    citations, encrypted reasoning) is read there.
+    citations, encrypted reasoning) is read there. Calls whose events are mixed come one by one.
     """
 
     __slots__ = (
@@ -143,6 +144,7 @@ class EventDecoder:
         "_place",
         "_said",
         "_started",
+        "_turns",
     )
 
     def __init__(self) -> None:
@@ -159,7 +161,8 @@ class EventDecoder:
         self._citations = 0
         # Places that cannot be opened again.
         self._closed: set[tuple[int, int]] = set()
-        self._calls = False
+        self._calls: dict[int, Call] = {}
+        self._turns = CallsInTurn()
         # Whether there was any item.
         self._announced = False
 
@@ -207,9 +210,10 @@ class EventDecoder:
 
     def _arguments_delta(self, data: bytes) -> list[Event]:
         given = decode_data(_DELTA, data)
-        if not self._is_open(PartKind.TOOL_CALL, given.output_index):
+        call = self._calls.get(given.output_index)
+        if call is None:
             not_understood()
-        return self._more(PartKind.TOOL_CALL, given.output_index, _WHOLE_ITEM, given.delta)
+        return self._argued(call, given.delta) + self._given_turns()
 
     def _thought(self, output_index: int, piece: tuple[str, int], text: str) -> list[Event]:
         if not text:
@@ -242,10 +246,11 @@ class EventDecoder:
 
     def _arguments_done(self, data: bytes) -> list[Event]:
         done = decode_data(_DONE_TEXT, data)
-        if not self._is_open(PartKind.TOOL_CALL, done.output_index):
+        call = self._calls.get(done.output_index)
+        if call is None or not (call.said or done.arguments):
             # The item's own end tells the arguments too.
             return []
-        return self._unsaid(PartKind.TOOL_CALL, done.output_index, _WHOLE_ITEM, done.arguments)
+        return self._call_over(call, done.arguments)
 
     def _summary_done(self, data: bytes) -> list[Event]:
         done = decode_data(_DONE_TEXT, data)
@@ -302,12 +307,10 @@ class EventDecoder:
         if not self._started:
             not_understood()
         self._announced = True
-        events = self._closing(self._output_index)
         if added.item.type == "function_call":
-            call = call_of(added.item)
-            events += self._opened(PartKind.TOOL_CALL, added.output_index, _WHOLE_ITEM, call)
-            self._calls = True
-        return events
+            self._call_begun(call_of(added.item), added.output_index)
+            return self._given_turns()
+        return self._closing_all()
 
     def _item_done(self, data: bytes) -> list[Event]:
         done = decode_data(_ITEM, data)
@@ -319,15 +322,15 @@ class EventDecoder:
             )
         if (output_index, _WHOLE_ITEM) in self._closed:
             return []
+        if item.type == "function_call":
+            return self._whole(item, output_index)
         open_ = self._kind is not None and (self._output_index, self._place) == (output_index, _WHOLE_ITEM)
         if not open_ or not self._said:
             return self._whole(item, output_index)
-        if item.type == "reasoning":
-            return self._sealing(parts_of(item)) + self._closing(output_index)
-        return self._closing(output_index)
+        return self._sealing(parts_of(item)) + self._closing(output_index)
 
     def _whole(self, item: OutputItem, output_index: int) -> list[Event]:
-        """An item of which nothing was said but this."""
+        """An item of which nothing was said but this; of a call, whatever was said."""
         events: list[Event] = []
         for place, part in enumerate(parts_of(item)):
             if isinstance(part, Text):
@@ -336,9 +339,8 @@ class EventDecoder:
             elif isinstance(part, Refusal):
                 events += self._more(PartKind.REFUSAL, output_index, place, part.text)
             elif isinstance(part, ToolCall):
-                events += self._opened(PartKind.TOOL_CALL, output_index, _WHOLE_ITEM, part)
-                events += self._more(PartKind.TOOL_CALL, output_index, _WHOLE_ITEM, part.arguments)
-                self._calls = True
+                call = self._calls.get(output_index) or self._call_begun(part, output_index)
+                events += self._given_turns() + self._call_over(call, part.arguments)
             else:
                 events += self._opened(PartKind.REASONING, output_index, _WHOLE_ITEM)
                 events += self._more(PartKind.REASONING, output_index, _WHOLE_ITEM, part.text)
@@ -348,6 +350,40 @@ class EventDecoder:
     def _sealing(self, parts: list[Text | Refusal | Reasoning | ToolCall]) -> list[Event]:
         opaques: list[Opaque] = [p.opaque for p in parts if isinstance(p, Reasoning) and p.opaque is not None]
         return [OpaqueGiven(self._index, opaque) for opaque in opaques]
+
+    # Calls
+
+    def _call_begun(self, part: ToolCall, output_index: int) -> Call:
+        if not self._started or output_index in self._calls or (output_index, _WHOLE_ITEM) in self._closed:
+            not_understood()
+        call = self._calls[output_index] = Call(part.id, part.name, output_index)
+        self._turns.add(call)
+        return call
+
+    def _argued(self, call: Call, arguments: str) -> list[Event]:
+        if arguments and self._turns.take(call, arguments):
+            return [Delta(self._index, PartKind.TOOL_CALL, arguments)]
+        return []
+
+    def _call_over(self, call: Call, arguments: str) -> list[Event]:
+        """``arguments`` are all of them."""
+        events = [] if call.said else self._argued(call, arguments)
+        call.over = True
+        if call is self._turns.open:
+            events += self._closing(call.order)
+        return events + self._given_turns()
+
+    def _given_turns(self) -> list[Event]:
+        """Calls that waited begin, as far as the one before them is over; those that are whole end."""
+        events: list[Event] = []
+        while (turn := self._turns.next()) is not None:
+            call, held = turn
+            events += self._closing(self._output_index)
+            events.append(self._begin(PartKind.TOOL_CALL, call.order, _WHOLE_ITEM, call))
+            events += [Delta(self._index, PartKind.TOOL_CALL, piece) for piece in held]
+            if call.over:
+                events += self._closing(call.order)
+        return events
 
     # The one open part
 
@@ -359,21 +395,29 @@ class EventDecoder:
             return True
         return any(closed[0] == output_index for closed in self._closed)
 
-    def _opened(
-        self, kind: PartKind, output_index: int, place: int, call: ToolCall | None = None
-    ) -> list[Event]:
-        """Nothing when the part is open; else it is opened, and what was open is closed."""
+    def _opened(self, kind: PartKind, output_index: int, place: int) -> list[Event]:
+        """Nothing when the part, no call, is open; else it is opened, and what was open is closed."""
         if self._is_open(kind, output_index, place):
             return []
         if not self._started or (output_index, place) in self._closed:
             not_understood()
-        events = self._closing(self._output_index)
+        return [*self._closing_all(), self._begin(kind, output_index, place)]
+
+    def _begin(self, kind: PartKind, output_index: int, place: int, call: Call | None = None) -> PartStarted:
         self._kind, self._output_index, self._place = kind, output_index, place
         self._index += 1
         self._said = False
         self._citations = 0
-        call_id, name = ("", "") if call is None else (call.id, call.name)
-        events.append(PartStarted(self._index, kind, call_id, name))
+        self._turns.open = call
+        if call is None:
+            return PartStarted(self._index, kind)
+        return PartStarted(self._index, kind, call.id, call.name)
+
+    def _closing_all(self) -> list[Event]:
+        """Stops the open part, and gives out the calls that wait: nothing more of them will come."""
+        events = self._closing(self._output_index)
+        while self._turns.waits():
+            events += self._given_turns() + self._closing(self._output_index)
         return events
 
     def _closing(self, output_index: int, place: int | None = None) -> list[Event]:
@@ -383,6 +427,7 @@ class EventDecoder:
         if place is not None and self._place != place:
             return []
         self._kind = None
+        self._turns.open = None
         self._closed.add((self._output_index, self._place))
         return [PartStopped(self._index)]
 
@@ -399,13 +444,13 @@ class EventDecoder:
         if not self._started:
             not_understood()
         response = decode_data(_ENDED, data).response
-        events = self._closing(self._output_index)
+        events = self._closing_all()
         if self._index < 0 and not self._announced:
             # Nothing was told on the way: a provider that makes its stream of a whole answer.
             for place, item in enumerate(decode_data(_WHOLE, data).response.output or ()):
                 events += self._whole(item, place)
         self._ended = True
-        stop = stop_of(response, calls=self._calls)
+        stop = stop_of(response, calls=bool(self._calls))
         events.append(AnswerEnded(stop, None, usage_of(response), tier_of(response)))
         return events
 
