@@ -1,40 +1,38 @@
 """Stored responses: written with the end row, encrypted, found by their owner only, pruned."""
 
 import asyncio
-import itertools
-from collections.abc import Callable
-from typing import Any
 
-import msgspec
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
+from tests.storage.answered import (
+    ANA,
+    BOB,
+    DAY_US,
+    SECRET,
+    STRANGER,
+    answered,
+    content,
+    counted,
+    keeping,
+    played,
+    principal,
+    said,
+)
 from tests.storage.conftest import opened, outcome
-from tests.storage.ledgers import ENDED_US, rows, running
+from tests.storage.ledgers import ENDED_US, rows
 from triptych.core.clock import now_us
 from triptych.core.outcome import Ending
-from triptych.core.principal import Principal, RequestLimits
 from triptych.storage import kept
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
-from triptych.storage.kept import Keeping
 from triptych.storage.ledger import Ledger
 from triptych.storage.nodes import Node, register_node, settle_orphans
 from triptych.storage.responses import EVENTS_KEPT_US, Forbidden, StoredResponses
 from triptych.storage.sealing import OrgKeys
-from triptych.storage.tables import org_data_keys, stored_conversations, stored_events, stored_responses
+from triptych.storage.tables import org_data_keys, stored_events, stored_responses
 
 WRAPPING = b"w" * 32
-SECRET = "the patient is called Rumpelstiltskin"
-DAY_US = 86_400_000_000
-
-
-def principal(user: str = "ANA", org: str = "ORG", environment: str = "live") -> Principal:
-    limits = RequestLimits()
-    return Principal(org, org.lower(), user, "KEY", frozenset(), environment, (), limits, limits, limits)
-
-
-ANA, BOB, STRANGER = principal(), principal("BOB"), principal("EVE", "OTHER")
 
 
 @pytest.fixture
@@ -45,60 +43,6 @@ def keys(database: Database) -> OrgKeys:
 @pytest.fixture
 def stored(database: Database, keys: OrgKeys) -> StoredResponses:
     return StoredResponses(database, keys, retention_days=30)
-
-
-_serial = itertools.count()
-
-
-def keeping(keys: OrgKeys, exchange_id: str, owner: Principal = ANA, **changes: Any) -> Keeping:
-    facts: dict[str, Any] = {
-        "exchange_id": exchange_id,
-        "org_id": owner.org_id,
-        "user_id": owner.user_id,
-        "environment": owner.environment,
-        "key": keys.key(owner.org_id),
-        "conversation_id": "conv_1",
-        "previous_id": None,
-        "appends": False,
-        "created_us": now_us(),
-    }
-    return Keeping(**(facts | changes))
-
-
-def content(text: str = SECRET, asked: str = "who?") -> bytes:
-    response = {"id": "resp_1", "output": [{"type": "message", "id": "msg_o", "content": text}]}
-    return msgspec.json.encode({"response": response, "input": [{"role": "user", "content": asked}]})
-
-
-def said(turns: list[Any] | None) -> list[str]:
-    return [msgspec.json.decode(turn.content.input[0])["content"] for turn in turns or ()]
-
-
-async def answered(
-    ledger: Ledger,
-    keys: OrgKeys,
-    owner: Principal = ANA,
-    *,
-    response_id: str = "resp_1",
-    status: str = "completed",
-    asked: str = "who?",
-    **changes: Any,
-) -> str:
-    """One whole exchange that keeps its response; returns its id."""
-    start = opened(org_id=owner.org_id)
-    keep = keeping(keys, start.id, owner, **changes)
-    await ledger.open(start)
-    writes = kept.end(keep, response_id, status, content(asked=asked), ended_us=ENDED_US, ending="completed")
-    assert await ledger.end(start.id, outcome(), ENDED_US, writes) is True
-    return start.id
-
-
-def played(database: Database, node: Node, play: Callable[[Ledger], Any], **options: Any) -> Any:
-    async def live() -> Any:
-        async with running(database, node, **options) as ledger:
-            return await play(ledger)
-
-    return asyncio.run(live())
 
 
 @pytest.mark.parametrize("durability", ["strict", "relaxed"])
@@ -313,72 +257,6 @@ def test_a_response_whose_node_died_failed(
     found = stored.find(ANA, "resp_1")
     assert found is not None and (found.status, found.continuable) == ("failed", False)
     assert stored.events(ANA, exchange_id, 0) == ([], True)
-
-
-def test_what_is_deleted_while_it_runs_does_not_come_back(
-    database: Database, node: Node, keys: OrgKeys, stored: StoredResponses
-) -> None:
-    async def play(ledger: Ledger) -> None:
-        start = opened()
-        keep = keeping(keys, start.id)
-        await ledger.open(start)
-        await ledger.keep(start.id, kept.begin(keep, "resp_1", content()))
-        await ledger.keep(start.id, kept.part(keep, 0, b"one", now_us()))
-        assert stored.deleted_of([start.id]) == set()
-        assert stored.delete(ANA, "resp_1") == [start.id]
-        assert stored.find(ANA, "resp_1") is None
-        assert stored.delete(ANA, "resp_1") == []
-        assert stored.deleted_of([start.id, "X"]) == {start.id}
-        writes = kept.end(keep, "resp_1", "completed", content(), ended_us=ENDED_US, ending="completed")
-        assert await ledger.end(start.id, outcome(), ENDED_US, writes) is True
-
-    played(database, node, play)
-    assert stored.find(ANA, "resp_1") is None
-    assert stored.conversation(ANA, "conv_1") is None
-    assert counted(database) == (0, 0, 0)
-
-
-def counted(database: Database) -> tuple[int, ...]:
-    with database.read() as connection:
-        return tuple(
-            connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in (stored_responses, stored_conversations, stored_events)
-        )
-
-
-def test_a_chain_closes_over_what_was_deleted_from_it(
-    database: Database, node: Node, keys: OrgKeys, stored: StoredResponses
-) -> None:
-    async def play(ledger: Ledger) -> None:
-        before = None
-        for number in range(3):
-            before = await answered(
-                ledger, keys, response_id=f"r{number}", asked=str(number), previous_id=before
-            )
-
-    played(database, node, play)
-    stored.delete(ANA, "r1")
-    assert said(stored.conversation(ANA, "conv_1")) == ["0", "2"]
-    stored.delete(ANA, "r2")
-    assert said(stored.conversation(ANA, "conv_1")) == ["0"]
-    stored.delete(ANA, "r0")
-    assert stored.conversation(ANA, "conv_1") is None
-    assert counted(database) == (0, 0, 0)
-
-
-def test_a_branch_ends_with_its_own_responses(
-    database: Database, node: Node, keys: OrgKeys, stored: StoredResponses
-) -> None:
-    async def play(ledger: Ledger) -> None:
-        first = await answered(ledger, keys, response_id="r0", asked="0")
-        await answered(ledger, keys, response_id="r1", asked="1", previous_id=first)
-        await answered(ledger, keys, response_id="r2", asked="2", previous_id=first, conversation_id="conv_2")
-
-    played(database, node, play)
-    assert said(stored.conversation(ANA, "conv_2")) == ["0", "2"]
-    stored.delete(ANA, "r2")
-    assert stored.conversation(ANA, "conv_2") is None
-    assert said(stored.conversation(ANA, "conv_1")) == ["0", "1"]
 
 
 def test_past_its_retention_it_is_as_if_never_there_and_then_pruned(

@@ -15,7 +15,8 @@ from triptych.storage.sealing import place, seal
 
 IN_PROGRESS = "in_progress"
 DELETED = "deleted"
-"""Deleted while it ran: gone for everybody, and its node is to stop it."""
+"""Gone for everybody, its content too. While it runs (it has no end), its node is to stop it. Else its row
+stays for a day, so that what was continuing it, and runs, finds what it continued."""
 CONTINUABLE = ("completed", "incomplete")
 """A response that ended so can be continued, and is its conversation's newest."""
 
@@ -27,8 +28,13 @@ _COLUMNS = (
 )
 # Only an exchange that this very end was written for: a fenced one keeps nothing.
 _ENDED = "EXISTS (SELECT 1 FROM exchanges WHERE id = ? AND ended_us = ? AND ending = ?)"
+# What it continues may have been deleted since it was read.
+_PREVIOUS = (
+    f"(SELECT CASE WHEN status = '{DELETED}' THEN previous_id ELSE exchange_id END "
+    "FROM stored_responses WHERE exchange_id = ?)"
+)
 _BEGIN = (
-    f"INSERT INTO stored_responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?) "
+    f"INSERT INTO stored_responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, {_PREVIOUS}, ?, NULL, ?, ?) "
     "ON CONFLICT (exchange_id) DO NOTHING"
 )
 _PART = (
@@ -36,14 +42,15 @@ _PART = (
     "ON CONFLICT (exchange_id, part) DO NOTHING"
 )
 _END = (
-    f"INSERT INTO stored_responses ({_COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE {_ENDED} "
+    f"INSERT INTO stored_responses ({_COLUMNS}) "
+    f"SELECT ?, ?, ?, ?, ?, ?, {_PREVIOUS}, ?, ?, ?, ? WHERE {_ENDED} "
     "ON CONFLICT (exchange_id) DO UPDATE SET ended_us = excluded.ended_us, status = excluded.status, "
     f"content = excluded.content WHERE stored_responses.status = '{IN_PROGRESS}'"
 )
 # In the order in which they end: a conversation is a log, and two answers to it may overlap.
 _APPEND = (
-    "UPDATE stored_responses SET previous_id = (SELECT last_id FROM stored_conversations "
-    "WHERE org_id = ? AND id = ?) WHERE exchange_id = ? AND ended_us = ? AND NOT EXISTS "
+    "UPDATE stored_responses SET previous_id = COALESCE((SELECT last_id FROM stored_conversations "
+    "WHERE org_id = ? AND id = ?), previous_id) WHERE exchange_id = ? AND ended_us = ? AND NOT EXISTS "
     "(SELECT 1 FROM stored_conversations WHERE org_id = ? AND id = ? AND last_id = ?)"
 )
 _NEWEST = (
@@ -52,7 +59,9 @@ _NEWEST = (
     "(SELECT 1 FROM stored_responses WHERE exchange_id = ? AND ended_us = ? AND status = ?) "
     "ON CONFLICT (org_id, id) DO UPDATE SET last_id = excluded.last_id"
 )
-_FORGET_DELETED = f"DELETE FROM stored_responses WHERE exchange_id = ? AND status = '{DELETED}'"
+_FORGET_DELETED = (
+    f"DELETE FROM stored_responses WHERE exchange_id = ? AND status = '{DELETED}' AND ended_us IS NULL"
+)
 _FORGET_EVENTS = (
     "DELETE FROM stored_events WHERE exchange_id = ? "
     "AND NOT EXISTS (SELECT 1 FROM stored_responses WHERE exchange_id = ?)"

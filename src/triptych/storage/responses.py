@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from triptych.core.clock import MICROSECONDS_PER_S, now_us
 from triptych.core.principal import Principal
@@ -145,28 +156,32 @@ class StoredResponses:
         """Delete every response of the id that is the principal's; returns their exchanges.
 
         One that still runs is gone for readers at once, and stopped by its node. What continues a
-        deleted response continues what it continued. Raises Forbidden.
+        deleted response, or is about to, continues what it continued. Raises Forbidden.
         """
         with self._database.write() as connection:
             if self._row(connection, principal, response_id) is None:
                 return []
             mine = and_(self._visible(principal, response_id), _r.user_id == principal.user_id)
             rows = connection.execute(select(stored_responses).where(mine)).all()
-            running = [row for row in rows if self._status(connection, row) == IN_PROGRESS]
-            for row in running:
+            for row in _newest_first(rows):
+                ended_us = None
+                if self._status(connection, row) != IN_PROGRESS:
+                    _detach(connection, row)
+                    ended_us = now_us()
                 connection.execute(
                     update(stored_responses)
                     .where(_r.exchange_id == row.exchange_id)
-                    .values(status=DELETED, content=b"")
+                    .values(status=DELETED, content=b"", ended_us=ended_us)
                 )
-            _remove(connection, [row for row in rows if row not in running])
         return [row.exchange_id for row in rows]
 
     def deleted_of(self, exchange_ids: Sequence[str]) -> set[str]:
         """Which of these running exchanges were deleted meanwhile, by any node."""
         with self._database.read() as connection:
             found = connection.execute(
-                select(_r.exchange_id).where(_r.exchange_id.in_(exchange_ids), _r.status == DELETED)
+                select(_r.exchange_id).where(
+                    _r.exchange_id.in_(exchange_ids), _r.status == DELETED, _r.ended_us.is_(None)
+                )
             )
             return set(found.scalars())
 
@@ -183,8 +198,12 @@ class StoredResponses:
         running = exists().where(exchanges.c.id == _r.exchange_id, exchanges.c.ended_us.is_(None))
         stale = or_(
             _r.created_us < moment_us - self._retention_us,
-            # Left behind by a node that died, and deleted since.
-            and_(_r.status == DELETED, _r.created_us < moment_us - _DAY_US, ~running),
+            # Nothing that could continue it runs any more; or its node died, and it was deleted since.
+            and_(
+                _r.status == DELETED,
+                func.coalesce(_r.ended_us, _r.created_us) < moment_us - _DAY_US,
+                ~running,
+            ),
         )
         kept = exists().where(
             _r.exchange_id == _e.exchange_id,
@@ -249,25 +268,33 @@ class StoredResponses:
         rows = connection.execute(
             select(_r.exchange_id, _r.content)
             .join(chain, chain.c.exchange_id == _r.exchange_id)
+            .where(_r.status != DELETED)
             .order_by(chain.c.age.desc())
         ).all()
         return [Turn(row.exchange_id, self._content(org_id, row)) for row in rows]
 
 
+def _newest_first(rows: Sequence[Any]) -> list[Any]:
+    """So that none was changed by what was done to another: what is continued is older."""
+    return sorted(rows, key=lambda row: str(row.exchange_id), reverse=True)
+
+
 def _remove(connection: Connection, rows: Sequence[Any]) -> None:
-    """Rows and events; what pointed at them points at what they continued."""
-    for row in rows:
-        connection.execute(
-            update(stored_responses)
-            .where(_r.previous_id == row.exchange_id)
-            .values(previous_id=row.previous_id)
-        )
-        newest = and_(_c.org_id == row.org_id, _c.last_id == row.exchange_id)
-        before = select(_r.conversation_id).where(_r.exchange_id == row.previous_id)
-        if connection.execute(before).scalar() != row.conversation_id:
-            # It was the only one of its own: what it continued belongs to another conversation.
-            connection.execute(delete(stored_conversations).where(newest))
-        else:
-            connection.execute(update(stored_conversations).where(newest).values(last_id=row.previous_id))
-        connection.execute(delete(stored_events).where(_e.exchange_id == row.exchange_id))
+    for row in _newest_first(rows):
+        _detach(connection, row)
         connection.execute(delete(stored_responses).where(_r.exchange_id == row.exchange_id))
+
+
+def _detach(connection: Connection, row: Any) -> None:
+    """What pointed at it points at what it continued; its events go."""
+    connection.execute(
+        update(stored_responses).where(_r.previous_id == row.exchange_id).values(previous_id=row.previous_id)
+    )
+    newest = and_(_c.org_id == row.org_id, _c.last_id == row.exchange_id)
+    before = select(_r.conversation_id).where(_r.exchange_id == row.previous_id)
+    if connection.execute(before).scalar() != row.conversation_id:
+        # It was the only one of its own: what it continued belongs to another conversation.
+        connection.execute(delete(stored_conversations).where(newest))
+    else:
+        connection.execute(update(stored_conversations).where(newest).values(last_id=row.previous_id))
+    connection.execute(delete(stored_events).where(_e.exchange_id == row.exchange_id))

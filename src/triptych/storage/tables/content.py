@@ -28,7 +28,8 @@ stored_responses = Table(
     Column("previous_id", Text),
     Column("created_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger),
-    # in_progress, completed, incomplete, failed; deleted: while running, so that it is stopped.
+    # in_progress, completed, incomplete, failed; deleted, without content: while running, so that it is
+    # stopped, and for a day after its end, so that what continues it meanwhile finds what was before it.
     Column("status", Text, nullable=False),
     # Encrypted: the response and what was new in its input.
     Column("content", LargeBinary, nullable=False),
