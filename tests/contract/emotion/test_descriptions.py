@@ -7,6 +7,7 @@ import pytest
 
 from tests.contract.emotion.world import World, analysis, completion, world
 from tests.contract.schema import faults
+from triptych.surfaces.emotion.described import EMOTION
 
 pytestmark = pytest.mark.timeout(180)
 ANALYSIS = "/v2/emotions/analysis"
@@ -73,3 +74,24 @@ def test_what_is_answered_fits_what_is_described(
     if body is not None and status == 200:
         asked = operation["requestBody"]["content"]["application/json"]["schema"]
         assert faults(json.loads(body), asked, document) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": "error", "error": {}},
+        {"status": "error"},
+        {"status": "ok"},
+        {
+            "status": "error",
+            "error": {"type": "x", "code": "x", "message": "x", "request_id": "req-0123456789"},
+        },
+    ],
+)
+def test_an_item_of_a_batch_that_tells_less_than_its_outcome_does_not_fit(wrong: dict[str, object]) -> None:
+    root = {"components": {"schemas": EMOTION.schemas}}
+    item = EMOTION.schemas["BatchAnalysis"]["properties"]["results"]["items"]
+    error = {"type": "invalid_request_error", "code": "missing_field", "message": "m"}
+    right = {"status": "error", "error": {**error, "param": "p", "request_id": "req-0123456789"}}
+    assert faults({"index": 0, "externalId": None, **right}, item, root) == []
+    assert faults({"index": 0, "externalId": None, **wrong}, item, root)

@@ -37,6 +37,20 @@ _EMOTIONS: Schema = {
     "properties": {role: {"anyOf": [_ref("Emotion"), {"type": "null"}]} for role in (*ROLES, "tool")},
 }
 _USAGE = _object({"analyse_tokens": _COUNT})
+_OF_BATCH: Schema = {"index": _COUNT, "externalId": _MAYBE_TEXT}
+_ERROR = _object(
+    {
+        "type": _words(*(row.type for row in ROWS.values())),
+        "code": _words(*(row.code for row in ROWS.values())),
+        "message": _TEXT,
+        "param": _TEXT,
+        "request_id": {"type": "string", "pattern": "^req-[0-9a-f]{10}$"},
+    },
+    "type",
+    "code",
+    "message",
+    "request_id",
+)
 
 SCHEMAS: Schema = {
     "Emotion": _object(
@@ -117,18 +131,12 @@ SCHEMAS: Schema = {
             "model": _TEXT,
             "results": {
                 "type": "array",
-                "items": _object(
-                    {
-                        "index": _COUNT,
-                        "externalId": _MAYBE_TEXT,
-                        "status": _words("ok", "error"),
-                        "emotions": _ref("Emotion"),
-                        "error": {"type": "object"},
-                    },
-                    "index",
-                    "externalId",
-                    "status",
-                ),
+                "items": {
+                    "anyOf": [
+                        _object({**_OF_BATCH, "status": {"const": "ok"}, "emotions": _ref("Emotion")}),
+                        _object({**_OF_BATCH, "status": {"const": "error"}, "error": _ERROR}),
+                    ]
+                },
             },
             "usage": _USAGE,
         }
@@ -211,23 +219,7 @@ SCHEMAS: Schema = {
             },
         }
     ),
-    "EmotionError": _object(
-        {
-            "error": _object(
-                {
-                    "type": _words(*(row.type for row in ROWS.values())),
-                    "code": _words(*(row.code for row in ROWS.values())),
-                    "message": _TEXT,
-                    "param": _TEXT,
-                    "request_id": {"type": "string", "pattern": "^req-[0-9a-f]{10}$"},
-                },
-                "type",
-                "code",
-                "message",
-                "request_id",
-            )
-        }
-    ),
+    "EmotionError": _object({"error": _ERROR}),
 }
 
 _SECURITY: list[dict[str, list[str]]] = [{"apiKey": []}, {"bearer": []}]
