@@ -262,6 +262,30 @@ def test_a_second_server_on_one_sqlite_file_is_refused(sqlite_url: str) -> None:
     third.join()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a file is claimed beside its lock file only there")
+@pytest.mark.parametrize("lock_file_deleted", [False, True])
+def test_a_refused_lock_is_refused_again_until_its_holder_leaves(
+    sqlite_url: str, lock_file_deleted: bool
+) -> None:
+    holder = open_database(sqlite_url, durability="strict")
+    holder.migrate()
+    holder.lock()
+    if lock_file_deleted:
+        Path(sqlite_url.removeprefix("sqlite:///") + ".lock").unlink()
+    second = open_database(sqlite_url, durability="strict")
+    for _ in range(2):
+        with pytest.raises(StorageError, match="already serves"):
+            second.lock()
+    holder.close()
+    second.lock()
+    third = open_database(sqlite_url, durability="strict")
+    with pytest.raises(StorageError, match="already serves"):
+        third.lock()
+    second.close()
+    third.lock()
+    third.close()
+
+
 def test_another_process_may_write_beside_the_server(sqlite_url: str) -> None:
     server = open_database(sqlite_url, durability="strict")
     server.migrate()

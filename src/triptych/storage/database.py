@@ -171,9 +171,11 @@ class Database:
             os.close(fd)
             raise self._served(f" (pid {holder})" if holder else "") from error
         database_fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        self._lock_fds += (fd, database_fd)
+        self._lock_fds.append(database_fd)
         if not _claim(database_fd):
+            os.close(fd)  # or this database would refuse itself from now on
             raise self._served("")
+        self._lock_fds.append(fd)
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         self._locked = True
