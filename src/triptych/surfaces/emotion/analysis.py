@@ -96,18 +96,21 @@ class Analyses:
             for message, emotion in zip(asked.messages, found.emotions, strict=True)
         ]
 
-        def told_in(context: Context) -> dict[str, Any]:
-            return {**answer, "trajectory": self._trajectory(context.user_messages)}
+        kept: list[Response] = []
+
+        def told_in(context: Context) -> Response:
+            course = self._trajectory(context.user_messages)
+            return _told(exchange, dialect, {**answer, "trajectory": course}, found.tokens)
 
         def keep_answer(connection: Any, context: Context) -> None:
             # With what it tells of: a repeated request must not store it again.
             if exchange.once is not None:
-                exchange.once.answered_in(
-                    connection, _told(exchange, dialect, told_in(context), found.tokens)
-                )
+                kept.append(told_in(context))
+                exchange.once.answered_in(connection, kept[-1])
 
         context = await self._keeping.append(exchange.principal, context_id, said, keep_answer)
-        return self._answer(exchange, dialect, told_in(context), found.tokens)
+        self._count(exchange, found.tokens)
+        return kept[-1] if kept else told_in(context)
 
     async def analyse_batch(
         self, exchange: Exchange, parameters: tuple[bytes, ...], dialect: Dialect
@@ -137,10 +140,13 @@ class Analyses:
         return await self._scoring.score(texts) if texts else Analysed([], 0)
 
     def _answer(self, exchange: Exchange, dialect: Dialect, answer: dict[str, Any], tokens: int) -> Response:
+        self._count(exchange, tokens)
+        return _told(exchange, dialect, answer, tokens)
+
+    def _count(self, exchange: Exchange, tokens: int) -> None:
         """What is answered is counted; what failed is not."""
         self._quota.count(exchange, tokens)
         exchange.usage = analysed(tokens)
-        return _told(exchange, dialect, answer, tokens)
 
 
 def _told(exchange: Exchange, dialect: Dialect, answer: dict[str, Any], tokens: int) -> Response:

@@ -126,24 +126,25 @@ class CompleteChat(Operation):
                 "trajectory": self._trajectory(course),
             }
 
+        kept: list[bytes] = []
+
         def keep_answer(connection: Any, context: Context) -> None:
             # With what it tells of: a repeated request must not say it again.
             if exchange.once is not None and answer is not None:
-                told = _extended(answer.body, extras_in(context), tokens, exchange)
-                exchange.once.answered_in(connection, Response(answer.status, answer.headers, told))
+                kept.append(_extended(answer.body, extras_in(context), tokens, exchange))
+                exchange.once.answered_in(connection, Response(answer.status, answer.headers, kept[-1]))
 
         context = None
         said = _said(parsed, users, text, spoken)
         if parsed.context_id is not None and said:
             context = await self._keeping.append(exchange.principal, parsed.context_id, said, keep_answer)
         self._quota.count(exchange, tokens)
-        extras = extras_in(context)
         if answer is None:
-            last = _last_chunk(self._reply, extras, _usage(exchange, tokens))
+            last = _last_chunk(self._reply, extras_in(context), _usage(exchange, tokens))
             before, done, after = settlement.last_piece.rpartition(_DONE)
             settlement.last_piece = before + last + done + after
         else:
-            answer.body = _extended(answer.body, extras, tokens, exchange)
+            answer.body = kept[-1] if kept else _extended(answer.body, extras_in(context), tokens, exchange)
 
     def _mode(self, parsed: ChatAsked, users: Analysed, state: Emotion | None) -> dict[str, Any]:
         text, emotion = (parsed.user_texts[-1], users.emotions[-1]) if users.emotions else ("", _SILENCE)
