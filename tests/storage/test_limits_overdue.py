@@ -9,6 +9,7 @@ import pytest
 from tests.storage.indexes import CYCLE, Clock, key, own_prefix
 from tests.storage.redis_nodes import CAP, Facts, delivered, hold, node, refused, run
 from triptych.core.admission import OpenHold, Seed, Spent
+from triptych.storage.limits.redis_calls import Waiting
 
 pytestmark = pytest.mark.redis
 LEASE_MS = 30_000
@@ -105,6 +106,44 @@ def test_what_is_overdue_and_not_in_the_database_lapses_and_its_late_settlement_
             refusal = await on.reserve("c", key(), 0, CAP, 1, 0)
             assert (refusal.used, refusal.held) == (600, 400)
             assert facts.reads == 2
+
+    run(story())
+
+
+@pytest.mark.parametrize("rows", ["none", "ended", "ended and told by others"])
+def test_slots_of_look_ups_whose_node_was_killed_are_free_after_the_lease(rows: str) -> None:
+    """A look-up holds no money, and is one row that is written at its end."""
+
+    async def story() -> None:
+        prefix, clock, facts, at_once = own_prefix(), Clock(), Facts(), key(concurrency=3)
+        async with (
+            node(prefix, facts, clock_us=clock.wall) as killed,
+            node(prefix, facts, clock_us=clock.wall) as on,
+        ):
+            for id_ in ("a", "b"):
+                assert (await killed.admit_request(id_, at_once)).admitted
+            assert (await on.admit_request("own", at_once)).admitted
+            if rows != "none":
+                facts.seed = Seed(ended=("a", "b"))
+            clock.ms += LEASE_MS - 1
+            on._calls.put(Waiting("O", ("renew", ["own"]), None))
+            assert not (await on.admit_request("c", at_once)).admitted
+            clock.ms += 1
+            for id_ in ("c", "d"):
+                assert (await on.admit_request(id_, at_once)).admitted
+            if rows == "ended and told by others":
+                for id_ in ("a", "b"):
+                    on.settle(id_, 0, 0, 0, "O")
+            assert not (await on.admit_request("e", at_once)).admitted
+            # Neither later nor when a day has passed are there more, or fewer.
+            for pause_ms in (LEASE_MS, DAY_MS):
+                for id_ in ("own", "c", "d"):
+                    on.settle(id_, 0, 0, 0)
+                await delivered(on)
+                clock.ms += pause_ms
+                for id_ in ("own", "c", "d"):
+                    assert (await on.admit_request(id_, at_once)).admitted
+                assert not (await on.admit_request("e", at_once)).admitted
 
     run(story())
 
