@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from triptych.cli.examinations import LOOK, OK, WRONG, Finding
+from triptych.core.unreachable import why_unreachable
 from triptych.settings import Settings
 
 _PROBE_TIMEOUT_S: Final = 2.0
@@ -48,15 +49,7 @@ def _peer(subject: str, url: str, timeout_s: float) -> Iterator[Finding]:
             else:
                 yield Finding(OK, subject, f"{place} can be reached, without TLS")
     except OSError as error:
-        yield Finding(WRONG, subject, f"{place} cannot be reached: {_why(error)}")
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return error.strerror or str(error)
+        yield Finding(WRONG, subject, f"{place} cannot be reached: {why_unreachable(error)}")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -76,7 +69,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
             if error.errno == errno.EADDRINUSE and _healthy(settings, host, port):
                 yield Finding(LOOK, "port", f"a gateway serves on {host}:{port} already")
             else:
-                yield Finding(WRONG, "port", f"{host}:{port} cannot be used: {_why(error)}")
+                yield Finding(WRONG, "port", f"{host}:{port} cannot be used: {why_unreachable(error)}")
             return
     yield Finding(OK, "port", f"{host}:{port} is free")
 

@@ -7,6 +7,7 @@ kept, and a proxy is never taken from the environment.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,11 +15,16 @@ from itertools import chain, zip_longest
 
 from triptych.core.call import always
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.unreachable import why_unreachable
 from triptych.upstreams.http1_connection import Connection, HttpAnswer
 from triptych.upstreams.http1_head import Origin
 
 _SWEEP_S = 0.1
 _MAX_ADDRESSES = 6
+_TOLD_AGAIN_S = 60.0
+_DISTRUSTED = "upstream could not be reached: its certificate is not trusted (the gateway's log says why)"
+
+logger = logging.getLogger("triptych.upstreams")
 
 
 class HttpTransport:
@@ -112,6 +118,9 @@ class OriginPool:
         self._origin = origin
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: dict[Connection, None] = {}
+        self._told = ""
+        """Why it could not be reached, as it was logged last, and when."""
+        self._told_s = 0.0
 
     async def exchange(
         self, head: bytes, body: bytes, deadline_s: float, may_resend: Callable[[], bool] = always
@@ -192,17 +201,29 @@ class OriginPool:
         except TimeoutError as error:
             # Which limit it was, not what the clock says: timers may fire a moment early.
             late = deadline_s <= limit_s
+            if not late:
+                self._tell(error, loop.time())
             kind = FailureKind.UPSTREAM_TIMEOUT if late else FailureKind.UPSTREAM_UNREACHABLE
             raise Failure(kind) from error
         except OSError as error:
             # DNS, refused, reset, TLS: ssl.SSLError and socket.gaierror are OSErrors too.
-            raise Failure(FailureKind.UPSTREAM_UNREACHABLE) from error
+            self._tell(error, loop.time())
+            distrusted = isinstance(error, ssl.SSLCertVerificationError)
+            raise Failure(FailureKind.UPSTREAM_UNREACHABLE, _DISTRUSTED if distrusted else None) from error
         if transport.closed:
             connection.fail(FailureKind.UPSTREAM_INTERRUPTED)
             raise Failure(FailureKind.SERVICE_UNAVAILABLE)
         if not connection.usable:
             raise Failure(FailureKind.UPSTREAM_UNREACHABLE)
         return connection
+
+    def _tell(self, error: OSError, now_s: float) -> None:
+        """The operator, once a minute: callers are told only that the provider cannot be reached."""
+        why = why_unreachable(error)
+        if why != self._told or now_s >= self._told_s + _TOLD_AGAIN_S:
+            self._told, self._told_s = why, now_s
+            origin = self._origin
+            logger.warning("%s://%s:%d cannot be reached: %s", origin.scheme, origin.host, origin.port, why)
 
     async def _connect_to_any_address(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
         """Try the host's addresses in turn, families alternating; each gets an equal share of the

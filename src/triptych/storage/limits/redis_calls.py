@@ -13,6 +13,7 @@ import msgspec
 
 from triptych.core.admission import Seed, SeedSource
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.unreachable import why_unreachable
 from triptych.storage.errors import reason
 from triptych.storage.limits.redis_link import Answers, LinkError, LinkLostError, RedisLink
 from triptych.storage.limits.seeded import UNAVAILABLE
@@ -213,7 +214,7 @@ class RedisCalls:
             if entry.future is not None and not entry.future.done():
                 entry.future.set_result((token, result))
 
-    def _lost(self, error: BaseException, batch: list[Waiting] | None = None) -> None:
+    def _lost(self, error: OSError, batch: list[Waiting] | None = None) -> None:
         """Redis is away: nobody is kept waiting for it."""
         if self._reconnecting is not None and not self._reconnecting.done():
             return  # known already
@@ -222,7 +223,7 @@ class RedisCalls:
             self._flushing.cancel()
             self._flushing = None
         if not self._closed:
-            logger.error("Redis is away: %s", error)
+            logger.error("Redis is away: %s", why_unreachable(error))
             self._reconnecting = asyncio.create_task(self._reconnect())
         waiting, self._waiting = [*(batch or ()), *self._waiting], []
         for parked in self._parked.values():
