@@ -170,6 +170,12 @@ def test_a_tool_is_called_and_its_result_answered(gateway: Gateway, wire: str, m
 
 
 @every_subject
+def test_an_agent_that_signs_what_it_says_goes_on(gateway: Gateway, wire: str, model: str) -> None:
+    turns = [HumanMessage("hi", name="ana"), AIMessage("hello", name="weather_agent"), HumanMessage("again")]
+    assert client(gateway, wire, model).invoke(turns).text == "again"
+
+
+@every_subject
 def test_a_structured_answer_is_parsed(gateway: Gateway, wire: str, model: str) -> None:
     for method in ("function_calling", "json_schema"):
         structured = client(gateway, wire, model).with_structured_output(Weather, method=method)

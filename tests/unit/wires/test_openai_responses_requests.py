@@ -8,6 +8,10 @@ from triptych.wires.openai_responses import ResponsesRequest, parse_request, rew
 
 GOOD = {"model": "m", "input": "hi"}
 ITEM_TYPES = 'must be one of "message", "function_call", "function_call_output", "reasoning"'
+REFERENCES = (
+    "must not be item_reference: items are not looked up here. Send the item itself, as clients do that are "
+    "told store false"
+)
 ROLES = 'must be one of "user", "assistant", "system", "developer"'
 FUNCTION = {"type": "function", "name": "f", "parameters": {}, "strict": True}
 
@@ -153,7 +157,7 @@ def test_input_is_a_string_or_an_array(literal: str) -> None:
         ("null", "input[1]", "must be an object"),
         ('"x"', "input[1]", "must be an object"),
         ('{"type":"web_search_call"}', "input[1].type", ITEM_TYPES),
-        ('{"type":"item_reference","id":"x"}', "input[1].type", ITEM_TYPES),
+        ('{"type":"item_reference","id":"x"}', "input[1].type", REFERENCES),
         ('{"type":null,"role":"user","content":"x"}', "input[1].type", ITEM_TYPES),
         ('{"type":5}', "input[1].type", ITEM_TYPES),
         ("{}", "input[1].role", "is required"),

@@ -47,7 +47,10 @@ FIELDS: tuple[Field, ...] = (
     Field("messages[].role", Feature.SYSTEM_TEXT, "system and developer stand where they were said"),
     Field("messages[].role=function", None, "the refusal names its role"),
     Field(
-        "messages[].name", None, "null is accepted; on a tool's message it repeats the call and is ignored"
+        "messages[].name",
+        None,
+        "who speaks, where nobody is to be told from another: two names of one role are refused",
+        ignored=True,
     ),
     Field("messages[].content", Feature.TEXT, "empty texts are left out"),
     Field("messages[].content[].type", Feature.TEXT),

@@ -64,6 +64,7 @@ def decode_request(body: bytes) -> Conversation:
         left_out.append("prompt_cache_options")
     if asked.stream_options and asked.stream_options.include_obfuscation is not None:
         left_out.append("stream_options.include_obfuscation")
+    left_out += _names(asked.messages)
     left_out += _extras(asked.messages)
     bounds = [bound for bound in (asked.max_completion_tokens, asked.max_tokens) if bound is not None]
     tier = asked.service_tier
@@ -87,6 +88,21 @@ def decode_request(body: bytes) -> Conversation:
         prompt_cache_retention=asked.prompt_cache_retention,
         left_out=tuple(left_out),
     )
+
+
+def _names(said: Sequence[shape.Message]) -> Iterator[str]:
+    """Agents sign whatever they say, and a single name of a role changes nothing. Two of them tell
+    who said what, and no other wire has a place for that. On a tool's message it repeats the call."""
+    names: dict[type, str] = {}
+    for index, message in enumerate(said):
+        if isinstance(message, shape.ToolMessage) or message.name is None:
+            continue
+        if names.setdefault(type(message), message.name) != message.name:
+            raise strict.untranslatable(
+                f"messages[{index}].name", "tells two speakers of one role apart, which cannot be translated"
+            )
+    if names:
+        yield "messages[].name"
 
 
 def _extras(said: list[shape.Message]) -> Iterator[str]:
@@ -124,8 +140,6 @@ def _messages(asked: Sequence[shape.Message]) -> tuple[Message, ...]:
             else:
                 messages.append(Message(Role.TOOL, (result,)))
             continue
-        if message.name is not None:
-            raise strict.untranslatable(f"{path}.name")
         role, parts = _said(path, message)
         if parts:
             messages.append(Message(role, parts))

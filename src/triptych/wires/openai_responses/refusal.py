@@ -12,6 +12,11 @@ TOOL_TYPES = ("function", "mcp")
 
 _REQUIRED = ("model", "input")
 _SHOWN_TYPE_CHARS = 64
+# What clients send that take it for granted that an answer was kept: at the vendor's it is, by default.
+_NO_REFERENCES = (
+    "must not be item_reference: items are not looked up here. Send the item itself, as clients do that are "
+    "told store false"
+)
 _NULL, _TRUE, _FALSE = b"null", b"true", b"false"
 
 
@@ -110,6 +115,8 @@ def _item(path: str, raw: msgspec.Raw) -> Failure | None:
         return wrong(path, "must be an object")
     if "type" in fields:
         type_ = faults.text(fields["type"])
+        if type_ == "item_reference":
+            return wrong(f"{path}.type", _NO_REFERENCES)
         if type_ not in ITEM_TYPES:
             return wrong(f"{path}.type", _one_of(ITEM_TYPES))
         if type_ != "message":
