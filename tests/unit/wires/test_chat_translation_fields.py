@@ -192,7 +192,6 @@ def test_a_null_in_a_message_asks_for_nothing(name: str) -> None:
 def test_an_ignored_field_is_left_out_and_reported(path: str) -> None:
     name, _, inner = path.partition(".")
     with_it: dict[str, bytes] = {
-        "messages[].name": saying({**ANSWER, "name": "weather_agent"}),
         "messages[].extra_content": saying({**ANSWER, "extra_content": OF_GOOGLE}),
         "messages[].tool_calls[].extra_content": saying(
             {**ANSWER, "tool_calls": [{**CALL, "extra_content": OF_GOOGLE}]}
@@ -204,24 +203,6 @@ def test_an_ignored_field_is_left_out_and_reported(path: str) -> None:
     assert conversation.left_out == (() if path in STRIPPED_FIELDS else (path,))
     without = saying(ANSWER) if name == "messages[]" else asked()
     assert msgspec.structs.replace(conversation, left_out=()) == decode_request(without)
-
-
-def test_names_are_left_out_where_they_tell_nobody_from_another() -> None:
-    signed = [
-        {**HELLO, "name": "ana"},
-        {**ANSWER, "name": "planner"},
-        {"role": "tool", "tool_call_id": "c", "name": "f", "content": "x"},
-        {**HELLO, "name": "ana"},
-        {**ANSWER, "tool_calls": None},
-    ]
-    assert decode_request(asked(messages=signed)).left_out == ("messages[].name",)
-    for index, role in ((3, HELLO), (4, ANSWER)):
-        other = [*signed[:index], {**role, "name": "another"}]
-        failure = refusal(asked(messages=other))
-        assert (failure.kind, failure.param) == (
-            FailureKind.UNSUPPORTED_PARAMETER,
-            f"messages[{index}].name",
-        )
 
 
 def test_a_field_that_nobody_knows_is_refused_by_its_name() -> None:

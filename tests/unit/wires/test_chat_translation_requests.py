@@ -202,6 +202,42 @@ def test_a_tools_message_may_repeat_the_name_of_its_call() -> None:
     )
 
 
+def test_a_name_that_tells_nobody_from_another_is_left_out_and_the_caller_told() -> None:
+    turns: list[dict[str, object]] = [
+        {"role": "user", "name": "ana", "content": "x"},
+        {"role": "assistant", "name": "planner", "content": "y"},
+        {"role": "user", "name": "ana", "content": "z"},
+        {"role": "assistant", "content": "w"},
+    ]
+    conversation = decoded(messages=turns)
+    assert conversation.left_out == ("messages[].name",)
+    unsigned = [{key: value for key, value in turn.items() if key != "name"} for turn in turns]
+    assert conversation.messages == decoded(messages=unsigned).messages
+
+
+def test_names_that_tell_who_of_one_role_spoke_stand_in_front_of_what_was_said() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    turns: list[dict[str, object]] = [
+        {"role": "system", "name": "rules", "content": "be brief"},
+        {"role": "user", "name": "ana", "content": "x"},
+        {"role": "assistant", "name": "writer", "content": "y", "thinking_blocks": [thought]},
+        {"role": "user", "name": "critic", "content": "z"},
+        {"role": "user", "content": "nobody"},
+        {"role": "assistant", "name": "planner", "tool_calls": AGENT_TURNS["messages"][3]["tool_calls"]},
+    ]
+    conversation = decoded(messages=turns)
+    assert [message.parts[:2] for message in conversation.messages[:2]] == [
+        (Text("be brief"),),
+        (Text("ana:"), Text("x")),
+    ]
+    of_writer, of_critic, of_nobody, of_planner = (message.parts for message in conversation.messages[2:])
+    assert isinstance(of_writer[0], Reasoning) and of_writer[1:] == (Text("writer:"), Text("y"))
+    assert of_critic == (Text("critic:"), Text("z")) and of_nobody == (Text("nobody"),)
+    assert of_planner[0] == Text("planner:") and isinstance(of_planner[1], ToolCall)
+    assert conversation.left_out == ("messages[].name",), "that of the system"
+    assert decoded(messages=turns[1:]).left_out == ()
+
+
 def test_fast_is_priority_and_one_stop_is_a_list_of_one() -> None:
     assert decoded(service_tier="fast").service_tier == "priority"
     assert decoded(stop="END").stop == ("END",)

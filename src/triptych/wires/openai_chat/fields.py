@@ -48,9 +48,8 @@ FIELDS: tuple[Field, ...] = (
     Field("messages[].role=function", None, "the refusal names its role"),
     Field(
         "messages[].name",
-        None,
-        "who speaks, where nobody is to be told from another: two names of one role are refused",
-        ignored=True,
+        Feature.TEXT,
+        "where one role has several names: as a text `name:` in front; else left out, it tells nobody apart",
     ),
     Field("messages[].content", Feature.TEXT, "empty texts are left out"),
     Field("messages[].content[].type", Feature.TEXT),

@@ -56,7 +56,8 @@ def decode_request(body: bytes) -> Conversation:
         value = getattr(asked, name)
         if value is not None and value not in neutral:
             raise strict.untranslatable(name)
-    messages = _messages(asked.messages)
+    signed, one_name = _signing(asked.messages)
+    messages = _messages(asked.messages, signed)
     if not messages:
         raise wrong("messages", "must have content")
     left_out = []
@@ -64,7 +65,8 @@ def decode_request(body: bytes) -> Conversation:
         left_out.append("prompt_cache_options")
     if asked.stream_options and asked.stream_options.include_obfuscation is not None:
         left_out.append("stream_options.include_obfuscation")
-    left_out += _names(asked.messages)
+    if one_name:
+        left_out.append("messages[].name")
     left_out += _extras(asked.messages)
     bounds = [bound for bound in (asked.max_completion_tokens, asked.max_tokens) if bound is not None]
     tier = asked.service_tier
@@ -90,19 +92,17 @@ def decode_request(body: bytes) -> Conversation:
     )
 
 
-def _names(said: Sequence[shape.Message]) -> Iterator[str]:
-    """Agents sign whatever they say, and a single name of a role changes nothing. Two of them tell
-    who said what, and no other wire has a place for that. On a tool's message it repeats the call."""
-    names: dict[type, str] = {}
-    for index, message in enumerate(said):
-        if isinstance(message, shape.ToolMessage) or message.name is None:
-            continue
-        if names.setdefault(type(message), message.name) != message.name:
-            raise strict.untranslatable(
-                f"messages[{index}].name", "tells two speakers of one role apart, which cannot be translated"
-            )
-    if names:
-        yield "messages[].name"
+def _signing(said: Sequence[shape.Message]) -> tuple[frozenset[type], bool]:
+    """The roles whose messages bear different names, and whether another role bears but one. Agents
+    sign whatever they say: a single name tells nobody from another, and a model that reads it at the
+    beginning of each of its own texts would go on to write it."""
+    names: dict[type, set[str]] = {}
+    for message in said:
+        # On a tool's message it repeats the call.
+        if message.name is not None and not isinstance(message, shape.ToolMessage):
+            names.setdefault(type(message), set()).add(message.name)
+    several = frozenset(role for role, found in names.items() if len(found) > 1)
+    return several, len(several) < len(names)
 
 
 def _extras(said: list[shape.Message]) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _thinking(asked: shape.Asked) -> Thinking | None:
     return Thinking(effort, options.max_tokens, shown)
 
 
-def _messages(asked: Sequence[shape.Message]) -> tuple[Message, ...]:
+def _messages(asked: Sequence[shape.Message], signed: frozenset[type]) -> tuple[Message, ...]:
     messages: list[Message] = []
     for index, message in enumerate(asked):
         path = f"messages[{index}]"
@@ -141,6 +141,10 @@ def _messages(asked: Sequence[shape.Message]) -> tuple[Message, ...]:
                 messages.append(Message(Role.TOOL, (result,)))
             continue
         role, parts = _said(path, message)
+        if parts and message.name is not None and type(message) in signed:
+            # Reasoning stays first: there it was signed by its vendor.
+            at = sum(isinstance(part, Reasoning) for part in parts)
+            parts = (*parts[:at], Text(f"{message.name}:"), *parts[at:])
         if parts:
             messages.append(Message(role, parts))
     return tuple(messages)
