@@ -128,6 +128,12 @@ def test_a_tool_is_called_and_its_result_answered(outcomes: Outcomes, subject: S
 
 
 @every_subject
+def test_a_conversation_goes_on_with_what_was_answered(outcomes: Outcomes, subject: Subject) -> None:
+    if subject[0] == "ai":
+        assert outcomes[subject]["conversation"] == "again"
+
+
+@every_subject
 def test_a_structured_answer_is_parsed_by_the_client(outcomes: Outcomes, subject: Subject) -> None:
     found = outcomes[subject]["parsed" if subject[0] == "openai" else "structured"]
     assert found == {"city": "sample", "rain": True}

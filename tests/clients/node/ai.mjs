@@ -75,6 +75,13 @@ const scenarios = ({ api, key, model }) => {
       const { text, steps } = await say('tool', { tools: { getWeather }, stopWhen: stepCountIs(3), providerOptions: THINK[api] });
       return { text, steps: steps.length };
     },
+    async conversation() {
+      const store = { providerOptions: { openai: { store: false } } };
+      const first = await say('tool', { tools: { getWeather }, stopWhen: stepCountIs(3), ...store });
+      const messages = [{ role: 'user', content: 'hello there' }, ...first.response.messages, { role: 'user', content: 'again' }];
+      const { text } = await generateText({ model: of('echo'), messages, maxRetries: 0, ...store });
+      return text;
+    },
     refused: () => refused('error-upstream_bad_request'),
     limited: () => refused('error-upstream_rate_limited'),
     overloaded: () => refused('error-upstream_overloaded'),
