@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import anthropic
@@ -9,8 +10,9 @@ import openai
 import pydantic
 import pytest
 
+from tests.clients.scripted_upstream import ScriptedUpstream
 from tests.devices.chained import PROVIDER_WIRES, Chain, chain
-from tests.devices.gateway import LIVE_KEY
+from tests.devices.gateway import LIVE_KEY, ORG, Gateway, provider
 
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -371,3 +373,37 @@ def test_what_the_other_wire_has_nothing_for_is_refused_by_name(openai_client: o
             model="messages/sandbox-echo", messages=[{"role": "user", "content": "x"}], seed=7
         )
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "seed")
+
+
+class Stay(pydantic.BaseModel):
+    days: int = pydantic.Field(ge=1, le=9)
+    note: str = ""
+
+
+def test_a_schema_arrives_as_the_other_vendor_takes_it() -> None:
+    with ScriptedUpstream([]) as vendor:
+        toml = "\n".join(
+            provider(f"{vendor.url}/v1", name, name=name, kind=kind)
+            for name, kind in (("of-anthropic", "anthropic"), ("of-openai", "openai"))
+        )
+        with Gateway(toml + ORG) as gateway:
+            with (
+                openai.OpenAI(base_url=gateway.url + "/v1", api_key=LIVE_KEY) as client,
+                suppress(ValueError),
+            ):
+                client.chat.completions.parse(
+                    model="of-anthropic", messages=[{"role": "user", "content": "x"}], response_format=Stay
+                )
+            with anthropic.Anthropic(base_url=gateway.url, api_key=LIVE_KEY) as other, suppress(ValueError):
+                other.messages.parse(
+                    model="of-openai",
+                    max_tokens=99,
+                    messages=[{"role": "user", "content": "x"}],
+                    output_format=Stay,
+                )
+    days = vendor.requests[0].json["output_config"]["format"]["schema"]["properties"]["days"]
+    assert "minimum" not in days and days["description"] == "{maximum: 9, minimum: 1}"
+    form = vendor.requests[1].json["text"]["format"]
+    # An optional property, as Anthropic takes it, is none in a strict schema of OpenAI's.
+    assert form["schema"]["additionalProperties"] is False and "note" not in form["schema"]["required"]
+    assert form["strict"] is False

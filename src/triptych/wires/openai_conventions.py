@@ -1,7 +1,10 @@
 """What OpenAI's two wires say in the same way when a conversation is translated to them."""
 
 import hashlib
+import re
 from collections.abc import Iterable
+
+import msgspec
 
 from triptych.core.conversation import Conversation, Role, Text, Thinking
 
@@ -13,6 +16,40 @@ LOW_BUDGET_TOKENS = 4_096
 MEDIUM_BUDGET_TOKENS = 16_384
 
 _CACHE_KEY_HEX_DIGITS = 32
+_NEVER_STRICT = re.compile(
+    "default|allOf|oneOf|not|if|then|else|dependentRequired|dependentSchemas|patternProperties|propertyNames|"
+    "unevaluatedProperties|minProperties|maxProperties|contains|prefixItems|uniqueItems"
+)
+
+
+def can_be_strict(schema: msgspec.Raw) -> bool:
+    """Whether the vendor takes a schema as a strict one: each object is closed and each of its properties
+    required (https://platform.openai.com/docs/guides/structured-outputs); for any other it answers 400.
+    On the Messages wire a property may be optional."""
+    try:
+        return _strict(msgspec.json.decode(schema))
+    except msgspec.DecodeError:
+        return False
+
+
+def _strict(schema: object) -> bool:
+    if not isinstance(schema, dict):
+        return True
+    if any(map(_NEVER_STRICT.fullmatch, schema)):
+        return False
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if "properties" in schema or schema.get("type") == "object":
+        if not (isinstance(properties, dict) and isinstance(required, list)):
+            return False
+        if schema.get("additionalProperties") is not False or not all(
+            name in required for name in properties
+        ):
+            return False
+    named = [schema.get(key) for key in ("properties", "$defs", "definitions")]
+    below = [one for part in named if isinstance(part, dict) for one in part.values()]
+    variants = schema.get("anyOf")
+    below += variants if isinstance(variants, list) else []
+    return all(_strict(one) for one in (*below, schema.get("items")))
 
 
 def effort_of(thinking: Thinking) -> str | None:

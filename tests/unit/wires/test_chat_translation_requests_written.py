@@ -1,5 +1,6 @@
 """Requests as the chat wire writes them: what the one model says reaches the provider."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -155,11 +156,11 @@ def test_choices_without_tools_are_not_said() -> None:
 
 
 def test_an_output_schema_without_a_name_is_strict() -> None:
-    schema = msgspec.Raw(b'{"type":"object"}')
+    schema = msgspec.Raw(b'{"type":"object","additionalProperties":false}')
     body = encoded(Conversation(messages=(HELLO,), output_format=OutputFormat(schema)))
     assert body["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "response", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {"name": "response", "schema": json.loads(bytes(schema)), "strict": True},
     }
     assert decoded(
         response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}

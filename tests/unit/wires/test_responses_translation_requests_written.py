@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit.wires.responses_bodies import PDF, PNG, SCHEMA
@@ -70,12 +71,13 @@ def test_thinking_is_asked_for_in_words(thinking: Thinking, reasoning: object) -
 
 
 def test_what_is_not_said_of_tools_and_formats_is_said_as_elsewhere() -> None:
-    body = encoded(of(Text("x"), tools=(Tool("f", SCHEMA),), output_format=OutputFormat(SCHEMA)))
+    closed = msgspec.Raw(b'{"type":"object","additionalProperties":false}')
+    body = encoded(of(Text("x"), tools=(Tool("f", SCHEMA),), output_format=OutputFormat(closed)))
     assert body["tools"][0]["strict"] is False
     assert body["text"]["format"] == {
         "type": "json_schema",
         "name": "response",
-        "schema": json.loads(bytes(SCHEMA)),
+        "schema": json.loads(bytes(closed)),
         "strict": True,
     }
 

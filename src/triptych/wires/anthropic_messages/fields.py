@@ -261,7 +261,7 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.REASONING_OPAQUE: "carried when it is this vendor's",
     Feature.REFUSAL: "as text",
     Feature.TOOL: "carried; a schema without a type gets the type object",
-    Feature.TOOL_STRICT: _CARRIED,
+    Feature.TOOL_STRICT: "carried; its schema is written like that of an output",
     Feature.TOOL_CHOICE: "required becomes any, a named tool becomes tool",
     Feature.PARALLEL_TOOL_CALLS: "false becomes disable_parallel_tool_use in tool_choice; true is "
     "the default",
@@ -271,7 +271,8 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.TOP_P: _CARRIED,
     Feature.TOP_K: _CARRIED,
     Feature.STOP: "as stop_sequences",
-    Feature.OUTPUT_SCHEMA: "as output_config.format",
+    Feature.OUTPUT_SCHEMA: "as output_config.format; objects are closed, and constraints that the vendor "
+    "does not know (minimum, maxLength, pattern ...) are told in descriptions",
     Feature.THINKING_EFFORT: "adaptive thinking with output_config.effort (minimal becomes low); models "
     "before Claude 4.6 get a budget within max_tokens instead; none disables thinking",
     Feature.THINKING_BUDGET: "as enabled thinking",

@@ -29,6 +29,7 @@ from triptych.core.conversation import (
 )
 from triptych.wires.anthropic_messages.answer_codec import written_reasoning
 from triptych.wires.anthropic_messages.effort import written_thinking
+from triptych.wires.anthropic_messages.output_schema import kept_schema
 from triptych.wires.anthropic_messages.reasoning import VENDOR
 from triptych.wires.anthropic_messages.tool_input import tool_input
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
@@ -185,7 +186,7 @@ class _Encoding:
         if format_ is not None:
             if format_.schema is None:
                 raise Inexpressible(Feature.OUTPUT_JSON, "a JSON schema is needed")
-            output["format"] = {"type": "json_schema", "schema": format_.schema}
+            output["format"] = {"type": "json_schema", "schema": kept_schema(format_.schema)}
             if (format_.name, format_.description, format_.strict) != (None, None, None):
                 self._left_out[Feature.OUTPUT_SCHEMA_NAME] = None
         if output:
@@ -281,7 +282,8 @@ def _tool(tool: Tool) -> Object:
     written: Object = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    written["input_schema"] = _schema(tool.schema)
+    schema = _schema(tool.schema)
+    written["input_schema"] = kept_schema(schema) if tool.strict else schema
     if tool.strict is not None:
         written["strict"] = tool.strict
     return _cached(written, tool.cache)

@@ -27,7 +27,7 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.wires.openai_chat.answer_shape import NO_ARGUMENTS
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, effort_of
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 
 _Json = dict[str, object]
@@ -258,5 +258,5 @@ def _response_format(output: OutputFormat | None) -> _Json | None:
     if output.description is not None:
         schema["description"] = output.description
     schema["schema"] = output.schema
-    schema["strict"] = True if output.strict is None else output.strict
+    schema["strict"] = can_be_strict(output.schema) if output.strict is None else output.strict
     return {"type": "json_schema", "json_schema": schema}

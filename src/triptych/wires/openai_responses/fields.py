@@ -294,7 +294,8 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.TEMPERATURE: _CARRIED,
     Feature.TOP_P: _CARRIED,
     Feature.OUTPUT_SCHEMA: _CARRIED,
-    Feature.OUTPUT_SCHEMA_NAME: "carried; an absent name becomes response, an absent strictness true",
+    Feature.OUTPUT_SCHEMA_NAME: "carried; an absent name becomes response, an absent strictness true; false "
+    "for a schema that the vendor takes for no strict one (an optional property, an open object, a default)",
     Feature.OUTPUT_JSON: _CARRIED,
     Feature.THINKING_EFFORT: "carried; max becomes xhigh",
     Feature.THINKING_BUDGET: "as an effort: up to 4096 tokens low, up to 16384 medium, above that high",

@@ -25,7 +25,7 @@ from triptych.core.conversation import (
     ToolResult,
     Url,
 )
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, effort_of
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of
 from triptych.wires.openai_responses.encrypted import OWN
 from triptych.wires.openai_responses.request_decoder import TEXT_DOCUMENT_TYPE
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
@@ -229,14 +229,15 @@ def _tool_choice(choice: ToolChoice | None) -> str | Json | None:
 def _text(conversation: Conversation) -> Json | None:
     text: Json = {}
     wanted = conversation.output_format
-    if wanted is not None and wanted.schema is None:
+    schema = None if wanted is None else wanted.schema
+    if wanted is not None and schema is None:
         text["format"] = {"type": "json_object"}
-    elif wanted is not None:
+    elif wanted is not None and schema is not None:
         form: Json = {"type": "json_schema", "name": wanted.name or _FORMAT_NAME}
         if wanted.description is not None:
             form["description"] = wanted.description
-        form["schema"] = wanted.schema
-        form["strict"] = True if wanted.strict is None else wanted.strict
+        form["schema"] = schema
+        form["strict"] = can_be_strict(schema) if wanted.strict is None else wanted.strict
         text["format"] = form
     if conversation.verbosity is not None:
         text["verbosity"] = conversation.verbosity
