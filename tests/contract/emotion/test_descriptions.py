@@ -14,6 +14,7 @@ ANALYSIS = "/v2/emotions/analysis"
 BATCH = "/v2/emotions/batch-analysis"
 CHAT = "/v2/chat/completions"
 CONTEXT, MESSAGE = "/v2/emotions/{context_id}", "/v2/emotions/{context_id}/message/{external_id}"
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 DESCRIBED = {
     "an analysis": (ANALYSIS, ANALYSIS, analysis("x"), 200),
     "a context": (CONTEXT + "/analysis", "/v2/emotions/said/analysis", analysis("x"), 200),
@@ -39,6 +40,28 @@ DESCRIBED = {
             emotion_model_params=None,
             stream=None,
             tools=None,
+        ),
+        200,
+    ),
+    "a chat with an object as content": (
+        CHAT,
+        CHAT,
+        completion(messages=[{"role": None, "content": {"text": "I won!"}}]),
+        200,
+    ),
+    "a chat that goes on after calls of tools": (
+        CHAT,
+        CHAT,
+        completion(
+            messages=[
+                {"role": "user", "content": "And the weather?"},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+                {"role": "assistant", "content": "Let me look again.", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "call_1", "content": {"text": "rain"}},
+            ],
+            tools=[{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+            tool_choice="auto",
         ),
         200,
     ),

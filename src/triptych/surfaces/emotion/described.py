@@ -51,6 +51,22 @@ _ERROR = _object(
     "message",
     "request_id",
 )
+_CONTENT: Schema = {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]}
+_SAID = _object({"role": or_null(_words(*ROLES)), "content": _CONTENT}, "content")
+_CALLED = _object(
+    {
+        "role": {"const": "assistant"},
+        "content": {"anyOf": [_CONTENT, {"enum": ["", None]}]},
+        "tool_calls": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+    },
+    "role",
+    "tool_calls",
+    description="Calls of tools, with or without a text.",
+)
+_GIVEN_BACK = _object(
+    {"role": {"const": "tool"}, "tool_call_id": {"type": "string", "minLength": 1}, "content": _CONTENT},
+    description="What a tool gave back.",
+)
 
 SCHEMAS: Schema = {
     "Emotion": _object(
@@ -82,7 +98,7 @@ SCHEMAS: Schema = {
         {
             "role": or_null(_words(*ROLES)),
             "externalId": or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
-            "content": {"anyOf": [_MESSAGE_TEXT, _object({"text": _MESSAGE_TEXT})]},
+            "content": _CONTENT,
             "timestamp": or_null(_TIME),
         },
         "content",
@@ -166,7 +182,7 @@ SCHEMAS: Schema = {
                 "type": "array",
                 "minItems": 1,
                 "description": f"At most {MAX_MESSAGES}; more are 413.",
-                "items": _object({"role": or_null(_words(*ROLES)), "content": _MESSAGE_TEXT}, "content"),
+                "items": {"anyOf": [_SAID, _CALLED, _GIVEN_BACK]},
             },
             "context_id": or_null({"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}),
             "model_params": or_null(
@@ -184,6 +200,7 @@ SCHEMAS: Schema = {
             "emotion_model_params": or_null({"type": "object"}),
             "stream": or_null({"type": "boolean"}),
             "tools": or_null({"type": "array", "items": {"type": "object"}}),
+            "tool_choice": {"description": "As OpenAI's; only beside `tools`."},
         },
         "model",
         "messages",
