@@ -13,7 +13,7 @@ from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, Scripted
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import Usage
 from triptych.pipeline import LARGE_REQUEST_BYTES
-from triptych.stages.ask import RETRYABLE_STATUSES, retry_after_s
+from triptych.stages.ask import RETRYABLE_STATUSES, Ask, RetryRule, retry_after_s
 from triptych.stages.relay import LARGE_ANSWER_BYTES, passed, provider_failure
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.messages import CreateMessage
@@ -181,6 +181,30 @@ def test_of_all_calls_under_way_only_some_may_be_retries(monkeypatch: pytest.Mon
     asyncio.run(govern())
     assert {reply.status for reply in replies} == {529}
     assert len(upstream.calls) == 20 + 4 * 2, "a fifth of 20, each twice"
+
+
+def test_what_was_tried_again_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.stages.ask.FEWEST_RETRIES", 1)
+    upstream = ScriptedUpstream(*[status(529)] * 100)
+
+    async def govern() -> None:
+        governed = pipeline(upstream, ListLedger(), attempts=1)
+        for number in range(3):
+            one = exchange(BODY)
+            one.id = f"01TESTEXCHANGE{number:012}"
+            await governed.govern(one, CreateMessage(1 << 20), MessagesDialect(), ListReply())
+
+    asyncio.run(govern())
+    assert len(upstream.calls) == 3 * 2
+
+
+@pytest.mark.parametrize(("attempts", "resent"), [(0, 1), (1, 1), (2, 2)])
+def test_a_dead_connection_is_replaced_as_often_as_is_tried_again_and_once_at_least(
+    attempts: int, resent: int
+) -> None:
+    ask, one = Ask(RetryRule(attempts=attempts)), exchange(BODY)
+    assert [ask.may_resend(one) for _ in range(4)].count(True) == resent
+    assert one.retries == resent
 
 
 def test_no_attempts_means_one_call() -> None:

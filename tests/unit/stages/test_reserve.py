@@ -200,7 +200,17 @@ def test_with_fallbacks_the_dearest_model_is_held() -> None:
     reserve(one, models=(model(), dear))
     assert one.hold is not None
     assert one.hold.nusd == 1_150 * 10_000
-    assert one.hold.tokens == 1_200
+    assert (one.hold.tokens, one.hold.credits) == (1_200, 1_200)
+
+
+def test_of_models_that_may_answer_the_most_is_held_of_each_tokens_money_and_credits() -> None:
+    short = model("short", max_output_tokens=50, price=Price(1, 1, 1, 1))
+    weighty = model("weighty", credit_ratio=Ratio(5, 1), max_output_tokens=60, price=Price(2, 2, 2, 2))
+    for models in ((short, weighty, model()), (model(), weighty, short), (weighty, model(), short)):
+        one = exchange(cap=10**9, credits=10**9)
+        reserve(one, models=models)
+        assert one.hold is not None
+        assert (one.hold.tokens, one.hold.nusd, one.hold.credits) == (1_200, HELD_NUSD, 5 * 1_160)
 
 
 def test_the_cycle_is_that_of_the_moment_the_exchange_began() -> None:

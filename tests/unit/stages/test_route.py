@@ -14,6 +14,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.policy import Policy
 from triptych.core.principal import Group
 from triptych.core.target import Model, Target
+from triptych.core.usage import Price
 from triptych.stages.resolve import SANDBOX
 from triptych.stages.route import Detours, Leg, RouteCall
 
@@ -193,6 +194,59 @@ def test_test_keys_and_the_sandboxes_own_models_have_one_leg_and_no_circuit() ->
     found = made.legs(principal(), own, own.targets[0], False, 0)
     assert [(leg.model, leg.circuit) for leg in found] == [(own, None)]
     assert "boxed:sandbox-echo" not in circuits(made) and "boxes:x" in circuits(made)
+
+
+PRICED = Price(1, 1, 1, 1)
+PRICES = {
+    made.id: made
+    for made in (
+        model("known", ONE, price=PRICED, fallback=("unknown", "cheap")),
+        model("unknown", ONE),
+        model("cheap", ONE, price=PRICED),
+    )
+}
+
+
+def test_a_model_without_a_price_is_no_fallback_where_those_are_refused() -> None:
+    known, unknown = PRICES["known"], PRICES["unknown"]
+    for refuse, asked in ((True, ["known", "cheap"]), (False, ["known", "unknown", "cheap"])):
+        made = RouteCall(PRICES, RULE, lambda: 0.5, Clock(), refuse_unpriced=refuse)
+        found = made.legs(principal(), known, ONE, False, 0)
+        assert [leg.model.id for leg in found] == asked
+        test_key = made.legs(principal(environment="test"), unknown, Target(SANDBOX, "unknown"), False, 0)
+        assert len(test_key) == 1
+    strict = RouteCall(PRICES, RULE, lambda: 0.5, Clock(), refuse_unpriced=True)
+    with pytest.raises(Failure) as caught:
+        strict.legs(principal(), unknown, ONE, False, 0)
+    assert caught.value.kind is K.MODEL_ACCESS_DENIED
+
+
+# -- a new configuration --------------------------------------------------------------------------
+
+
+def test_what_is_known_of_a_target_stays_known_unless_its_provider_changed() -> None:
+    made = route()
+    before = circuits(made)
+    made.replace(dict(MODELS), RULE, frozenset({"q"}))
+    after = circuits(made)
+    assert after["pair:a"] is before["pair:a"] and after["sole:one"] is before["sole:one"]
+    assert after["pair:b"] is not before["pair:b"] and after["mixed:b"] is not before["mixed:b"]
+
+
+def test_with_another_rule_all_circuits_begin_anew() -> None:
+    made = route()
+    before = circuits(made)
+    made.replace(MODELS, BreakerRule(min_calls=2), frozenset())
+    assert not any(circuit is before[name] for name, circuit in circuits(made).items())
+
+
+def test_a_target_that_got_or_lost_its_stand_in_is_judged_as_one() -> None:
+    made = route()
+    changed = {"sole": model("sole", ONE, Target("q", "b")), "pair": model("pair", Target("p", "a"))}
+    made.replace(changed, RULE, frozenset())
+    now = circuits(made)
+    assert now["sole:one"].faulted(NOW_S, bodied=True), "another target can answer: it opens"
+    assert not now["pair:a"].faulted(NOW_S, bodied=True), "nobody else can answer: what it says is told"
 
 
 # -- detours --------------------------------------------------------------------------------------
