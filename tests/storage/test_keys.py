@@ -128,3 +128,23 @@ def test_a_key_makes_another_one_until_it_is_revoked_or_expires(
     assert heir(expired) is None
     revoke_key(database, living.id)
     assert heir(living) is None
+
+
+@pytest.mark.parametrize("admin", [False, True])
+def test_a_key_hands_on_its_limits_and_its_end_unless_it_is_an_admins(
+    database: Database, hasher: KeyHasher, admin: bool
+) -> None:
+    ends_us, limits = now_us() + 3_600_000_000, Allowances(rpm=7, credits=100, phi_mode="block")
+    maker = create_key(database, hasher, "acme", "ana", "maker", expires_us=ends_us, limits=limits)
+    principal = load_snapshot(database).by_hash[hasher.hash(maker.plaintext.encode())].principal
+    delegate = Delegate(principal.org_id, "acme", principal.user_id, maker.id, admin=admin)
+    with changing(database) as change:
+        heir = delegate_key(
+            change, hasher, delegate, "heir", ["ai:chat"], "live", "trp", Actor(API, None, None, None)
+        )
+    assert heir is not None
+    known = load_snapshot(database).by_hash[hasher.hash(heir.plaintext.encode())]
+    handed_on = (known.expires_us, known.principal.key_limits.rpm, known.principal.policy.phi_mode)
+    of_the_plan = 60
+    assert handed_on == ((None, of_the_plan, None) if admin else (ends_us, 7, "block"))
+    assert heir.record.expires_us == known.expires_us

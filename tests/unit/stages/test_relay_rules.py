@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,24 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.devices.script import ListLedger, ListReply, ScriptedAnswer, ScriptedUpstream, exchange, pipeline
+from tests.devices.script import (
+    MODEL,
+    ListLedger,
+    ListReply,
+    ScriptedAnswer,
+    ScriptedUpstream,
+    exchange,
+    pipeline,
+)
+from triptych.core.call import UpstreamCall
 from triptych.core.failure import Failure, FailureKind
+from triptych.core.response import Response
 from triptych.core.usage import Usage
 from triptych.pipeline import LARGE_REQUEST_BYTES
 from triptych.stages.ask import RETRYABLE_STATUSES, Ask, RetryRule, retry_after_s
+from triptych.stages.departure import Departure
 from triptych.stages.relay import LARGE_ANSWER_BYTES, passed, provider_failure
+from triptych.stages.route import Detours, Leg
 from triptych.surfaces.inference.messages import MessagesDialect
 from triptych.surfaces.messages import CreateMessage
 from triptych.wires.anthropic_messages import MessagesRequest
@@ -161,6 +174,19 @@ def test_the_waits_together_stay_below_their_bound() -> None:
     asked = (b"retry-after", b"0.15")
     upstream, _, took_s = run(*[status(503, asked)] * 4, attempts=9, max_wait_s=0.4)
     assert len(upstream.calls) == 3 and took_s < 10
+
+
+def test_the_waits_for_all_targets_of_an_exchange_stay_below_the_bound_together() -> None:
+    upstream = ScriptedUpstream(*[status(503, (b"retry-after", b"0.15"))] * 9)
+    leg = Leg(MODEL, MODEL.targets[0], None)
+    call = UpstreamCall("anthropic-messages", "/v1/messages", b"", (), BODY, "m", False, math.inf)
+    departure = Departure(leg, upstream, call, CreateMessage(1 << 20))
+    detours: Detours[Departure | Response] = Detours([leg], lambda _: departure, math.inf)
+    detours.begin(0.0)
+    detours.waited_s = 0.2  # for targets that were asked before
+    asyncio.run(Ask(RetryRule(attempts=9, max_wait_s=0.4)).call(exchange(BODY), departure, detours))
+    assert len(upstream.calls) == 2
+    assert detours.waited_s == pytest.approx(0.35)
 
 
 def test_of_all_calls_under_way_only_some_may_be_retries(monkeypatch: pytest.MonkeyPatch) -> None:
