@@ -95,6 +95,23 @@ def test_a_test_key_stays_among_test_keys(side: Side) -> None:
     assert side.ask(f"{KEYS}/{live}", method="DELETE", kind="test").status == 404
 
 
+def test_a_live_key_makes_keys_of_both_environments(side: Side) -> None:
+    for environment in ("live", "test"):
+        body = {"name": "e", "scopes": ["control:read"], "environment": environment}
+        key = data(side.ask(KEYS, body), 201)
+        assert key["environment"] == environment
+        assert key["plaintext"].startswith(f"trp_{environment}_")
+
+
+def test_an_admins_test_key_sees_and_makes_live_keys_too(side: Side) -> None:
+    wish = {"name": "t", "scopes": ["control:read"], "environment": "test"}
+    admins = data(side.ask(KEYS, wish, kind="admin"), 201)["plaintext"]
+    made_live = data(side.ask(KEYS, {**wish, "environment": "live"}, key=admins), 201)
+    assert made_live["environment"] == "live"
+    assert made_live["id"] in {one["id"] for one in data(side.ask(KEYS, key=admins))}
+    assert side.ask(f"{KEYS}/{made_live['id']}", method="DELETE", key=admins).status == 200
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -162,6 +162,31 @@ def test_an_error_without_a_word_is_none_and_a_later_failure_of_another_kind_sta
     assert reply.status == 504
 
 
+@pytest.mark.parametrize("spare", [False, True], ids=["nobody else", "another target"])
+def test_an_error_event_before_the_first_word_is_told_only_where_nobody_else_can_be_asked(
+    spare: bool,
+) -> None:
+    began = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{}}}\n\n'
+    broke = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n'
+    events = [(b"content-type", b"text/event-stream")]
+    upstream = ScriptedUpstream(lambda: ScriptedAnswer(200, events, [began, broke]))
+    ended = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    second, reply = ScriptedUpstream(lambda: ScriptedAnswer(200, events, [began, ended])), ListReply()
+
+    async def govern() -> None:
+        governed = pipeline(upstream, ListLedger(), second=second)
+        if not spare:
+            # What left the configuration is kept for one more, for calls that are under way.
+            for _ in range(2):
+                governed.replace_upstreams({"p": upstream})
+        asked = exchange(BODY.replace(b'"m"', b'"m","stream":true', 1))
+        await governed.govern(asked, CreateMessage(1 << 20), MessagesDialect(), reply)
+
+    asyncio.run(govern())
+    assert (reply.status, reply.body) == (200, began + (ended if spare else broke))
+    assert (len(upstream.calls), len(second.calls)) == (1, int(spare))
+
+
 def test_retry_after_is_waited_for_when_there_is_time_and_answered_when_not() -> None:
     upstream, reply, took_s = run(status(429, (b"retry-after", b"0.2")), status(200))
     assert (len(upstream.calls), reply.status) == (2, 200) and took_s >= 0.2
