@@ -14,6 +14,7 @@ import msgspec
 
 from triptych.cli.directory_changes import left_over
 from triptych.cli.terminal import DEFAULT_FILE, announce, program, warn
+from triptych.core.core_dumps import leave_no_core_dump
 from triptych.settings import DEMO_SLUG, Settings, config_path, load_settings, remarks, with_server
 from triptych.settings.certificate import out_of_date, tls_context
 from triptych.vault import Vault, open_vault
@@ -26,6 +27,7 @@ def serve(
     config: Path | None = None, host: str | None = None, port: int | None = None, workers: int | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError, StorageError, OSError."""
+    leave_no_core_dump()
     # A reload that comes while it starts must not end it. The file is read once more when it serves.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = config_path(config, os.environ)

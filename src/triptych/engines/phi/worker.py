@@ -8,7 +8,6 @@ It writes no files, leaves no core dump, and says nothing of what it reads.
 import gc
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, BinaryIO, Protocol
 
+from triptych.core.core_dumps import leave_no_core_dump
 from triptych.core.failure import Failure
 from triptych.core.finding import Finding
 from triptych.core.policy import Filter
@@ -87,7 +87,7 @@ class Worker:
 def run(load: Callable[[], OrgRecogniser], compile_filters: Compile) -> None:
     """Serve jobs on stdin until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway decides when to stop
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    leave_no_core_dump()
     sys.setswitchinterval(_SWITCH_S)
     # What a library prints must not get between the frames.
     told = os.fdopen(os.dup(1), "wb")
