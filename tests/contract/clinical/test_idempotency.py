@@ -29,7 +29,7 @@ REPLAYED = "idempotent-replayed"
 @pytest.fixture(scope="module")
 def side() -> Iterator[Side]:
     hipaa = 'compliance = "hipaa"\nbaa = "active"'
-    with world(org("acme", hipaa) + org("zeta", hipaa)) as found:
+    with world(org("acme", hipaa) + org("zeta", hipaa) + org("signs", 'compliance = "hipaa"')) as found:
         yield found
 
 
@@ -103,6 +103,7 @@ def test_the_same_key_with_another_body_is_a_conflict(side: Side) -> None:
         refused = side.ask(MESSAGES, body, key)
         assert error(refused)[:2] == (409, "IDEMPOTENCY_KEY_REUSED")
         assert (refused.header("x-should-retry"), refused.header(REPLAYED)) == ("false", None)
+    assert error(side.ask(f"{MESSAGES}?beta=true", message(), key))[:2] == (409, "IDEMPOTENCY_KEY_REUSED")
     assert side.sent() == sent
     # For another endpoint it is another key.
     assert side.chat("good", key).status == 200
@@ -230,6 +231,22 @@ def test_a_replay_is_refused_to_whom_the_request_would_be(side: Side) -> None:
     assert side.ask(MESSAGES, body, key, key=plain["plaintext"]).header(REPLAYED) == "true"
     side.ask(f"{KEYS}/{plain['id']}", method="DELETE")
     assert side.ask(MESSAGES, body, key, key=plain["plaintext"]).status == 401
+
+
+@pytest.mark.parametrize(("target", "body"), BODIES[::2])
+def test_a_replay_needs_the_agreement_that_the_request_needs(
+    side: Side, target: str, body: dict[str, Any]
+) -> None:
+    def asked() -> Answer:
+        return side.ask(target, body, named("agreed"), org="signs")
+
+    signer = ("--name", "Ana Abreu", "--title", "CEO", "--email", "ana@example.org")
+    side.command("baa", "sign", "--org", "signs", *signer)
+    side.until(lambda: asked().status == 200)
+    assert asked().header(REPLAYED) == "true"
+    side.command("baa", "expire", "--org", "signs")
+    side.until(lambda: asked().status == 402)
+    assert error(asked())[1] == "BAA_REQUIRED"
 
 
 def test_no_answer_and_no_key_can_be_read_in_the_files(side: Side) -> None:
