@@ -53,6 +53,18 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
     assert made.faulted(AT_S + 31, bodied=False)
 
 
+def test_faults_older_than_the_window_are_forgotten_beside_newer_answers() -> None:
+    made = circuit()
+    for _ in range(10):
+        made.answered(AT_S)
+    for _ in range(9):
+        made.faulted(AT_S, bodied=False)
+    for _ in range(19):
+        made.answered(AT_S + 40)
+    assert not made.faulted(AT_S + 40, bodied=False), "one of twenty, not ten of twenty"
+    assert made.closed
+
+
 def test_what_is_within_the_window_is_not() -> None:
     made = circuit()
     for second in range(19):

@@ -63,6 +63,12 @@ def test_a_whole_answer_is_one_write_with_its_length() -> None:
     assert (made.complete, made.bytes_out, len(connection.finished)) == (True, 4, 1)
 
 
+def test_what_has_no_content_by_its_status_has_no_length() -> None:
+    made, connection = reply(b"DELETE")
+    made.respond(Response(204, ((b"x-a", b"1"),), b""))
+    assert split(connection.transport.sent) == ([b"HTTP/1.1 204 No Content", b"x-a: 1"], b"")
+
+
 def test_a_big_body_is_not_copied_behind_its_head() -> None:
     made, connection = reply()
     body = bytes(100_000)
