@@ -11,7 +11,6 @@ unread data resets the connection and the client would never see the answer.
 """
 
 import asyncio
-import urllib.parse
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -25,9 +24,13 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.edge.message import Request
 from triptych.edge.reply import Reply
+from triptych.edge.request_head import read_head
 
 # Pipelined requests wait here while one is answered; a client that sends more is no longer read.
 MAX_PIPELINED = 16
+# One read may bring thousands of small requests: no more than these many bytes are taken apart before it is
+# looked how many wait.
+FEED_BYTES = 16_384
 # A refused body is thrown away up to here for the sake of keeping the connection.
 MAX_DISCARD_TO_KEEP_BYTES = 1 << 20
 LINGER_S = 30.0
@@ -35,7 +38,6 @@ KEEP_ALIVE_S = 75.0
 # A body may take its time, and so may what a pipelined request waits for; a key may be revoked meanwhile.
 ADMITTED_FOR_S = 0.5
 VERSIONS = ("1.1", "1.0")
-_PERCENT = ord("%")
 
 Endpoint = Callable[[Request, Reply], Awaitable[None]]
 
@@ -107,6 +109,10 @@ class ServerProtocol(asyncio.Protocol):
         self._resuming = False
         """Whether the parser is being fed the stand-in head of a message whose head is known."""
         self._upgrading = False
+        self._paused = False
+        """Whether enough requests wait: nothing more is read before all of them have begun."""
+        self._unread = b""
+        """What had come by then."""
         self.blocked: asyncio.Future[None] | None = None
         self._peer = ""
         self.deadline_s = float("inf")
@@ -143,6 +149,20 @@ class ServerProtocol(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
+        if self._paused:
+            self._unread += data
+            return
+        if len(data) <= FEED_BYTES:
+            self._feed(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), FEED_BYTES):
+            self._feed(view[start : start + FEED_BYTES])
+            if len(self._pipeline) >= MAX_PIPELINED:
+                self._unread += view[start + FEED_BYTES :]
+                return
+
+    def _feed(self, data: bytes | memoryview) -> None:
         if self._state is State.CLOSING:
             return
         if self._state is State.IDLE and data:
@@ -162,14 +182,14 @@ class ServerProtocol(asyncio.Protocol):
         elif self._lines_bytes > self._limits.max_header_bytes:
             self._refuse_framing(_headers_too_large(self._limits))
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes | memoryview) -> None:
         """Go on in HTTP/1.1, as RFC 9110, 7.8 allows (Java's client asks for h2c on each first
         request). The parser stops at the head of such a message; a fresh one that is told the same
         framing reads the body."""
         self._parser = httptools.HttpRequestParser(self)
         request = self._request
         if self._fault is not None or request is None or self._state is State.CLOSING:
-            self.data_received(b"")
+            self._feed(b"")
             return
         length = request.content_length
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
@@ -177,7 +197,7 @@ class ServerProtocol(asyncio.Protocol):
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: -\r\n" + framing + b"\r\n\r\n")
         self._resuming = False
         if rest:
-            self.data_received(rest)
+            self._feed(rest)
 
     # -- flow control -------------------------------------------------------------------------
 
@@ -187,6 +207,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._unblock()
+        self._go_on()
 
     def _unblock(self) -> None:
         if self.blocked is not None:
@@ -239,7 +260,7 @@ class ServerProtocol(asyncio.Protocol):
         request.version_10 = version == "1.0"
         self._upgrading = self._parser.should_upgrade()
         request.keep_alive = self._upgrading or self._parser.should_keep_alive()
-        fault = _read_head(request, self._url)
+        fault = read_head(request, self._url)
         if fault is not None:
             self._stop(fault)
         decision = self._application.admit(request)
@@ -253,7 +274,7 @@ class ServerProtocol(asyncio.Protocol):
             ):
                 request.keep_alive = False
             self._decision = decision
-            if has_body and self._answering is None and not self._pipeline:
+            if has_body and self._answering is None and not self._pipeline and self.blocked is None:
                 self._state = State.DISCARD
                 self.deadline_s = monotonic() + LINGER_S
                 self._begin(request, decision)
@@ -293,11 +314,12 @@ class ServerProtocol(asyncio.Protocol):
         request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
         request.received_s = monotonic()
-        if self._answering is None:
+        if self._answering is None and self.blocked is None:
             self._begin(request, decision)
         else:
             self._pipeline.append((request, decision))
-            if len(self._pipeline) >= MAX_PIPELINED:
+            if len(self._pipeline) >= MAX_PIPELINED and not self._paused:
+                self._paused = True
                 self.transport.pause_reading()
 
     def _stop(self, fault: Failure) -> NoReturn:
@@ -337,13 +359,35 @@ class ServerProtocol(asyncio.Protocol):
         if not request.keep_alive:
             self._close_gently()
             return
-        if self._state is State.IDLE:
+        if self._state is State.IDLE or self._paused:
             self.deadline_s = monotonic() + KEEP_ALIVE_S
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the next request, unless the client must read its answers first: who sends and never reads
+        would fill the memory with them."""
+        if self._answering is not None or self.blocked is not None or self.transport.is_closing():
+            return
         if self._pipeline:
             following, decision = self._pipeline.popleft()
-            self.transport.resume_reading()
             self._loop.call_soon(self._begin_if_open, following, decision)
             self._answering = following
+        if self._paused and not self._pipeline:
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._pipeline or not self._paused:
+            return
+        if self._state in (State.HEAD, State.BODY):
+            body = self._state is State.BODY
+            self.deadline_s = monotonic() + (
+                self._limits.body_timeout_s if body else self._limits.header_timeout_s
+            )
+        self._paused = False
+        unread, self._unread = self._unread, b""
+        self.data_received(unread)
+        if len(self._pipeline) < MAX_PIPELINED and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _begin_if_open(self, request: Request, decision: Endpoint | Response) -> None:
         if not self.disconnected:
@@ -354,14 +398,17 @@ class ServerProtocol(asyncio.Protocol):
         request = self._request or Request(self._peer)
         if not request.path:
             # The surface that owns the path says how the refusal looks, whatever else is wrong.
-            _read_head(request, self._url)
+            read_head(request, self._url)
         answered = self._state is State.DISCARD
         self._fault = None
         self._state = State.CLOSING
-        if self._answering is not None:
-            # An earlier pipelined request is still being answered; its answer must not be
-            # followed by one for bytes that made no sense.
-            self._answering.keep_alive = False
+        earlier = self._answering or (self._pipeline[0][0] if self._pipeline else None)
+        if earlier is not None:
+            # An earlier pipelined request is still being answered, or waits for its client; its answer
+            # must not be followed by one for bytes that made no sense.
+            earlier.keep_alive = False
+            if self._answering is None:
+                self.deadline_s = monotonic() + LINGER_S
             return
         request.keep_alive = False
         if answered:
@@ -376,6 +423,8 @@ class ServerProtocol(asyncio.Protocol):
         reading = self._state is not State.IDLE
         self._state = State.CLOSING
         self._pipeline.clear()
+        if self._paused:
+            self._read_on()
         if reading and self.transport.can_write_eof():
             self.transport.write_eof()
             self.deadline_s = monotonic() + LINGER_S
@@ -385,7 +434,9 @@ class ServerProtocol(asyncio.Protocol):
     def expire(self) -> None:
         """Called by the sweep once ``deadline_s`` has passed."""
         self.deadline_s = float("inf")
-        if self._state is State.BODY and self._answering is None:
+        if self._paused and self._answering is not None:
+            return  # nobody is late with what is not read
+        if self._state is State.BODY and self._answering is None and not self._paused:
             self._refuse_framing(Failure(FailureKind.BODY_TIMEOUT))
             return
         self.transport.abort() if self._state is State.CLOSING else self.transport.close()
@@ -411,53 +462,3 @@ def _headers_too_large(limits: EdgeLimits) -> Failure:
         f"The request's headers are too large. The limits are {limits.max_header_bytes} bytes "
         f"and {limits.max_headers} fields.",
     )
-
-
-def _read_head(request: Request, url: bytes) -> Failure | None:
-    """Fill in path, query and framing facts; a head that could be read two ways is refused."""
-    if not url.startswith(b"/"):
-        try:
-            parsed = httptools.parse_url(url)
-            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-        except httptools.HttpParserInvalidURLError:
-            pass
-    path, _, request.query = url.partition(b"?")
-    if _PERCENT in path:
-        request.path = urllib.parse.unquote_to_bytes(path)
-        if b"%2F" in path or b"%2f" in path:
-            request.raw_path = _told_apart(path)
-    else:
-        request.path = path
-    hosts = 0
-    chunked = False
-    for name, value in request.headers:
-        if name == b"host":
-            hosts += 1
-        elif name == b"content-length":
-            if request.content_length is not None:
-                return Failure(FailureKind.INVALID_BODY, "Content-Length was sent more than once.")
-            if not value.isdigit():
-                return Failure(FailureKind.INVALID_BODY, "Content-Length is not a number.")
-            request.content_length = int(value)
-        elif name == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked":
-                return Failure(FailureKind.INVALID_BODY, "Transfer-Encoding must be exactly 'chunked'.")
-            chunked = True
-        elif name == b"expect":
-            request.expects_continue = value.lower() == b"100-continue"
-    if hosts != 1 and not (request.version_10 and hosts == 0):
-        return Failure(FailureKind.INVALID_BODY, "Exactly one Host header is required.")
-    if chunked and request.version_10:
-        return Failure(FailureKind.INVALID_BODY, "HTTP/1.0 knows no Transfer-Encoding (RFC 9112, 6.1).")
-    if chunked and request.content_length is not None:
-        return Failure(FailureKind.INVALID_BODY, "Content-Length and Transfer-Encoding exclude each other.")
-    if not chunked and request.content_length is None:
-        request.content_length = 0
-    return None
-
-
-def _told_apart(path: bytes) -> bytes:
-    """A path decoded segment by segment (RFC 3986, 2.4): what is a slash, or a percent sign, inside of
-    one stays encoded."""
-    segments = (urllib.parse.unquote_to_bytes(segment) for segment in path.split(b"/"))
-    return b"/".join(segment.replace(b"%", b"%25").replace(b"/", b"%2F") for segment in segments)
