@@ -79,6 +79,7 @@ SMUGGLING = {
     "a high byte inside a name": HEAD + b"x-\xe9: a\r\n" + SIZED + b"\r\n" + GOOD,
     "no host": b"POST /v1/messages HTTP/1.1\r\n" + KEY + SIZED + b"\r\n" + GOOD,
     "two hosts": HEAD + b"host: other\r\n" + SIZED + b"\r\n" + GOOD,
+    "two hosts in HTTP/1.0": HEAD.replace(b"1.1", b"1.0", 1) + b"host: other\r\n" + SIZED + b"\r\n" + GOOD,
     "chunks in HTTP/1.0": HEAD.replace(b"1.1", b"1.0", 1) + CHUNKED + b"\r\n" + CHUNKS,
     "HTTP/2.0 in words": HEAD.replace(b"1.1", b"2.0", 1) + SIZED + b"\r\n" + GOOD,
     "HTTP/1.2": HEAD.replace(b"1.1", b"1.2", 1) + SIZED + b"\r\n" + GOOD,
