@@ -1,10 +1,13 @@
 import hmac
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
-from triptych.storage.database import Database
+from triptych.storage.database import Database, open_database
 from triptych.storage.errors import StorageError
 from triptych.storage.secrets import (
     KeyHasher,
@@ -15,6 +18,7 @@ from triptych.storage.secrets import (
     is_issued_form,
     load_master_key,
 )
+from triptych.storage.tables import installation
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,31 @@ def test_a_database_is_bound_to_its_master_key(database: Database) -> None:
     bind_master_key(database, b"a" * 32)
     with pytest.raises(StorageError, match="not the one"):
         bind_master_key(database, b"b" * 32)
+
+
+@pytest.mark.parametrize("key", [b"a", b"b"])
+def test_of_two_first_starts_at_once_the_second_compares_its_master_key(
+    url: str, database: Database, key: bytes
+) -> None:
+    second = open_database(url, durability="strict")
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            with database.write() as connection:
+                noted = {
+                    "name": "master_key_fingerprint",
+                    "value": derive_key(b"a" * 32, "fingerprint").hex(),
+                }
+                connection.execute(insert(installation).values(noted))
+                # It looks before this is committed, and comes to write after it.
+                bound = thread.submit(bind_master_key, second, key * 32)
+                time.sleep(0.5)
+            if key == b"a":
+                bound.result()
+            else:
+                with pytest.raises(StorageError, match="not the one"):
+                    bound.result()
+    finally:
+        second.close()
 
 
 @pytest.mark.parametrize("environment", ["live", "test"])

@@ -17,7 +17,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import select, text
 
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
@@ -30,6 +30,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_CHARS = 30
 _ISSUED = re.compile(rf"[A-Za-z][A-Za-z0-9]{{0,15}}_(?:live|test)_[{_ALPHABET}]{{32}}")
 _FINGERPRINT = "master_key_fingerprint"
+_KNOWN = select(installation.c.value).where(installation.c.name == _FINGERPRINT)
+_NOTE_ONCE = text("INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
 
 
 def load_master_key(configured: str | None, key_file: Path, data_exist: bool) -> bytes:
@@ -77,12 +79,12 @@ def bind_master_key(database: Database, master: bytes) -> None:
     has. Raises StorageError when the database belongs to another master key."""
     fingerprint = derive_key(master, "fingerprint").hex()
     with database.write() as connection:
-        known = connection.execute(
-            select(installation.c.value).where(installation.c.name == _FINGERPRINT)
-        ).scalar()
+        known = connection.execute(_KNOWN).scalar()
         if known is None:
-            connection.execute(insert(installation).values(name=_FINGERPRINT, value=fingerprint))
-        elif not hmac.compare_digest(known, fingerprint):
+            # Of nodes that start for the first time together, one notes it, and the others compare.
+            connection.execute(_NOTE_ONCE, {"name": _FINGERPRINT, "value": fingerprint})
+            known = connection.execute(_KNOWN).scalar_one()
+        if not hmac.compare_digest(known, fingerprint):
             raise StorageError(
                 f"The master key is not the one that {database.name} was made with: no API key in it "
                 "would be recognised. Set [secrets] master_key (or the key file beside the database) "
