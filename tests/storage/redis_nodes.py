@@ -44,7 +44,7 @@ class Relay:
         self._target = (parts.hostname or "127.0.0.1", parts.port or 6379)
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self._pumps: list[asyncio.Task[Any]] = []
         self.port = 0
         self.silent = False
 
@@ -68,8 +68,13 @@ class Relay:
         self._pumps.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A cut in the middle of this cuts it, too.
+        accepting = asyncio.current_task()
+        assert accepting is not None
+        self._writers.append(writer)
+        self._pumps.append(accepting)
         there, back = await asyncio.open_connection(*self._target)
-        self._writers += [writer, back]
+        self._writers.append(back)
         self._pumps += [
             asyncio.create_task(self._pump(reader, back)),
             asyncio.create_task(self._pump(there, writer)),
