@@ -35,7 +35,7 @@ from triptych.stages.screen import Screen
 from triptych.stages.throttle import Throttle
 from triptych.storage.agreements import ensure_template
 from triptych.storage.chats import Chats
-from triptych.storage.database import Database
+from triptych.storage.database import Database, open_database
 from triptych.storage.directory import apply_orgs, org_ids
 from triptych.storage.errors import reason
 from triptych.storage.idempotency import IdempotencyKeys
@@ -121,14 +121,21 @@ async def running(
         apply_orgs(database, vault.key_hasher, org_specs(settings))
         node = register_node(database)
         exclusive = database.dialect_name == "sqlite"
+        upkeep = database
         if not exclusive:
-            stack.callback(_leave, database, node)
+            # Requests that wait for each other's rows may have every connection. What keeps this node alive,
+            # its lease, keys and ledger, must not wait behind them: others would take it for dead.
+            upkeep = open_database(
+                settings.storage.url.reveal(), durability=settings.ledger.durability, connections=2
+            )
+            stack.callback(upkeep.close)
+            stack.callback(_leave, upkeep, node)
             if settings.limits.in_memory:
                 await asyncio.to_thread(require_alone, database, node)
         ensure_template(database)
         clinical_prefix = settings.surfaces.clinical.prefix
         keys = KeyRing(
-            database,
+            upkeep,
             node,
             exclusive=exclusive,
             baa_url=settings.compliance.signing_url or clinical_prefix + BAA_PATH,
@@ -147,7 +154,7 @@ async def running(
             index.forget(org_ids(database))
         telemetry = Telemetry(loop)
         stack.callback(telemetry.flush)
-        ledger = Ledger(database, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
+        ledger = Ledger(upkeep, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
         ledger.start()
         stack.push_async_callback(ledger.close)
         transport = _transport(settings)

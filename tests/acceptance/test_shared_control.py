@@ -4,6 +4,7 @@ both get is answered and billed once."""
 import json
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -25,8 +26,12 @@ ELSEWHERE_S = 5.0
 """A second is promised; a busy machine gets five."""
 
 
+STALE_S = 5.0
+"""Who could not look at the database for so long refuses."""
+
+
 @pytest.fixture(scope="module")
-def sides() -> Iterator[tuple[Side, Side]]:
+def database_url() -> Iterator[str]:
     if not POSTGRES_URL or not REDIS_URL:
         pytest.skip("Two nodes are NOT tested: TRIPTYCH_TEST_POSTGRES_URL and _REDIS_URL are not both set")
     psycopg = pytest.importorskip("psycopg")
@@ -36,13 +41,18 @@ def sides() -> Iterator[tuple[Side, Side]]:
     with psycopg.connect(POSTGRES_URL, autocommit=True) as admin:
         admin.execute(f"CREATE SCHEMA {schema}")
         try:
-            secrets = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n'
-            with FaultyUpstream() as upstream:
-                toml = secrets + MODELS.format(upstream=upstream.base_url) + ORGS
-                with Gateway(toml, storage_url=url) as one, Gateway(toml, storage_url=url) as two:
-                    yield Side(one, upstream), Side(two, upstream)
+            yield url
         finally:
             admin.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def sides(database_url: str) -> Iterator[tuple[Side, Side]]:
+    secrets = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n'
+    with FaultyUpstream() as upstream:
+        toml = secrets + MODELS.format(upstream=upstream.base_url) + ORGS
+        with Gateway(toml, storage_url=database_url) as one, Gateway(toml, storage_url=database_url) as two:
+            yield Side(one, upstream), Side(two, upstream)
 
 
 def message(model: str = "good") -> dict[str, object]:
@@ -96,6 +106,33 @@ def test_signing_opens_the_gate_on_both(sides: tuple[Side, Side]) -> None:
     one.command("baa", "sign", "--org", "fresh", *SIGN)
     for side in sides:
         side.until(lambda side=side: side.ask(MESSAGES, message(), org="fresh").status == 200, ELSEWHERE_S)  # type: ignore[misc]
+
+
+def test_requests_that_wait_for_each_other_in_the_database_hold_up_no_others(
+    sides: tuple[Side, Side], database_url: str
+) -> None:
+    """However many there are: the node goes on to look for revoked keys and to renew its lease."""
+    import psycopg
+
+    one, made = sides[0], f"{CONTROL}/api_keys"
+    answers: list[Answer] = []
+
+    def make(number: int) -> None:
+        answers.append(one.ask(made, {"name": f"waiting{number}", "scopes": ["control:read"]}))
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(5)]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT version FROM snapshot_version FOR UPDATE")
+        for thread in threads:
+            thread.start()
+        until_s = time.monotonic() + STALE_S + 2.0
+        while time.monotonic() < until_s:
+            assert one.ask(MESSAGES, message(), org="zeta").status == 200
+            time.sleep(0.2)
+        assert not answers
+    for thread in threads:
+        thread.join()
+    assert {answer.status for answer in answers} == {201}
 
 
 def test_a_key_of_a_killed_node_is_free_once_its_exchange_is_settled(sides: tuple[Side, Side]) -> None:

@@ -46,9 +46,9 @@ _POSTGRESQL_DEFAULTS = {
 _IDLE_IN_TRANSACTION_S = 10
 
 
-def open_database(url: str, *, durability: str) -> "Database":
+def open_database(url: str, *, durability: str, connections: int = _POOL_SIZE) -> "Database":
     """Open (and for SQLite create, mode 0600) the database at ``sqlite:///path`` or
-    ``postgresql://user:password@host:port/name``.
+    ``postgresql://user:password@host:port/name``; ``connections`` at most are open at a time.
 
     ``durability``: ``strict`` has every commit on disk before it returns; ``process`` and
     ``relaxed`` survive a killed process, and may lose the last commits when power fails.
@@ -67,9 +67,9 @@ def open_database(url: str, *, durability: str) -> "Database":
         ) from error
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite":
-        return _open_sqlite(parsed, durability)
+        return _open_sqlite(parsed, durability, connections)
     if backend in ("postgresql", "postgres"):
-        return _open_postgresql(parsed, durability)
+        return _open_postgresql(parsed, durability, connections)
     raise StorageError(
         f"[storage] url names the database {parsed.drivername!r}; Triptych keeps its data in sqlite:/// or postgresql://."
     )
@@ -228,7 +228,7 @@ def _claim(fd: int) -> bool:
     return True
 
 
-def _open_sqlite(url: URL, durability: str) -> Database:
+def _open_sqlite(url: URL, durability: str, connections: int) -> Database:
     if not url.database or url.database == ":memory:":
         raise StorageError(
             "[storage] url must name a file, such as sqlite:///triptych.db: a database in memory "
@@ -247,7 +247,7 @@ def _open_sqlite(url: URL, durability: str) -> Database:
         ) from error
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite", database=str(path)),
-        pool_size=_POOL_SIZE,
+        pool_size=connections,
         pool_timeout=_POOL_TIMEOUT_S,
         hide_parameters=True,
     )
@@ -326,7 +326,7 @@ def _is_busy(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says why
 
 
-def _open_postgresql(url: URL, durability: str) -> Database:
+def _open_postgresql(url: URL, durability: str, connections: int) -> Database:
     url = url.set(drivername="postgresql+psycopg")
     try:
         engine = create_engine(
@@ -334,7 +334,7 @@ def _open_postgresql(url: URL, durability: str) -> Database:
             connect_args={
                 name: value for name, value in _POSTGRESQL_DEFAULTS.items() if name not in url.query
             },
-            pool_size=_POOL_SIZE,
+            pool_size=connections,
             max_overflow=0,
             pool_timeout=_POOL_TIMEOUT_S,
             pool_pre_ping=True,
