@@ -23,11 +23,12 @@ from msgspec import msgpack
 from tests.acceptance.test_budgets import COST_NUSD, OUTPUT_TOKENS, SANDBOX, capped, org
 from tests.devices.gateway import LIVE_KEY, TEST_KEY, Gateway, message
 from tests.devices.servers import PostgresServer, RedisServer
+from triptych.storage.nodes import LEASE_S
 
 NODES = 3
 K = 701
 CALLERS_PER_NODE = 4
-ORGS = ("redis", "postgres", "node", "revoked", "untold")
+ORGS = ("redis", "postgres", "node", "revoked", "untold", "outlives")
 # Of a busy machine; measured: 1 to 3 s.
 RECOVERY_S = 45.0
 BODY = message("exact", max_tokens=OUTPUT_TOKENS)
@@ -218,6 +219,40 @@ def test_postgresql_is_killed_and_comes_back(scene: Scene) -> None:
     load = under_load(scene, "postgres", scene.postgres.kill, scene.postgres.start, None)
     settled(scene)
     scene.judge("postgres", load)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_streams_that_outlive_an_outage_of_postgresql_longer_than_a_lease_are_taken_for_dead_by_nobody(
+    scene: Scene,
+) -> None:
+    words = 1_300  # of 20 ms each
+    body = message(
+        "exact", max_tokens=2 * words, stream=True, messages=[{"role": "user", "content": f"{words} words"}]
+    )
+    head = (
+        f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key_of('outlives')}\r\nconnection: close\r\n"
+    )
+    head += f"content-length: {len(body)}\r\n\r\n"
+
+    async def story() -> list[bytes]:
+        opened = [await asyncio.open_connection("127.0.0.1", node.port) for node in scene.nodes[:2]]
+        for _, writer in opened:
+            writer.write(head.encode() + body)
+        for reader, _ in opened:
+            await reader.readuntil(b"content_block_delta")
+        await asyncio.to_thread(scene.postgres.kill)
+        await asyncio.sleep(LEASE_S + 1)
+        await asyncio.to_thread(scene.postgres.start)
+        ends = [await reader.read(-1) for reader, _ in opened]
+        for _, writer in opened:
+            writer.close()
+        return ends
+
+    for end in asyncio.run(story()):
+        assert b"event: message_stop" in end and b"event: error" not in end, end[-300:]
+    endings = scene.ask("SELECT ending FROM exchanges JOIN orgs ON orgs.id = org_id WHERE slug = 'outlives'")
+    assert endings == [("completed",)] * 2
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from triptych.storage.ledger_writer import connect
 from triptych.storage.nodes import (
     Node,
     Orphan,
+    Watch,
     dead_nodes,
     ended_before_death,
     give_up_lease,
@@ -145,12 +146,41 @@ def test_what_a_node_ended_is_told_however_long_nobody_came_back(database: Datab
     with database.write() as writing:
         writing.execute(update(nodes).where(nodes.c.id == dead.id).values(lease_until_us=died_us))
     heard: list[Orphan] = []
-    assert settle_the_dead(database, me, exclusive=False, told=heard.append) == 1
-    assert [orphan.exchange_id for orphan in heard] == [told.id, left_open.id]
-    assert heard[0].nusd == 8_460_000
+    assert settle_the_dead(database, me, exclusive=False, told=heard.append) == 0
+    assert [(orphan.exchange_id, orphan.nusd) for orphan in heard] == [(told.id, 8_460_000)]
+    assert settle_orphans(database, me, exclusive=False, told=heard.append) == 1
+    assert heard[1].exchange_id == left_open.id
     heard.clear()
     assert settle_the_dead(database, me, exclusive=False, told=heard.append) == 0
     assert dead_nodes(database, me) == {} and not heard
+
+
+def test_a_node_that_starts_ends_nothing_of_others_that_may_live_after_an_outage(database: Database) -> None:
+    """Their leases have lapsed while the database was away for all. Alone, it waits for nobody."""
+    other, me = register_node(database, "other"), register_node(database, "me")
+    orphans = leave_open(database, other)
+    let_lapse(database, other)
+    assert settle_the_dead(database, me, exclusive=False, told=lambda orphan: None) == 0
+    assert not ended(database)
+    assert settle_the_dead(database, me, exclusive=False, told=None) == 1
+    assert list(ended(database)) == orphans
+
+
+def test_who_could_not_renew_its_own_lease_takes_nobody_for_dead_before_others_could_renew_theirs() -> None:
+    watch = Watch(100.0)
+
+    def renew(*moments_s: float) -> list[bool]:
+        found = []
+        for moment_s in moments_s:
+            watch.renewed(moment_s)
+            found.append(watch.suffices(moment_s))
+        return found
+
+    assert renew(103, 106, 109, 112) == [False, False, False, True]
+    assert not watch.suffices(112 + 7), "the database has not answered for a while"
+    # An outage of 8 s: another one may have renewed its lease three seconds before it.
+    assert renew(120, 123, 126, 129, 132) == [False, False, False, False, True]
+    assert renew(135.4, 138.8, 142.2) == [True, True, True], "a busy machine is no outage"
 
 
 def test_an_earlier_epoch_of_a_living_node_is_dead(database: Database) -> None:

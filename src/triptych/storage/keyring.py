@@ -14,8 +14,10 @@ from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
 from triptych.storage.errors import reason
 from triptych.storage.nodes import (
+    HEARTBEAT_S,
     Node,
     Orphan,
+    Watch,
     ended_before_death,
     heartbeat,
     living_nodes,
@@ -26,7 +28,6 @@ from triptych.storage.seeds import forget_books
 logger = logging.getLogger("triptych.keyring")
 
 POLL_S = 0.4
-HEARTBEAT_S = 3.0
 ORPHANS_S = 5.0
 # A node that could not confirm its snapshot for this long no longer knows who was revoked.
 STALE_S = 5.0
@@ -69,6 +70,7 @@ class KeyRing:
         self._confirmed_s = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._watch = Watch(time.monotonic())
 
     def find(self, key_hash: bytes) -> KeyEntry | None:
         return self._snapshot.by_hash.get(key_hash)
@@ -115,16 +117,19 @@ class KeyRing:
 
     def _keep(self) -> None:
         beat_s = orphans_s = time.monotonic()
+        watch = self._watch
         while not self._stopping.wait(POLL_S):
             now_s = time.monotonic()
             self._attempt("confirm the keys", self.refresh)
             if self._exclusive:
                 continue  # the lock on the file is the lease
             if now_s - beat_s >= HEARTBEAT_S:
-                beat_s = now_s
-                self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node))
+                # Once the database is back, before others have watched for long enough.
+                if self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node)):
+                    beat_s = now_s
+                    watch.renewed(time.monotonic())
                 self._attempt("count the nodes", self._count_nodes)
-            if now_s - orphans_s >= ORPHANS_S:
+            if now_s - orphans_s >= ORPHANS_S and watch.suffices(time.monotonic()):
                 orphans_s = now_s
                 self._attempt(
                     "settle interrupted exchanges",
@@ -133,16 +138,18 @@ class KeyRing:
 
     def _count_nodes(self) -> None:
         living = living_nodes(self._database, self._node)
-        self.known_nodes = 1 + len(living)
+        # Fewer only once it is sure: each of them has its share of the limits.
+        sure = self._watch.suffices(time.monotonic())
+        self.known_nodes = 1 + len(living) if sure else max(self.known_nodes, 1 + len(living))
         gone = {id: until_us for id, until_us in self._living.items() if id not in living}
         if gone:
             for ended in ended_before_death(self._database, gone):
                 self._orphaned(ended)
         self._living = living
 
-    def _attempt(self, purpose: str, work: Callable[[], object]) -> None:
-        """A database that is away for a moment must not end the thread; staleness is what counts. Why it
-        failed is told once, not twice a second."""
+    def _attempt(self, purpose: str, work: Callable[[], object]) -> bool:
+        """Whether it was done. A database that is away for a moment must not end the thread; staleness is
+        what counts. Why it failed is told once, not twice a second."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - drivers have many classes; all mean "not now"
@@ -150,5 +157,6 @@ class KeyRing:
             if self._told.get(purpose) != why:
                 self._told[purpose] = why
                 logger.warning("could not %s: %s", purpose, why)
-        else:
-            self._told.pop(purpose, None)
+            return False
+        self._told.pop(purpose, None)
+        return True

@@ -40,6 +40,9 @@ from triptych.storage.tables import exchanges, nodes
 
 LEASE_S = 10
 _LEASE_US = LEASE_S * MICROSECONDS_PER_S
+HEARTBEAT_S = 3.0
+# Another node's last renewal may be a heartbeat older than one's own.
+_LONGEST_GAP_S = 5.0
 # Rows of dead nodes are kept a day, for people who look.
 _FORGET_US = 86_400 * MICROSECONDS_PER_S
 # A settlement reaches the index within milliseconds, or when Redis is back.
@@ -194,13 +197,32 @@ def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orph
 def settle_the_dead(
     database: Database, node: Node, *, exclusive: bool, told: Callable[[Orphan], object] | None
 ) -> int:
-    """What a node does at its start: ``settle_orphans``, and tell of what dead nodes had ended shortly
-    before, too, however long ago that was. On SQLite (``exclusive``) nobody knows when the last one died."""
-    if told is not None and not exclusive:
-        # First: nodes that died more than a day ago are forgotten with their orphans.
-        for ended in ended_before_death(database, dead_nodes(database, node)):
-            told(ended)
-    return settle_orphans(database, node, exclusive=exclusive, told=told)
+    """What a node does at its start. Alone (``exclusive``, or nobody to tell): ``settle_orphans``. Of several
+    it only tells of what dead ones had ended shortly before, however long ago that was: whose lease has
+    lapsed may live all the same (``Watch``)."""
+    if exclusive or told is None:
+        return settle_orphans(database, node, exclusive=exclusive, told=told)
+    # Not later: nodes that died more than a day ago are forgotten when their orphans are settled.
+    for ended in ended_before_death(database, dead_nodes(database, node)):
+        told(ended)
+    return 0
+
+
+class Watch:
+    """Whether a node has watched the others for long enough to take one for dead. Leases lapse, too, while
+    the database is away for all: who comes back first must not end what the others run. So nobody is
+    judged before this node has renewed its own lease for the whole of one. Times are monotonic."""
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = self._renewed_s = now_s
+
+    def renewed(self, now_s: float) -> None:
+        if now_s - self._renewed_s > _LONGEST_GAP_S:
+            self._since_s = now_s
+        self._renewed_s = now_s
+
+    def suffices(self, now_s: float) -> bool:
+        return now_s - self._since_s >= LEASE_S and now_s - self._renewed_s <= _LONGEST_GAP_S
 
 
 def _charge(row: Row[Any]) -> tuple[Charge, Booking | None]:
