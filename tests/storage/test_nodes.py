@@ -98,6 +98,35 @@ def test_exchanges_of_a_dead_node_are_settled_as_interrupted(database: Database)
         assert (row.ending, row.failure_kind, row.status) == ("interrupted", "interrupted", 0)  # type: ignore[attr-defined]
 
 
+def test_many_orphans_are_settled_some_at_a_time_and_at_a_start_alone_all(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who settles them renews its own lease in between."""
+    monkeypatch.setattr("triptych.storage.nodes.ORPHANS_AT_ONCE", 2)
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    leave_open(database, dead, 5)
+    let_lapse(database, dead)
+    heard: list[Orphan] = []
+    found = [settle_orphans(database, me, exclusive=False, told=heard.append) for _ in range(4)]
+    assert found == [2, 2, 1, 0] and len({orphan.exchange_id for orphan in heard}) == 5
+    leave_open(database, dead, 5)
+    assert settle_the_dead(database, me, exclusive=True, told=heard.append) == 5
+
+
+@pytest.mark.postgres
+def test_orphans_that_another_node_is_about_to_settle_are_not_waited_for(postgresql_url: str) -> None:
+    database = open_database(postgresql_url, durability="strict")
+    database.migrate()
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    orphans = leave_open(database, dead, 3)
+    let_lapse(database, dead)
+    with database.write() as other:
+        other.execute(text("UPDATE exchanges SET retries = 1 WHERE id = :id"), {"id": orphans[0]})
+        assert settle_orphans(database, me, exclusive=False) == 2
+    assert settle_orphans(database, me, exclusive=False) == 1
+    database.close()
+
+
 def test_what_a_dead_node_ended_shortly_before_is_told(database: Database) -> None:
     """Its holds may not have been settled; of what it ended long before, they have been."""
     dead, me = register_node(database, "dead"), register_node(database, "me")

@@ -15,6 +15,7 @@ from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_v
 from triptych.storage.errors import reason
 from triptych.storage.nodes import (
     HEARTBEAT_S,
+    ORPHANS_AT_ONCE,
     Node,
     Orphan,
     Watch,
@@ -71,6 +72,8 @@ class KeyRing:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._watch = Watch(time.monotonic())
+        self._found = 0
+        """Orphans, when it was last looked for them."""
 
     def find(self, key_hash: bytes) -> KeyEntry | None:
         return self._snapshot.by_hash.get(key_hash)
@@ -130,11 +133,13 @@ class KeyRing:
                     watch.renewed(time.monotonic())
                 self._attempt("count the nodes", self._count_nodes)
             if now_s - orphans_s >= ORPHANS_S and watch.suffices(time.monotonic()):
-                orphans_s = now_s
-                self._attempt(
-                    "settle interrupted exchanges",
-                    lambda: settle_orphans(self._database, self._node, exclusive=False, told=self._orphaned),
-                )
+                self._attempt("settle interrupted exchanges", self._settle_orphans)
+                # There may be more: not before the keys and the lease had their turn.
+                orphans_s = now_s - ORPHANS_S if self._found == ORPHANS_AT_ONCE else now_s
+
+    def _settle_orphans(self) -> None:
+        self._found = 0
+        self._found = settle_orphans(self._database, self._node, exclusive=False, told=self._orphaned)
 
     def _count_nodes(self) -> None:
         living = living_nodes(self._database, self._node)

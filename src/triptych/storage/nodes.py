@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     delete,
     exists,
     insert,
@@ -51,6 +52,18 @@ _UNTOLD_US = 60 * MICROSECONDS_PER_S
 _LONGEST_US = 900 * MICROSECONDS_PER_S
 _TOLD = ("id", "started_us", "org_id", "user_id", "key_id", "booking")
 _SQLITE_NODE = "local"
+ORPHANS_AT_ONCE = 500
+"""A node that dies can leave thousands. Who settles them has a lease of its own to renew."""
+_ESTIMATED = (
+    update(exchanges)
+    .where(exchanges.c.id == bindparam("orphan"))
+    .values(
+        input_tokens=bindparam("input"),
+        usage_source=UsageSource.ESTIMATE,
+        cost_nusd=bindparam("nusd"),
+        credits=bindparam("used"),
+    )
+)
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -104,8 +117,8 @@ def heartbeat(database: Database, node: Node) -> bool:
 def settle_orphans(
     database: Database, node: Node, *, exclusive: bool, told: Callable[[Orphan], object] | None = None
 ) -> int:
-    """End orphans as ``interrupted`` with status 0; returns how many, and tells of each once it is
-    committed.
+    """End orphans as ``interrupted`` with status 0, ``ORPHANS_AT_ONCE`` at most; returns how many, and tells
+    of each once it is committed.
 
     ``exclusive``: no other process can serve on this database (SQLite's lock is held), so every
     open exchange that is not this node's own is an orphan, whatever its lease says.
@@ -124,30 +137,31 @@ def settle_orphans(
                 nodes.c.lease_until_us > moment_us,
             )
             conditions.append(not_(exists().where(alive).correlate(exchanges)))
+        # What another node is about to settle is not waited for.
         interrupted = connection.execute(
-            update(exchanges)
+            select(*(exchanges.c[name] for name in _TOLD))
             .where(*conditions)
+            .limit(ORPHANS_AT_ONCE)
+            .with_for_update(of=exchanges, skip_locked=True)
+        ).all()
+        connection.execute(
+            update(exchanges)
+            .where(exchanges.c.id.in_([row.id for row in interrupted]))
             .values(
                 ended_us=moment_us,
                 ending=Ending.INTERRUPTED.value,
                 status=0,
                 failure_kind=FailureKind.INTERRUPTED.value,
             )
-            .returning(*(exchanges.c[name] for name in _TOLD))
-        ).all()
+        )
         charges = [_charge(row) for row in interrupted]
-        for row, (charge, booking) in zip(interrupted, charges, strict=True):
-            if booking is not None:
-                connection.execute(
-                    update(exchanges)
-                    .where(exchanges.c.id == row.id)
-                    .values(
-                        input_tokens=booking.input_tokens,
-                        usage_source=UsageSource.ESTIMATE,
-                        cost_nusd=charge.nusd,
-                        credits=charge.credits,
-                    )
-                )
+        estimates = [
+            {"orphan": row.id, "input": booking.input_tokens, "nusd": charge.nusd, "used": charge.credits}
+            for row, (charge, booking) in zip(interrupted, charges, strict=True)
+            if booking is not None
+        ]
+        if estimates:
+            connection.execute(_ESTIMATED, estimates)
         add(connection, [(charge, 1) for charge, _ in charges])
         connection.execute(
             delete(nodes).where(nodes.c.lease_until_us < moment_us - _FORGET_US, nodes.c.id != node.id)
@@ -201,7 +215,10 @@ def settle_the_dead(
     it only tells of what dead ones had ended shortly before, however long ago that was: whose lease has
     lapsed may live all the same (``Watch``)."""
     if exclusive or told is None:
-        return settle_orphans(database, node, exclusive=exclusive, told=told)
+        settled = 0
+        while found := settle_orphans(database, node, exclusive=exclusive, told=told):
+            settled += found
+        return settled
     # Not later: nodes that died more than a day ago are forgotten when their orphans are settled.
     for ended in ended_before_death(database, dead_nodes(database, node)):
         told(ended)
