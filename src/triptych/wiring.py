@@ -126,7 +126,7 @@ async def running(
             # Requests that wait for each other's rows may have every connection. What keeps this node alive,
             # its lease, keys and ledger, must not wait behind them: others would take it for dead.
             upkeep = open_database(
-                settings.storage.url.reveal(), durability=settings.ledger.durability, connections=2
+                settings.storage.url.reveal(), durability=settings.ledger.durability, connections=3
             )
             stack.callback(upkeep.close)
             stack.callback(_leave, upkeep, node)

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -313,3 +314,38 @@ def test_why_the_keys_cannot_be_confirmed_is_told_once_in_words(
     (told,) = (record.getMessage() for record in caplog.records if "confirm" in record.getMessage())
     assert told.startswith(f"could not confirm the keys: The database file {database.path} was deleted or")
     assert keys.fresh
+
+
+@pytest.mark.postgres
+def test_a_revoked_key_does_not_wait_for_what_a_dead_node_left_open(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "POLL_S", 0.02)
+    monkeypatch.setattr(keyring, "ORPHANS_S", 0.02)
+    monkeypatch.setattr(Watch, "suffices", lambda watch, now_s: True)
+    database = open_database(postgresql_url, durability="strict")
+    database.migrate()
+    dead, me = register_node(database, "dead"), register_node(database, "me")
+    leave_open(database, dead)
+    let_lapse(database, dead)
+    keys = KeyRing(database, me, exclusive=False)
+    before = keys.version
+
+    def until(holds: Callable[[], object]) -> None:
+        deadline_s = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+
+    waiting = text("SELECT 1 FROM pg_locks WHERE relation = 'request_days'::regclass AND NOT granted")
+    with database.write() as other:
+        other.execute(text("LOCK TABLE request_days IN SHARE MODE"))
+        keys.start()
+        until(lambda: other.execute(waiting).first())
+        with database.write() as connection:
+            connection.execute(text("UPDATE snapshot_version SET version = version + 1"))
+        until(lambda: keys.version > before)
+        assert not ended(database)
+    until(lambda: ended(database))
+    keys.close()
+    database.close()

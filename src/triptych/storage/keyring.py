@@ -1,7 +1,7 @@
 """The keys and policies this node knows: a snapshot in memory, confirmed several times a second.
 
-One thread asks the database for the snapshot's version and loads a new snapshot when it moved; it
-also renews this node's lease and settles what dead nodes left open. Requests read one attribute.
+One thread asks the database for the snapshot's version and loads a new snapshot when it moved; another
+renews this node's lease and settles what dead nodes left open. Requests read one attribute.
 """
 
 import logging
@@ -70,7 +70,7 @@ class KeyRing:
         forget_books(database, self._snapshot.metering.metered)
         self._confirmed_s = time.monotonic()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._watch = Watch(time.monotonic())
         self._found = 0
         """Orphans, when it was last looked for them."""
@@ -110,22 +110,29 @@ class KeyRing:
         self._metered(self._snapshot.metering)
         if not self._exclusive:
             self._attempt("count the nodes", self._count_nodes)
-        self._thread = threading.Thread(target=self._keep, name="keyring", daemon=True)
-        self._thread.start()
+        works = {"keyring": self._keep_keys} | ({} if self._exclusive else {"lease": self._keep_lease})
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True) for name, work in works.items()
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
+        for thread in self._threads:
+            thread.join(5.0)
 
-    def _keep(self) -> None:
+    def _keep_keys(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            self._attempt("confirm the keys", self.refresh)
+
+    def _keep_lease(self) -> None:
+        """Beside the keys: a revoked one must not wait for what a dead node left open. With one server, the
+        lock on the file is the lease."""
         beat_s = orphans_s = time.monotonic()
         watch = self._watch
         while not self._stopping.wait(POLL_S):
             now_s = time.monotonic()
-            self._attempt("confirm the keys", self.refresh)
-            if self._exclusive:
-                continue  # the lock on the file is the lease
             if now_s - beat_s >= HEARTBEAT_S:
                 # Once the database is back, before others have watched for long enough.
                 if self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node)):
@@ -134,7 +141,7 @@ class KeyRing:
                 self._attempt("count the nodes", self._count_nodes)
             if now_s - orphans_s >= ORPHANS_S and watch.suffices(time.monotonic()):
                 self._attempt("settle interrupted exchanges", self._settle_orphans)
-                # There may be more: not before the keys and the lease had their turn.
+                # There may be more: not before the lease had its turn.
                 orphans_s = now_s - ORPHANS_S if self._found == ORPHANS_AT_ONCE else now_s
 
     def _settle_orphans(self) -> None:
