@@ -99,6 +99,7 @@ class InRedis(Index):
             "known_nodes": lambda: 1,
             "key_prefix": own_prefix(),
             "clock_us": clock.wall if clock is not None else None,
+            "timeout_s": 20.0,  # of a busy machine
             **changes,
         }
         self.key_prefix = facts["key_prefix"]
