@@ -225,23 +225,6 @@ def _serve(url: str, ready: "multiprocessing.Queue[str]") -> None:
     database.close()
 
 
-@pytest.mark.parametrize("made_with", [None, 4096])
-def test_a_new_file_has_small_pages_and_an_old_one_keeps_its_own(
-    sqlite_url: str, tmp_path: Path, made_with: int | None
-) -> None:
-    path = tmp_path / "triptych.db"
-    if made_with is not None:
-        old = sqlite3.connect(path)
-        old.executescript(f"PRAGMA page_size = {made_with}; CREATE TABLE exchanges (id TEXT)")
-        old.execute("DROP TABLE exchanges")
-        old.close()
-    database = open_database(sqlite_url, durability="strict")
-    with database.write() as connection:
-        schema.upgrade(connection)
-        assert connection.exec_driver_sql("PRAGMA page_size").scalar() == (made_with or 2048)
-    database.close()
-
-
 def test_a_second_server_on_one_sqlite_file_is_refused(sqlite_url: str) -> None:
     database = open_database(sqlite_url, durability="strict")
     database.migrate()

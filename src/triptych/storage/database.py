@@ -23,9 +23,6 @@ STRICT, PROCESS, RELAXED = "strict", "process", "relaxed"
 DURABILITIES = (STRICT, PROCESS, RELAXED)
 
 BUSY_TIMEOUT_MS = 5_000
-# A commit writes whole pages into the log. An exchange changes some hundred bytes in each of several places,
-# the counters of its key, user and org among them, which 10,000 keys spread over as many pages as there are.
-_PAGE_BYTES = 2048
 _LOCK_POLL_S = 0.002
 _POOL_SIZE = 5
 _POOL_TIMEOUT_S = 5
@@ -277,7 +274,6 @@ def _open_sqlite(url: URL, durability: str, connections: int) -> Database:
         try:
             for pragma in (
                 f"busy_timeout = {BUSY_TIMEOUT_MS}",
-                f"page_size = {_PAGE_BYTES}",  # of a new file: one that has tables keeps its own
                 "journal_mode = WAL",
                 f"synchronous = {synchronous}",
                 "foreign_keys = ON",
