@@ -256,7 +256,11 @@ class ThrowAt:
                         pending._asyncio_future_blocking = False
                     pending = steps.throw(self._error)
                     continue
-                value = yield pending
-                pending = steps.send(value)
+                try:
+                    value = yield pending
+                except asyncio.CancelledError as cancelled:  # a timeout of the work's own
+                    pending = steps.throw(cancelled)
+                else:
+                    pending = steps.send(value)
             except StopIteration:
                 return

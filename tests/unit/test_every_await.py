@@ -105,6 +105,9 @@ async def run_once(
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.stages.ask.BACKOFF_BASE_S", 0.0)
+    # A machine that stands still for a moment must not take another way than the run that was counted.
+    monkeypatch.setattr("triptych.stages.ask.DISCARD_S", 60.0)
+    monkeypatch.setattr("triptych.stages.relay.TRAILING_S", 60.0)
 
 
 @pytest.mark.parametrize("error_name", ERRORS)

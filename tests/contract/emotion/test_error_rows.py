@@ -60,6 +60,12 @@ MISSING = {
 }
 
 
+def test_an_assistant_that_calls_tools_may_say_nothing_but_not_begin_to(sides: World) -> None:
+    said = {"role": "assistant", "content": {}, "tool_calls": [{}]}
+    answer = sides.ask(CHAT, json.dumps({"model": "fault-ok", "messages": [said]}).encode())
+    assert (answer.status, json.loads(answer.body)["error"]["param"]) == (400, "messages[0].content.text")
+
+
 @pytest.mark.parametrize(("body", "param"), MISSING.values(), ids=MISSING)
 @pytest.mark.parametrize("target", [ANALYSIS, "/v2/emotions/c1/analysis", CHAT])
 def test_a_missing_field_is_a_400_that_names_it(

@@ -113,13 +113,13 @@ def in_own_names(failure: Failure) -> Failure:
 
 def _require_content(index: int, message: object) -> None:
     """Raises Failure MISSING_FIELD. Only an assistant that calls tools may have said nothing."""
-    if not isinstance(message, dict) or message.get("tool_calls"):
+    if not isinstance(message, dict):
         return
     content = message.get("content")
-    if content is None or content == "":
-        raise missing(f"messages[{index}].content")
     if isinstance(content, dict) and content.get("text") in (None, ""):
         raise missing(f"messages[{index}].content.text")
+    if (content is None or content == "") and not message.get("tool_calls"):
+        raise missing(f"messages[{index}].content")
 
 
 def _message(index: int, message: object) -> dict[str, Any]:

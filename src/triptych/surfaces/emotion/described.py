@@ -64,7 +64,7 @@ _CALLED = _object(
     description="Calls of tools, with or without a text.",
 )
 _GIVEN_BACK = _object(
-    {"role": {"const": "tool"}, "tool_call_id": {"type": "string", "minLength": 1}, "content": _CONTENT},
+    {"role": {"const": "tool"}, "tool_call_id": _TEXT, "content": _CONTENT},
     description="What a tool gave back.",
 )
 
