@@ -133,3 +133,23 @@ def test_a_long_batch_does_not_hold_up_the_loop_and_others_come_in_between() -> 
     longest_s, small_s, all_s = asyncio.run(ask())
     # A batch of 0.9 s; the loop turns all the while, and a short text waits for a slice or two.
     assert longest_s < 0.3 and small_s < all_s / 2
+
+
+def test_whoever_comes_during_a_long_batch_is_next() -> None:
+    engine = Counting(seconds_a_text=0.005)
+
+    async def ask() -> None:
+        scoring = Scoring(lambda: engine)
+        await scoring.score(["warm"])
+        batch = asyncio.create_task(scoring.score(["x" * 10_000] * 40))
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+            already = len(engine.calls)
+            await scoring.score(["y" * 3_000])
+            # The slice that was under way, the one that stood in line already, and this.
+            assert len(engine.calls) - already <= 3
+        assert not batch.done()
+        await batch
+        scoring.close()
+
+    asyncio.run(ask())

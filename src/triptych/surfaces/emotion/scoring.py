@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -17,8 +17,7 @@ logger = logging.getLogger("triptych.emotion")
 INLINE_CHARS = 2_000
 """What is scored within two or three milliseconds; a thread would cost more than it spares."""
 SLICE_CHARS = 10_000
-"""What is scored in one go in a thread: others may come in between."""
-_THREADS = 4
+"""What is scored in one go in the thread: others may come in between."""
 
 
 class Engine(Protocol):
@@ -43,8 +42,8 @@ class Scoring:
         self._load = load
         self._engine: Engine | None = None
         self._loading: asyncio.Task[Engine] | None = None
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="emotion")
-        # The engine is one caller's at a time.
+        # The engine is one caller's at a time: the thread's, or the loop's for what is short.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="emotion")
         self._turn = threading.Lock()
         self._failed = False
 
@@ -63,25 +62,22 @@ class Scoring:
                 return _analyse(engine, texts)
             finally:
                 self._turn.release()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._in_slices, engine, texts)
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _in_slices(self, engine: Engine, texts: Sequence[str]) -> Analysed:
+        loop = asyncio.get_running_loop()
         emotions: list[Emotion] = []
-        tokens = start = 0
-        while start < len(texts):
-            end, chars = start, 0
-            while end < len(texts) and (end == start or chars + len(texts[end]) <= SLICE_CHARS):
-                chars += len(texts[end])
-                end += 1
-            with self._turn:
-                found = _analyse(engine, texts[start:end])
+        tokens = 0
+        for some in _slices(texts):
+            # Each waits in line anew: a lock would go back and again to whoever just let go of it.
+            found = await loop.run_in_executor(self._thread, self._in_turn, engine, some)
             emotions += found.emotions
             tokens += found.tokens
-            start = end
         return Analysed(emotions, tokens)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _in_turn(self, engine: Engine, texts: Sequence[str]) -> Analysed:
+        with self._turn:
+            return _analyse(engine, texts)
 
     async def _loaded(self) -> Engine:
         """Loaded once, whoever waits for it; the next request tries again what failed."""
@@ -95,7 +91,7 @@ class Scoring:
     async def _load_in_thread(self) -> Engine:
         loop = asyncio.get_running_loop()
         try:
-            self._engine = await loop.run_in_executor(self._threads, self._load)
+            self._engine = await loop.run_in_executor(self._thread, self._load)
         except Exception as error:
             self._failed = True
             logger.error("the emotion engine cannot be loaded: %s: %s", type(error).__name__, error)
@@ -108,3 +104,14 @@ class Scoring:
 
 def _analyse(engine: Engine, texts: Sequence[str]) -> Analysed:
     return Analysed(*engine.analyse(texts))
+
+
+def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    start = 0
+    while start < len(texts):
+        end, chars = start, 0
+        while end < len(texts) and (end == start or chars + len(texts[end]) <= SLICE_CHARS):
+            chars += len(texts[end])
+            end += 1
+        yield texts[start:end]
+        start = end
