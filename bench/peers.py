@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.canned import MODEL_ID, Wire
 from bench.process import Running, call, free_port, start, wait_for
-from bench.targets import KEY_COUNT, UNLIMITED, Lane, Target
+from bench.targets import KEY_COUNT, UNLIMITED, Keyless, Lane, Target
 
 PEERS_DIR = Path(__file__).resolve().parent / ".peers"
 FERRO_MASTER_KEY = "fgw_0123456789abcdef0123456789abcdef"
@@ -241,20 +241,12 @@ http {{
 
 
 @dataclass(slots=True)
-class Nginx:
+class Nginx(Keyless):
     """nginx as a bare reverse proxy in one process: no gateway, but what relaying alone costs."""
 
     name: str = "nginx"
     title: str = "nginx, a bare reverse proxy (C)"
     notes: str = "relays and nothing else: the floor, and a measure of the machine"
-    same_wire: Lane = field(default_factory=lambda: Lane(Wire.MESSAGES))
-    translated: Lane | None = None
-    relays_bytes: bool = True
-    checks_keys: bool = False
-    refused_status: int = 401
-    slow: bool = False
-    open_pace_ms: int = 100
-    health_path: str = "/healthz"
 
     @property
     def command(self) -> Path:
@@ -276,11 +268,6 @@ class Nginx:
         port = free_port()
         (work_dir / "nginx.conf").write_text(NGINX_CONFIG.format(port=port, mock_port=mock_port))
         return start([self.command, "-p", work_dir, "-c", "nginx.conf"], port, work_dir, {})
-
-    def prepare(self, running: Running) -> list[str]:
-        """Any key will do."""
-        wait_for(running, "GET", self.health_path)
-        return [f"not-a-real-key-{number}" for number in range(KEY_COUNT)]
 
 
 def all_peers() -> list[Target]:

@@ -69,12 +69,9 @@ class Target(Protocol):
 
 
 @dataclass(slots=True)
-class Direct:
-    """No gateway: the mock provider, which is the base line of latency and the price of the mock itself."""
+class Keyless:
+    """What all targets have that pass bytes on and know no keys."""
 
-    name: str = "direct"
-    title: str = "mock provider, no gateway"
-    notes: str = "the CPU time is the mock's own"
     same_wire: Lane = field(default_factory=lambda: Lane(Wire.MESSAGES))
     translated: Lane | None = None
     relays_bytes: bool = True
@@ -83,6 +80,20 @@ class Direct:
     slow: bool = False
     open_pace_ms: int = 100
     health_path: str = "/healthz"
+
+    def prepare(self, running: Running) -> list[str]:
+        """Any key will do."""
+        wait_for(running, "GET", self.health_path)
+        return key_secrets()
+
+
+@dataclass(slots=True)
+class Direct(Keyless):
+    """No gateway: the mock provider, which is the base line of latency and the price of the mock itself."""
+
+    name: str = "direct"
+    title: str = "mock provider, no gateway"
+    notes: str = "the CPU time is the mock's own"
 
     def absent(self) -> str | None:
         """Never absent."""
@@ -97,11 +108,6 @@ class Direct:
         environment = {"PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "bench.mock_upstream", "--port", str(mock_port)]
         return start(command, mock_port, work_dir, environment)
-
-    def prepare(self, running: Running) -> list[str]:
-        """Any key will do."""
-        wait_for(running, "GET", self.health_path)
-        return key_secrets()
 
 
 @dataclass(slots=True)

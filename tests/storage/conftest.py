@@ -14,9 +14,12 @@ from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.usage import Usage, UsageSource
 from triptych.storage.database import Database, open_database
 from triptych.storage.nodes import Node, register_node
+from triptych.storage.responses import StoredResponses
+from triptych.storage.sealing import OrgKeys
 from triptych.storage.secrets import KeyHasher
 
 POSTGRES_URL = os.environ.get("TRIPTYCH_TEST_POSTGRES_URL")
+WRAPPING = b"w" * 32
 
 
 @pytest.fixture
@@ -48,6 +51,16 @@ def database(url: str) -> Iterator[Database]:
     opened.migrate()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def keys(database: Database) -> OrgKeys:
+    return OrgKeys(database, WRAPPING)
+
+
+@pytest.fixture
+def stored(database: Database, keys: OrgKeys) -> StoredResponses:
+    return StoredResponses(database, keys, retention_days=30)
 
 
 @pytest.fixture

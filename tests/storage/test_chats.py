@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.devices.in_loop import in_loop
+from tests.storage.answered import ANA, DAY_US, SECRET, principal
 from tests.storage.conftest import opened, outcome
 from tests.storage.ledgers import ENDED_US, running
 from triptych.core.clock import now_us
 from triptych.core.outcome import Ending
-from triptych.core.principal import Principal, RequestLimits
 from triptych.storage.chats import Chats, Keeping, Said, end
 from triptych.storage.database import Database
 from triptych.storage.errors import SpoiltContent
@@ -20,22 +20,6 @@ from triptych.storage.ledger import Ledger
 from triptych.storage.nodes import Node, register_node, settle_orphans
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.tables import chat_turns
-
-SECRET = "the patient is called Rumpelstiltskin"
-DAY_US = 86_400_000_000
-
-
-def principal(org: str = "ORG", environment: str = "live", user: str = "ANA") -> Principal:
-    limits = RequestLimits()
-    return Principal(org, org.lower(), user, "KEY", frozenset(), environment, (), limits, limits, limits)
-
-
-ANA = principal()
-
-
-@pytest.fixture
-def keys(database: Database) -> OrgKeys:
-    return OrgKeys(database, b"w" * 32)
 
 
 @pytest.fixture
@@ -96,7 +80,7 @@ async def test_nothing_is_seen_from_another_org_or_environment(
 ) -> None:
     async with running(database, node) as ledger:
         exchange_id = await kept(ledger, keys, SECRET)
-    for stranger in (principal("OTHER"), principal(environment="test")):
+    for stranger in (principal(org="OTHER"), principal(environment="test")):
         assert chats.conversation(stranger, "conv_1") is None
         assert chats.find(stranger, exchange_id, ("chat",)) is None
     assert chats.find(ANA, exchange_id, ("messages",)) is None

@@ -19,7 +19,7 @@ from tests.storage.answered import (
     principal,
     said,
 )
-from tests.storage.conftest import opened, outcome
+from tests.storage.conftest import WRAPPING, opened, outcome
 from tests.storage.ledgers import ENDED_US, rows
 from triptych.core.clock import now_us
 from triptych.core.outcome import Ending
@@ -31,18 +31,6 @@ from triptych.storage.nodes import Node, register_node, settle_orphans
 from triptych.storage.responses import EVENTS_KEPT_US, Forbidden, StoredResponses
 from triptych.storage.sealing import OrgKeys
 from triptych.storage.tables import org_data_keys, stored_events, stored_responses
-
-WRAPPING = b"w" * 32
-
-
-@pytest.fixture
-def keys(database: Database) -> OrgKeys:
-    return OrgKeys(database, WRAPPING)
-
-
-@pytest.fixture
-def stored(database: Database, keys: OrgKeys) -> StoredResponses:
-    return StoredResponses(database, keys, retention_days=30)
 
 
 @pytest.mark.parametrize("durability", ["strict", "relaxed"])

@@ -16,16 +16,6 @@ from triptych.storage.sealing import OrgKeys
 from triptych.storage.tables import stored_responses
 
 
-@pytest.fixture
-def keys(database: Database) -> OrgKeys:
-    return OrgKeys(database, b"w" * 32)
-
-
-@pytest.fixture
-def stored(database: Database, keys: OrgKeys) -> StoredResponses:
-    return StoredResponses(database, keys, retention_days=30)
-
-
 def test_what_is_deleted_while_it_runs_does_not_come_back(
     database: Database, node: Node, keys: OrgKeys, stored: StoredResponses
 ) -> None:

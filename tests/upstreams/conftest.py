@@ -15,9 +15,10 @@ from triptych.upstreams.anthropic import AnthropicUpstream
 from triptych.upstreams.transport import HttpTransport
 
 KEY = "secret-key"
+OURS = ["triptych-uvloop", "triptych-asyncio"]
 
 
-@pytest.fixture(params=["triptych-uvloop", "triptych-asyncio", "aiohttp-uvloop"])
+@pytest.fixture(params=[*OURS, "aiohttp-uvloop"])
 def client_kind(request: pytest.FixtureRequest) -> str:
     """Overridden where only our own transport can be asked."""
     return str(request.param)

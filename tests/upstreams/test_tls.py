@@ -8,10 +8,12 @@ import pytest
 from tests.devices import messages_wire as wire
 from tests.devices.authority import LAX, Authority, make_authority
 from tests.devices.faulty_upstream import FaultyUpstream
-from tests.upstreams.conftest import Clients, call_of, failure_of, read_all, until
+from tests.upstreams.conftest import OURS, Clients, call_of, failure_of, read_all, until
 from triptych.core.failure import Failure, FailureKind
 
 pytestmark = pytest.mark.anyio
+
+only_ours = pytest.mark.parametrize("client_kind", OURS)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +79,11 @@ async def test_an_unread_answer_stops_the_provider_over_tls(clients: Clients, au
         answer.close()
 
 
+@only_ours
 @pytest.mark.parametrize("missing", LAX)
 async def test_why_a_lax_authority_is_not_trusted_is_logged_with_what_to_do_once_a_minute(
     clients: Clients, tmp_path: Path, caplog: pytest.LogCaptureFixture, missing: str
 ) -> None:
-    if clients.kind.startswith("aiohttp"):
-        pytest.skip("not ours")
     lax = make_authority(tmp_path, without=[missing])
     with FaultyUpstream(tls=lax.serving) as device:
         base_url = f"https://localhost:{device.port}"
@@ -109,22 +110,20 @@ async def test_why_a_lax_authority_is_not_trusted_is_logged_with_what_to_do_once
     assert "issued anew" in line
 
 
+@only_ours
 async def test_an_authority_that_is_not_known_here_is_told_with_where_to_add_it(
     clients: Clients, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if clients.kind.startswith("aiohttp"):
-        pytest.skip("not ours")
     with FaultyUpstream(tls=authority.serving) as device, caplog.at_level(logging.WARNING):
         await failure_of(clients.upstream(f"https://localhost:{device.port}").call(call_of()))
     (line,) = caplog.messages
     assert "SSL_CERT_FILE" in line
 
 
+@only_ours
 async def test_a_provider_that_refuses_connections_is_named_in_the_log(
     clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if clients.kind.startswith("aiohttp"):
-        pytest.skip("not ours")
     with FaultyUpstream() as device:
         port = device.port
     with caplog.at_level(logging.WARNING, "triptych.upstreams"), pytest.raises(Failure) as raised:
