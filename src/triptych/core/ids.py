@@ -20,17 +20,17 @@ class UlidSource:
     def __init__(self) -> None:
         self._pool = ""
         self._offset = 0
-        self._second = -1
-        """Of 1,024 milliseconds: all but the last two characters of the time."""
+        self._span = -1
+        """1,024 milliseconds, whose ids share all but the last two characters of the time."""
         self._prefix = ""
 
     def new(self) -> str:
         """A fresh ULID of the current millisecond."""
         millisecond = time.time_ns() // 1_000_000
-        second = millisecond >> 10
-        if second != self._second:
-            self._second = second
-            self._prefix = _encode(second, 8)
+        span = millisecond >> 10
+        if span != self._span:
+            self._span = span
+            self._prefix = _encode(span, 8)
         offset = self._offset
         if offset >= len(self._pool):
             random = os.urandom(_RANDOM_CHARACTERS * _POOL_IDS)
