@@ -25,7 +25,7 @@ from triptych.storage.tables import balances, events, exchanges, request_days
 __all__ = ["named_sessions"]
 
 SCOPES = (("key", "KEY"), ("user", "USER"), ("group", "GROUP"), ("org", "ORG"))
-COUNTED = (("key", "KEY"), ("org", "ORG"))
+COUNTED = ("KEY", "USER")
 
 
 def held(**changes: object) -> Opened:
@@ -52,7 +52,9 @@ def balance(database: Database, scope_id: str = "ORG", cycle: int = 20_500) -> t
 
 def days(database: Database) -> dict[str, tuple[int, int]]:
     with database.read() as connection:
-        return {row.scope_id: (row.day, row.requests) for row in connection.execute(select(request_days))}
+        found = connection.execute(select(request_days)).all()
+    assert {(row.user_id, row.org_id) for row in found} <= {("USER", "ORG")}
+    return {row.key_id: (row.day, row.requests) for row in found}
 
 
 def told(database: Database) -> list[Row[Any]]:
@@ -74,7 +76,7 @@ def test_an_ending_adds_to_every_scope_in_its_own_transaction(database: Database
 
     asyncio.run(live())
     assert [balance(database, scope_id) for _, scope_id in SCOPES] == [(8_460_000, 675, 1)] * 4
-    assert days(database) == {"KEY": (20_510, 1), "ORG": (20_510, 1)}
+    assert days(database) == {"KEY": (20_510, 1)}
 
 
 def test_an_ending_without_a_charge_touches_no_balance(database: Database, node: Node) -> None:
@@ -114,7 +116,7 @@ def test_the_balances_of_many_endings_are_the_sum_of_their_rows(database: Databa
         nusd, credits = sums.one()
     assert balance(database) == (sum(one.nusd for one in charges), sum(one.credits for one in charges), 300)
     assert balance(database, "KEY") == (nusd, credits, 300)
-    assert days(database)["ORG"] == (20_510, 300)
+    assert days(database)["KEY"] == (20_510, 300)
 
 
 def test_what_is_ended_twice_is_charged_once(database: Database, node: Node) -> None:
@@ -250,7 +252,7 @@ def test_both_days_of_a_batch_that_ends_over_midnight_leave_the_new_one(
             await asyncio.gather(*ends)
 
     asyncio.run(live())
-    assert days(database) == {"KEY": (20_511, 20), "ORG": (20_511, 20)}
+    assert days(database) == {"KEY": (20_511, 20)}
 
 
 def test_refusals_gathered_into_one_row_count_as_requests_each(database: Database, node: Node) -> None:
@@ -271,7 +273,7 @@ def test_refusals_gathered_into_one_row_count_as_requests_each(database: Databas
                 ledger.refuse(opened(), by_requests, ENDED_US)
 
     asyncio.run(live())
-    assert days(database) == {"KEY": (20_510, 5), "ORG": (20_510, 5)}
+    assert days(database) == {"KEY": (20_510, 5)}
     assert sorted(row.repeats for row in rows(database).values()) == [5, 7]
 
 
@@ -324,7 +326,7 @@ def test_an_orphan_is_charged_its_estimated_input_and_labelled(database: Databas
     assert (row.input_tokens, row.usage_source, row.cost_nusd, row.credits) == (250, "estimate", 750_000, 83)
     assert (plain.input_tokens, plain.usage_source, plain.cost_nusd) == (0, "none", 0)
     assert balance(database, "GROUP") == (750_000, 83, 1)
-    assert days(database)["USER"] == (20_510, 2)
+    assert days(database)["KEY"] == (20_510, 2)
     assert sorted(heard, key=lambda orphan: orphan.nusd) == [
         Orphan(starts[1].id, "ORG", 0, 0, 0),
         Orphan(starts[0].id, "ORG", 250, 750_000, 83),

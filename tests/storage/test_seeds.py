@@ -77,7 +77,7 @@ def test_a_seed_holds_balances_requests_of_today_and_open_rows(
     booking = msgspec.json.encode(Booking(cycle, acme.scopes, 10, 20, 30)).decode()
     ended = acme.start(booking=booking, hold_nusd=900, hold_credits=90)
     left_open = acme.start(booking=booking, hold_nusd=700, hold_credits=70)
-    one = Charge(acme.org, 500, 50, cycle, acme.scopes, day=today, counted=(("key", acme.key),))
+    one = Charge(acme.org, 500, 50, cycle, acme.scopes, day=today, counted=(acme.key, acme.user))
     # So that its balances are known to be complete.
     SeedReader(database)(acme.org)
 
@@ -93,10 +93,45 @@ def test_a_seed_holds_balances_requests_of_today_and_open_rows(
         (kind, scope_id, cycle, 500, 50) for kind, scope_id in acme.scopes
     }
     # One that ended, one that runs.
-    assert {(count.id, count.day): count.requests for count in seed.days}[acme.key, today] == 2
+    counts = {(count.id, count.day): count.requests for count in seed.days}
+    assert counts == {(acme.key, today): 2, (acme.user, today): 2, (acme.org, today): 2}
     (hold,) = seed.holds
     assert (hold.exchange_id, hold.nusd, hold.credits, hold.slots) == (left_open.id, 700, 70, (acme.key,))
     assert hold.budgets == tuple((kind, scope_id, cycle) for kind, scope_id in acme.scopes)
+
+
+def test_what_older_versions_counted_by_key_user_and_org_is_neither_lost_nor_counted_twice(
+    database: Database, acme: Acme
+) -> None:
+    today = day_of(now_us())
+    counted = [
+        (acme.key, "key", today, 4),
+        ("another key of the org", "key", today, 3),
+        (acme.user, "user", today, 6),
+        (acme.org, "org", today, 20),
+        ("an org that only counted keys", "key", today - 1, 5),
+    ]
+    with database.write() as connection:
+        connection.execute(text("DROP TABLE request_days"))
+        connection.execute(
+            text(
+                "CREATE TABLE request_days (scope_id TEXT CONSTRAINT pk_request_days PRIMARY KEY, "
+                "scope_kind TEXT, org_id TEXT, day BIGINT, requests BIGINT)"
+            )
+        )
+        connection.execute(text("CREATE INDEX ix_request_days_org_id ON request_days (org_id)"))
+        connection.execute(
+            text("INSERT INTO request_days VALUES (:scope, :kind, :org, :day, :requests)"),
+            [
+                {"scope": scope_id, "kind": kind, "org": acme.org, "day": day, "requests": requests}
+                for scope_id, kind, day, requests in counted
+            ],
+        )
+        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+    database.migrate()
+    seed = SeedReader(database)(acme.org)
+    counts = {count.id: count.requests for count in seed.days if count.day == today}
+    assert counts == {scope_id: requests for scope_id, _, day, requests in counted if day == today}
 
 
 def test_a_process_that_counts_alone_learns_only_its_own_holds(

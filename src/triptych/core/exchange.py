@@ -271,7 +271,7 @@ class Exchange:
         """What balances and counters of the day have to learn; None in most cases."""
         principal, admission = self.principal, self.admission
         booking = self.hold.booking if self.hold is not None and self.opened else None
-        counted = principal.counted if admission is not None and admission.admitted else ()
+        counted = principal.counted if admission is not None and admission.admitted else None
         if booking is None:
             return Charge(principal.org_id, day=day_of(self.started_us), counted=counted) if counted else None
         return Charge(

@@ -79,8 +79,8 @@ class Charge(msgspec.Struct, frozen=True):
     alerts: tuple[Alert, ...] = ()
     day: int = 0
     """UTC day of the request, in days since the epoch."""
-    counted: tuple[tuple[str, str], ...] = ()
-    """(kind, id) of the key, user and org whose requests are counted by the day."""
+    counted: tuple[str, str] | None = None
+    """Key and user whose requests are counted by the day, and so those of the org."""
 
 
 def held_output_tokens(asked: int | None, model: Model, choices: int = 1) -> int:

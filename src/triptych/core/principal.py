@@ -2,7 +2,7 @@
 
 import msgspec
 
-from triptych.core.admission import SCOPE_KINDS, BudgetScope, RequestLimits, RequestScope
+from triptych.core.admission import BudgetScope, RequestLimits, RequestScope
 from triptych.core.cycle import cycle_of, day_of
 from triptych.core.policy import OPEN_POLICY, Policy
 
@@ -53,8 +53,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Percents of a spend cap at which the org is told."""
     request_scopes: tuple[RequestScope, ...] = ()
     """Key, user and org with their limits, as the admission index takes them; made from them."""
-    counted: tuple[tuple[str, str], ...] = ()
-    """(kind, id) of those of them whose requests are limited by the day; made from them."""
+    counted: tuple[str, str] | None = None
+    """Key and user, if anybody limits their requests by the day; made from them."""
     charged: tuple[tuple[str, str], ...] = ()
     """(kind, id) of the budgets; made from them."""
     reserves: bool = False
@@ -72,12 +72,8 @@ class Principal(msgspec.Struct, frozen=True):
             RequestScope(self.org_id, self.org_limits),
         )
         msgspec.structs.force_setattr(self, "request_scopes", scopes)
-        counted = tuple(
-            (kind, scope.id)
-            for kind, scope in zip(SCOPE_KINDS, scopes, strict=True)
-            if scope.limits.rpd is not None
-        )
-        msgspec.structs.force_setattr(self, "counted", counted)
+        if any(scope.limits.rpd is not None for scope in scopes):
+            msgspec.structs.force_setattr(self, "counted", (self.key_id, self.user_id))
         charged = tuple((budget.kind, budget.id) for budget in self.budgets)
         msgspec.structs.force_setattr(self, "charged", charged)
         reserves = bool(self.budgets) or any(scope.limits.tpm is not None for scope in scopes)

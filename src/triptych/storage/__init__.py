@@ -4,3 +4,8 @@ One schema (``tables``), plain synchronous SQLAlchemy Core in threads, and one w
 the rows of the hot path (``ledger``). ``limits`` is the exception: it lives in memory or in Redis, and
 can be made anew from what is here.
 """
+
+from triptych.storage.sqlite_memory import keep_no_account
+
+# Before any module of this package imports sqlite3.
+keep_no_account()

@@ -28,10 +28,10 @@ _MONEY_ADDED = (
     "credits_used = balances.credits_used + excluded.credits_used, "
     "requests = balances.requests + excluded.requests"
 )
-_DAYS = "scope_id, day, scope_kind, org_id, requests"
+_DAYS = "key_id, day, user_id, org_id, requests"
 # A new day begins from zero; what ended after midnight and began before it is of no more use.
 _DAYS_ADDED = (
-    "ON CONFLICT (scope_id) DO UPDATE SET requests = CASE "
+    "ON CONFLICT (key_id) DO UPDATE SET requests = CASE "
     "WHEN excluded.day > request_days.day THEN excluded.requests "
     "WHEN excluded.day = request_days.day THEN request_days.requests + excluded.requests "
     "ELSE request_days.requests END, "
@@ -68,10 +68,11 @@ class Additions:
                     added[4] += charge.nusd
                     added[5] += charge.credits
                     added[6] += requests
-            for kind, scope_id in charge.counted:
-                count = days.get(scope_id)
+            if charge.counted is not None:
+                key_id, user_id = charge.counted
+                count = days.get(key_id)
                 if count is None or count[1] < day:
-                    days[scope_id] = [scope_id, day, kind, org_id, requests]
+                    days[key_id] = [key_id, day, user_id, org_id, requests]
                 elif count[1] == day:
                     count[4] += requests
             for alert in charge.alerts:
@@ -134,11 +135,11 @@ CHARGING = (
     "sum((v->>5)::bigint)::bigint, sum((v->>6)::bigint)::bigint "
     "FROM changed, jsonb_array_elements(%s::jsonb -> changed.id) v GROUP BY 1, 2 ORDER BY 1, 2 "
     f"{_MONEY_ADDED} RETURNING scope_id, cycle, spent_nusd), "
-    f"counted AS (INSERT INTO request_days ({_DAYS}) SELECT DISTINCT ON (scope_id) * FROM ("
-    "SELECT v->>0 AS scope_id, (v->>1)::bigint AS day, min(v->>2), min(v->>3), "
+    f"counted AS (INSERT INTO request_days ({_DAYS}) SELECT DISTINCT ON (key_id) * FROM ("
+    "SELECT v->>0 AS key_id, (v->>1)::bigint AS day, min(v->>2), min(v->>3), "
     "sum((v->>4)::bigint)::bigint "
     "FROM changed, jsonb_array_elements(%s::jsonb -> changed.id) v GROUP BY 1, 2) AS day_counts "
-    f"ORDER BY scope_id, day DESC {_DAYS_ADDED}), "
+    f"ORDER BY key_id, day DESC {_DAYS_ADDED}), "
     f"told AS (INSERT INTO events ({_EVENTS}) "
     "SELECT v->>0, v->>1, v->>2, v->>3, (v->>4)::bigint, v->>5 "
     "FROM money, jsonb_array_elements(%s::jsonb -> money.scope_id) v "
@@ -158,11 +159,9 @@ def charging(charges: Mapping[str, Charged]) -> tuple[str, str, str]:
         if charge.scopes
     }
     days = {
-        exchange_id: [
-            (scope_id, charge.day, kind, charge.org_id, requests) for kind, scope_id in charge.counted
-        ]
+        exchange_id: [(charge.counted[0], charge.day, charge.counted[1], charge.org_id, requests)]
         for exchange_id, (charge, requests) in charges.items()
-        if charge.counted
+        if charge.counted is not None
     }
     events: dict[str, list[Row]] = {}
     if any(charge.alerts for charge, _ in charges.values()):

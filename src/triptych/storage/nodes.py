@@ -244,7 +244,7 @@ class Watch:
 
 def _charge(row: Row[Any]) -> tuple[Charge, Booking | None]:
     """What an orphan is charged: its estimated input, and a request of its day."""
-    counted = (("key", row.key_id), ("user", row.user_id), ("org", row.org_id))
+    counted = (row.key_id, row.user_id)
     day = day_of(row.started_us)
     if row.booking is None:
         return Charge(row.org_id, day=day, counted=counted), None

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from triptych.storage.errors import StorageError
 from triptych.storage.tables import metadata, snapshot_version
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest revision in ``migrations/versions``; a test compares the two."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

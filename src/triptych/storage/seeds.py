@@ -4,6 +4,7 @@ Balances are kept only while somebody in the org has a cap or credits. When the 
 what the org spent in the running cycle is added up from its rows, once.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -66,11 +67,14 @@ class SeedReader:
             select(request_days).where(request_days.c.org_id == org_id, request_days.c.day >= today)
         )
         opened = _open_rows(connection, org_id)
-        counts = {(row.scope_id, row.day): row.requests for row in days}
+        counts: Counter[tuple[str, int]] = Counter()
+        for row in days:
+            # What older versions counted by user or org alone has that id as the key's too.
+            for scope_id in {row.key_id, row.user_id, row.org_id}:
+                counts[scope_id, row.day] += row.requests
         for row in opened:
             for scope_id in (row.key_id, row.user_id, row.org_id):
-                place = (scope_id, day_of(row.started_us))
-                counts[place] = counts.get(place, 0) + 1
+                counts[scope_id, day_of(row.started_us)] += 1
         return Seed(
             tuple(
                 Spent(row.scope_kind, row.scope_id, row.cycle, row.spent_nusd, row.credits_used)
