@@ -137,7 +137,9 @@ class Pipeline:
         report: Reporter,
         user_hasher: UserHasher,
         request_timeout_s: float,
+        confirm: Callable[[Exchange], None] | None = None,
     ) -> None:
+        """``confirm`` is called right before anything leaves for a provider; see ``stages.confirm``."""
         self._throttle = throttle
         self._reserve = reserve
         self._index = index
@@ -151,6 +153,7 @@ class Pipeline:
         self._report = report
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
+        self._confirm = confirm
 
     def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
         """Those of a new configuration. What runs may still need one that it left out."""
@@ -275,6 +278,7 @@ class Pipeline:
             stream=parsed.stream,
             deadline_s=self._deadline_s(exchange, endpoint, parsed),
             may_resend=partial(self._relay.may_resend, exchange),
+            confirm=None if self._confirm is None else partial(self._confirm, exchange),
         )
         reader = carriage.reader
         if exchange.restore is not None and not carriage.restores:

@@ -26,6 +26,7 @@ from triptych.settings import Settings
 from triptych.settings.certificate import tls_context
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate, presented_api_key
+from triptych.stages.confirm import Confirm
 from triptych.stages.read import Read
 from triptych.stages.relay import Relay
 from triptych.stages.reserve import Reserve
@@ -192,6 +193,7 @@ async def running(
             report=telemetry.report,
             user_hasher=vault.user_hasher,
             request_timeout_s=server_settings.request_timeout_s,
+            confirm=_confirm(exclusive, keys, index),
         )
         renewal = Renewal(settings, source, database, models, resolve, route, pipeline, transport)
         renewal.start()
@@ -414,6 +416,13 @@ async def _index(
     await index.start()
     stack.push_async_callback(index.close)
     return index
+
+
+def _confirm(exclusive: bool, keys: KeyRing, index: "SeededMemoryIndex | RedisIndex") -> Confirm | None:
+    """None: alone, with all in its own memory, nobody else can give away what an exchange holds."""
+    if not isinstance(index, SeededMemoryIndex):
+        return Confirm(lambda: keys.lease, index.stands)
+    return None if exclusive else Confirm(lambda: keys.lease, lambda exchange_id: True)
 
 
 def _unguarded(guard: Guard) -> str | None:

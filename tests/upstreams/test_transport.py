@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from tests.devices import messages_wire as wire
 from tests.devices.faulty_upstream import FaultyUpstream
 from tests.upstreams.conftest import KEY, call_of, failure_of, read_all, until
 from tests.upstreams.raw import OK, chunked, raw, sized
-from triptych.core.failure import FailureKind
+from triptych.core.failure import Failure, FailureKind
 from triptych.upstreams.anthropic import AnthropicUpstream
 from triptych.upstreams.transport import HttpTransport
 
@@ -274,3 +275,22 @@ async def test_a_cut_at_any_byte_is_never_taken_for_a_whole_answer(device: Fault
                 await read_all(await upstream.call(call_of()))
         device.enqueue(raw(whole))
         assert await read_all(await upstream.call(call_of())) == b'{"a":1}{"b":22}'
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_what_is_not_confirmed_right_before_it_leaves_is_not_sent(
+    device: FaultyUpstream, kept: bool
+) -> None:
+    """Also once a connection was made for it, which serves the next one."""
+
+    def deny() -> None:
+        raise Failure(FailureKind.SERVICE_UNAVAILABLE)
+
+    async with client(device.base_url) as (_, upstream):
+        if kept:
+            await read_all(await upstream.call(call_of()))
+        denied = msgspec.structs.replace(call_of(), confirm=deny)
+        assert await failure_of(upstream.call(denied)) is FailureKind.SERVICE_UNAVAILABLE
+        assert len(device.requests) == kept
+        await read_all(await upstream.call(call_of()))
+    assert (len(device.requests), len(device.connections)) == (1 + kept, 1)

@@ -34,6 +34,8 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     """Monotonic time (``loop.time()``, ``time.monotonic()``) at which the whole exchange is out of time."""
     may_resend: Callable[[], bool] = always
     """Asked before it is sent once more because a connection kept from before was dead."""
+    confirm: Callable[[], None] | None = None
+    """Called right before anything of it leaves, each time. Raises Failure when nothing may."""
 
 
 class UpstreamAnswer(Protocol):

@@ -6,11 +6,19 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 MICROSECONDS_PER_S = 1_000_000
+# Linux's monotonic clock leaves out what a suspended machine slept through; other systems have none but
+# theirs.
+_AWAKE_OR_NOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now_us() -> int:
     """Microseconds since 1970-01-01T00:00Z."""
     return time.time_ns() // 1000
+
+
+def passed_s() -> float:
+    """Seconds since some moment, those counted in which the machine was suspended: others did not wait."""
+    return time.clock_gettime(_AWAKE_OR_NOT)
 
 
 def utc_from_us(microseconds: int) -> datetime:

@@ -144,8 +144,8 @@ GUIDE: Mapping[FailureKind, Advice] = {
     _K.QUOTA_EXCEEDED: Advice("The monthly quota is used up.", "Wait for the next month, or ask for more."),
     _K.INTERNAL_ERROR: Advice("A bug, or stored content that was tampered with.", _REPORT),
     _K.SERVICE_UNAVAILABLE: Advice(
-        "The gateway is stopping; every provider of the model is failing; or the database, the limits or the "
-        "guard cannot be asked. Nothing was sent.",
+        "The gateway is stopping, or stood still for too long; every provider of the model is failing; or "
+        "the database, the limits or the guard cannot be asked. Nothing was sent.",
         "Retry with backoff; /readyz tells which part it is.",
     ),
     _K.DOCUMENT_STILL_PROCESSING: Advice("The document is not ready yet.", "Wait for its webhook."),

@@ -205,7 +205,9 @@ class Settlement:
             # The row stays open and is settled as interrupted; the client must not see a finished
             # answer that no row vouches for.
             logger.error("outcome of %s could not be recorded: %s", self._exchange.request_id, lost)
-            self._failed(Failure(FailureKind.SERVICE_UNAVAILABLE, "The outcome could not be recorded."))
+            # Who is told to come again already has no answer, and may know why.
+            if self._exchange.failure_kind is not FailureKind.SERVICE_UNAVAILABLE:
+                self._failed(Failure(FailureKind.SERVICE_UNAVAILABLE, "The outcome could not be recorded."))
         return stopping
 
     def _failed(self, failure: Failure) -> None:

@@ -5,17 +5,21 @@ renews this node's lease and settles what dead nodes left open. Requests read on
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 
 from triptych.core.admission import Metering
+from triptych.core.clock import passed_s
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
 from triptych.storage.errors import reason
 from triptych.storage.nodes import (
     HEARTBEAT_S,
+    LEASE_S,
     ORPHANS_AT_ONCE,
+    Lease,
     Node,
     Orphan,
     Watch,
@@ -56,6 +60,8 @@ class KeyRing:
         self._living: dict[str, int] = {}
         self._told: dict[str, str] = {}
         """Why what could not be done last time failed, by purpose."""
+        self.lease = Lease(-math.inf, math.inf if exclusive else -math.inf)
+        """As this node knows it."""
         self.known_nodes = 1
         """How many processes serve on this database, as of the last renewal of the lease."""
         self._metered = metered
@@ -109,6 +115,7 @@ class KeyRing:
     def start(self) -> None:
         self._metered(self._snapshot.metering)
         if not self._exclusive:
+            self._attempt("renew the node's lease", self._renew)
             self._attempt("count the nodes", self._count_nodes)
         works = {"keyring": self._keep_keys} | ({} if self._exclusive else {"lease": self._keep_lease})
         self._threads = [
@@ -135,7 +142,7 @@ class KeyRing:
             now_s = time.monotonic()
             if now_s - beat_s >= HEARTBEAT_S:
                 # Once the database is back, before others have watched for long enough.
-                if self._attempt("renew the node's lease", lambda: heartbeat(self._database, self._node)):
+                if self._attempt("renew the node's lease", self._renew):
                     beat_s = now_s
                     watch.renewed(time.monotonic())
                 self._attempt("count the nodes", self._count_nodes)
@@ -143,6 +150,12 @@ class KeyRing:
                 self._attempt("settle interrupted exchanges", self._settle_orphans)
                 # There may be more: not before the lease had its turn.
                 orphans_s = now_s - ORPHANS_S if self._found == ORPHANS_AT_ONCE else now_s
+
+    def _renew(self) -> None:
+        asked_s = passed_s()
+        if heartbeat(self._database, self._node):
+            since_s = self.lease.since_s if passed_s() < self.lease.until_s else time.monotonic()
+            self.lease = Lease(since_s, asked_s + LEASE_S)
 
     def _settle_orphans(self) -> None:
         self._found = 0

@@ -72,6 +72,15 @@ class Node(msgspec.Struct, frozen=True):
     """Counted up each time a process registers under the id; an older epoch is fenced."""
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """What a node knows of its own: in between, nobody can take it for dead and end what it runs."""
+
+    since_s: float
+    """Monotonic time: what it began before may have been ended."""
+    until_s: float
+    """By ``core.clock.passed_s``."""
+
+
 class Orphan(msgspec.Struct, frozen=True):
     """An exchange of a dead node, and what it was charged: when it was settled for the node, or by the
     node itself, which may have died before it told the admission index."""

@@ -35,4 +35,6 @@ class AnthropicUpstream:
         """See ``Upstream.call``. Raises ValueError when a forwarded header could not stand in a
         head; nothing has been sent then."""
         head = self._head.of(call, self._base_path + call.path, default=DEFAULT_VERSION)
-        return decoded(await self._pool.exchange(head, call.body, call.deadline_s, call.may_resend))
+        return decoded(
+            await self._pool.exchange(head, call.body, call.deadline_s, call.may_resend, call.confirm)
+        )

@@ -103,7 +103,7 @@ class BedrockUpstream:
         head = self._head.of(sent, path)
         if self._signer is not None:
             head += await self._signature(self._signer, path, sent.body)
-        answer = await self._pool.exchange(head, sent.body, call.deadline_s, call.may_resend)
+        answer = await self._pool.exchange(head, sent.body, call.deadline_s, call.may_resend, call.confirm)
         return _read_as_messages(decoded(with_request_id(answer, b"x-amzn-requestid")), operation)
 
     async def _signature(self, signer: Signer, path: str, body: bytes) -> bytes:

@@ -54,5 +54,5 @@ class OpenAIUpstream:
         """See ``Upstream.call``. Raises ValueError when a forwarded header could not stand in a
         head; nothing has been sent then."""
         head = self._head.of(call, self._base_path + call.path.removeprefix("/v1"))
-        answer = await self._pool.exchange(head, call.body, call.deadline_s, call.may_resend)
+        answer = await self._pool.exchange(head, call.body, call.deadline_s, call.may_resend, call.confirm)
         return decoded(with_request_id(answer, b"x-request-id"))

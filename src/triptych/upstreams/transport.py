@@ -123,7 +123,12 @@ class OriginPool:
         self._told_s = 0.0
 
     async def exchange(
-        self, head: bytes, body: bytes, deadline_s: float, may_resend: Callable[[], bool] = always
+        self,
+        head: bytes,
+        body: bytes,
+        deadline_s: float,
+        may_resend: Callable[[], bool] = always,
+        confirm: Callable[[], None] | None = None,
     ) -> HttpAnswer:
         """Send a request and wait for the answer's head.
 
@@ -136,6 +141,7 @@ class OriginPool:
         connection (RFC 9112 section 9.3.1 leaves that to the client). A provider that took the
         request and died without a word has then been asked twice, the same as in a retry of
         ``UPSTREAM_UNREACHABLE`` by the caller; ``may_resend`` is asked first, and may count it as one.
+        ``confirm`` is called right before each of them, and may raise instead.
         """
         transport = self._transport
         loop = self._loop
@@ -152,6 +158,12 @@ class OriginPool:
             if now_s >= deadline_s:
                 self.released(connection)
                 raise Failure(FailureKind.UPSTREAM_TIMEOUT)
+            if confirm is not None:
+                try:
+                    confirm()
+                except Failure:
+                    self.released(connection)
+                    raise
             if not transport.sweeping:
                 transport.watch(loop)
             answer = connection.send(

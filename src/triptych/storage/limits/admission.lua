@@ -406,16 +406,16 @@ operate.renew = function(operation)
 end
 
 -- {'restore', {{id, slots, {{scope, cycle}}, nano-USD, credits}}}: exchanges that run, after the book
--- was made anew; those that the database showed open are in it already -> how many were not.
+-- was made anew; those that the database showed open are in it already -> ids of those that were not.
 operate.restore = function(operation)
-  local brought = 0
+  local brought = {}
   for _, entry in ipairs(operation[2]) do
     if not get('x:' .. entry[1]) then
       local hold = {entry[2], {}, entry[3], entry[4], entry[5], #entry[3] > 0 and 1 or 0}
       take_slots(entry[2], 1)
       in_balances(hold, entry[4], 0, entry[5], 0)
       keep_hold(entry[1], hold)
-      brought = brought + 1
+      brought[#brought + 1] = entry[1]
     end
   end
   return brought

@@ -63,12 +63,13 @@ end
 -- for what was brought; what is settled meanwhile is in what is read.
 if first[1] == 'restore' then
   if known[1] ~= run then return cmsgpack.pack({false, {}}) end
-  if operate.restore(first) > 0 then
+  local brought = operate.restore(first)
+  if #brought > 0 then
     call('HDEL', book, 'token')
     call('DEL', lock)
   end
   flush()
-  return cmsgpack.pack({false, {1}})
+  return cmsgpack.pack({false, {brought}})
 end
 
 -- {'build', token, days {{scope, day, requests}}, spent {{scope, cycle, nano-USD, credits}}, holds

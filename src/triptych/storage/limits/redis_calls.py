@@ -40,9 +40,17 @@ Operation = tuple[Any, ...]
 class Waiting:
     """An operation on its way. Without a future it is a settlement or upkeep: nobody waits for it."""
 
-    __slots__ = ("future", "operation", "org_id")
+    __slots__ = ("future", "operation", "org_id", "told")
 
-    def __init__(self, org_id: str, operation: Operation, future: "asyncio.Future[Any] | None") -> None:
+    def __init__(
+        self,
+        org_id: str,
+        operation: Operation,
+        future: "asyncio.Future[Any] | None",
+        told: Callable[[Any], None] | None = None,
+    ) -> None:
+        """``told`` hears the answer, if there ever is one, at once."""
+        self.told = told
         self.org_id = org_id
         self.operation = operation
         self.future = future
@@ -213,6 +221,8 @@ class RedisCalls:
         for entry, result in zip(entries, told, strict=True):
             if entry.future is not None and not entry.future.done():
                 entry.future.set_result((token, result))
+            elif entry.told is not None:
+                entry.told(result)
 
     def _lost(self, error: OSError, batch: list[Waiting] | None = None) -> None:
         """Redis is away: nobody is kept waiting for it."""

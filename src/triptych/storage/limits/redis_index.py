@@ -11,7 +11,9 @@ limit, or what was left of it, divided by the nodes known. Settlements wait unti
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from triptych.core.admission import (
@@ -27,10 +29,12 @@ from triptych.core.admission import (
     SeedSource,
     Settled,
 )
+from triptych.core.clock import passed_s
 from triptych.core.failure import Failure
 from triptych.storage.limits.node_share import NodeShare
 from triptych.storage.limits.redis_calls import MOST_CALLS, RedisCalls, Waiting
 from triptych.storage.limits.redis_link import RedisLink
+from triptych.storage.limits.redis_running import Running
 from triptych.storage.limits.windows import whole_s
 
 logger = logging.getLogger("triptych.limits")
@@ -38,29 +42,6 @@ logger = logging.getLogger("triptych.limits")
 KEY_PREFIX: Final = "triptych"
 _LIMITS: Final = {1: TPM, 2: SPEND_CAP, 3: CREDITS}
 _WINDOWS: Final = {1: "minute", 2: "day", 3: "slots"}
-
-
-class _Running:
-    """An exchange of this process that occupies, or may occupy, something in the index."""
-
-    __slots__ = ("credits", "nusd", "org_id", "places", "since_s", "slots", "token")
-
-    def __init__(self, org_id: str, since_s: float) -> None:
-        self.org_id = org_id
-        self.since_s = since_s
-        self.slots: list[str] = []
-        self.places: list[tuple[str, int]] = []
-        self.nusd = 0
-        self.credits = 0
-        # Of the book that is known to hold it; None: not known yet.
-        self.token: str | None = None
-
-    def holds(self, budgets: tuple[BudgetScope, ...], nusd: int, credits: int, token: str) -> None:
-        """Not before it was admitted: a new book that is brought what is only asked for takes it as
-        admitted."""
-        self.places = [(budget.id, budget.cycle) for budget in budgets]
-        self.nusd, self.credits = nusd, credits
-        self.token = token
 
 
 class Asked:
@@ -128,9 +109,11 @@ class RedisIndex:
         self._local_allowed = local
         self._known_nodes = known_nodes
         self._local: NodeShare | None = None
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._free: frozenset[str] = frozenset()
         self._upkeep: asyncio.Task[None] | None = None
+        # When the server was last found to be back: it may have lost what it said before.
+        self._back_s = -math.inf
 
     @property
     def healthy(self) -> bool:
@@ -153,6 +136,16 @@ class RedisIndex:
         self._loop = asyncio.get_running_loop()
         await self._calls.start()
         self._upkeep = asyncio.create_task(self._keep_up())
+
+    def stands(self, exchange_id: str) -> bool:
+        """Whether nobody else can have been given what an exchange holds, as far as can be known without
+        asking. It is false while that is in doubt: the server is away, or this process stood still."""
+        running = self._running.get(exchange_id)
+        if running is None or running.token == "":  # counted alone
+            return True
+        if self._local_allowed:
+            return running.stands(-math.inf)
+        return self._calls.up and running.stands(self._back_s)
 
     async def close(self) -> None:
         """Deliver what waits, for at most one round trip's time, and disconnect."""
@@ -261,23 +254,23 @@ class RedisIndex:
             return admission, None
         return admission, await self._reserve_alone(running, *asked)
 
-    def _begin(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> _Running | None:
+    def _begin(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> Running | None:
         """Of an exchange that takes slots."""
         slots = [] if exchange_id is None else [s.id for s in scopes if s.limits.concurrency is not None]
         if not slots or exchange_id is None:
             return None
-        running = self._running[exchange_id] = _Running(scopes[-1].id, self._loop.time())
+        running = self._running[exchange_id] = Running(scopes[-1].id, self._loop.time(), self._lease_s)
         running.slots = slots
         return running
 
-    def _asking(self, exchange_id: str, scopes: tuple[RequestScope, ...]) -> _Running:
+    def _asking(self, exchange_id: str, scopes: tuple[RequestScope, ...]) -> Running:
         running = self._running.get(exchange_id)
         if running is None:
-            running = self._running[exchange_id] = _Running(scopes[-1].id, self._loop.time())
+            running = self._running[exchange_id] = Running(scopes[-1].id, self._loop.time(), self._lease_s)
         return running
 
     def _admitted(
-        self, running: _Running | None, exchange_id: str | None, token: str, told: Sequence[Any]
+        self, running: Running | None, exchange_id: str | None, token: str, told: Sequence[Any]
     ) -> Admission:
         admitted, limit, remaining, reset_ms, wait_ms, position, window, tokens, left, tokens_reset = told
         if running is not None and exchange_id is not None:
@@ -299,7 +292,7 @@ class RedisIndex:
 
     def _reserved(
         self,
-        running: _Running,
+        running: Running,
         exchange_id: str,
         scopes: tuple[RequestScope, ...],
         tokens: int,
@@ -353,7 +346,7 @@ class RedisIndex:
             self._calls.put(Waiting(org_id, operation, None))
         return None
 
-    def _refused(self, exchange_id: str, running: _Running) -> None:
+    def _refused(self, exchange_id: str, running: Running) -> None:
         """Nothing is held; slots taken before are."""
         if not running.slots:
             self._running.pop(exchange_id, None)
@@ -363,6 +356,8 @@ class RedisIndex:
     def _together(self) -> Iterable[str]:
         """Redis is back. What was counted alone is in the database, not in the books."""
         alone, self._local = self._local, None
+        self._back_s = passed_s()
+        self._renew(self._running)
         return () if alone is None else alone.orgs
 
     def _alone(self) -> NodeShare:
@@ -374,7 +369,7 @@ class RedisIndex:
 
     async def _admit_alone(
         self,
-        running: _Running | None,
+        running: Running | None,
         exchange_id: str | None,
         scopes: tuple[RequestScope, ...],
         requests: int = 1,
@@ -389,7 +384,7 @@ class RedisIndex:
 
     async def _reserve_alone(
         self,
-        running: _Running,
+        running: Running,
         exchange_id: str,
         scopes: tuple[RequestScope, ...],
         tokens: int,
@@ -414,7 +409,13 @@ class RedisIndex:
                 running.token = token
                 entries.append((exchange_id, running.slots, running.places, running.nusd, running.credits))
         if entries:
-            self._calls.put(Waiting(org_id, ("restore", entries), None))
+            self._calls.put(Waiting(org_id, ("restore", entries), None, self._brought))
+
+    def _brought(self, ids: list[str]) -> None:
+        """The new book did not have them: others may have been admitted in their place."""
+        for exchange_id in ids:
+            if (running := self._running.get(exchange_id)) is not None:
+                running.lost()
 
     async def _keep_up(self) -> None:
         """Renew the leases of what still runs, and go on with what could not be delivered."""
@@ -425,13 +426,23 @@ class RedisIndex:
                 continue
             self._calls.deliver()
             due_s = self._loop.time() - pause_s
-            by_org: dict[str, list[str]] = {}
-            for exchange_id, running in self._running.items():
-                if running.since_s <= due_s:
-                    by_org.setdefault(running.org_id, []).append(exchange_id)
-            for org_id, ids in by_org.items():
-                for start in range(0, len(ids), MOST_CALLS):
-                    self._calls.put(Waiting(org_id, ("renew", ids[start : start + MOST_CALLS]), None))
+            self._renew(id_ for id_, running in self._running.items() if running.since_s <= due_s)
+
+    def _renew(self, exchange_ids: Iterable[str]) -> None:
+        by_org: dict[str, list[str]] = {}
+        for exchange_id in exchange_ids:
+            by_org.setdefault(self._running[exchange_id].org_id, []).append(exchange_id)
+        asked_s = passed_s()
+        for org_id, ids in by_org.items():
+            for start in range(0, len(ids), MOST_CALLS):
+                some = ids[start : start + MOST_CALLS]
+                told = partial(self._renewed, some, asked_s)
+                self._calls.put(Waiting(org_id, ("renew", some), None, told))
+
+    def _renewed(self, ids: list[str], asked_s: float, _told: object) -> None:
+        for exchange_id in ids:
+            if (running := self._running.get(exchange_id)) is not None:
+                running.renewed(asked_s, self._lease_s)
 
 
 def _reserve_operation(

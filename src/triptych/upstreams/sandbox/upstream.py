@@ -73,6 +73,8 @@ class SandboxUpstream:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE, f"The sandbox does not speak the wire {call.wire} yet."
             )
+        if call.confirm is not None:
+            call.confirm()
         if scenario is Scenario.SLOW_FIRST_BYTE:
             await _wait(self._first_byte_delay_s, call.deadline_s)
         digest = hashlib.sha256(call.body).hexdigest()[:_DIGEST_CHARS]
