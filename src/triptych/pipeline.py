@@ -14,6 +14,7 @@ from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.response import Response
 from triptych.stages.authorize import authorize_call, authorize_model
+from triptych.stages.book import Book
 from triptych.stages.departure import AnswerReader, Departure, Elsewhere
 from triptych.stages.permit import permit_features
 from triptych.stages.read import SMALL_BYTES, Read
@@ -138,6 +139,7 @@ class Pipeline:
         user_hasher: UserHasher,
         request_timeout_s: float,
         confirm: Callable[[Exchange], None] | None = None,
+        book: Book | None = None,
     ) -> None:
         """``confirm`` is called right before anything leaves for a provider; see ``stages.confirm``."""
         self._throttle = throttle
@@ -154,6 +156,7 @@ class Pipeline:
         self._user_hasher = user_hasher
         self._request_timeout_s = request_timeout_s
         self._confirm = confirm
+        self._book = book
 
     def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
         """Those of a new configuration. What runs may still need one that it left out."""
@@ -164,7 +167,7 @@ class Pipeline:
     ) -> None:
         """Answer one exchange of an authenticated caller; leaves exactly one outcome behind."""
         async with Settlement(
-            exchange, self._ledger, dialect, reply, self._report, self._index
+            exchange, self._ledger, dialect, reply, self._report, self._index, self._book
         ) as settlement:
             principal = exchange.principal
             throttled = self._throttle(exchange)

@@ -26,6 +26,7 @@ from triptych.settings import Settings
 from triptych.settings.certificate import tls_context
 from triptych.stages.ask import RetryRule
 from triptych.stages.authenticate import Authenticate, presented_api_key
+from triptych.stages.book import Book
 from triptych.stages.confirm import Confirm
 from triptych.stages.read import Read
 from triptych.stages.relay import Relay
@@ -194,6 +195,7 @@ async def running(
             user_hasher=vault.user_hasher,
             request_timeout_s=server_settings.request_timeout_s,
             confirm=_confirm(exclusive, keys, index),
+            book=Book(index, keys.budgets),
         )
         renewal = Renewal(settings, source, database, models, resolve, route, pipeline, transport)
         renewal.start()

@@ -3,6 +3,7 @@ whether somebody had a cap then or not."""
 
 import asyncio
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,15 +13,19 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_budgets import COST_NUSD, SANDBOX, capped, org
+from tests.acceptance.caller import Caller, ask
+from tests.acceptance.test_budgets import COST_NUSD, OUTPUT_TOKENS, SANDBOX, balance, capped, org
 from tests.acceptance.test_shared_budgets import schema, sums
 from tests.acceptance.test_shared_outages import one
-from tests.devices.gateway import LIVE_KEY, Gateway
+from tests.devices.gateway import LIVE_KEY, Gateway, message
 from triptych.cli import main
 
 pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 # A change is noticed with the next look at the database, several a second.
 NOTICED_S = 2.0
+WORDS = 300
+"""Of 20 ms each: a stream that is longer than it takes to notice a cap."""
+BODY = message("exact", max_tokens=OUTPUT_TOKENS)
 
 
 def configured(admits: int | None) -> str:
@@ -82,3 +87,49 @@ def test_caps_that_went_while_no_node_ran_count_all_when_they_come_again(shared:
     apply(free, None, 7)
     assert asked([free], 3) == {200: 1, 402: 2}
     assert sums(connection, "acme") == (7 * COST_NUSD, 7 * COST_NUSD)
+
+
+def test_what_runs_when_the_first_cap_is_set_counts_when_it_ends(shared: Any) -> None:
+    """On the node that runs it and on the other one; also when its caller leaves."""
+    start, connection = shared
+    nodes = [start("one", None), start("two", None)]
+    running, left = started(nodes[0]), started(nodes[0])
+    apply(nodes[0], None, 1)
+    # The books are there before it ends.
+    assert asked(nodes, 3) == {200: 1, 402: 2}
+    left.close()
+    with running:
+        assert b"message_stop" in running.receive().body
+    deadline_s = time.monotonic() + 20
+    while connection.execute("SELECT count(*) FROM exchanges WHERE ended_us IS NULL").fetchone()[0]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    charged, spent = sums(connection, "acme")
+    assert charged == spent > (WORDS + 1) * 1_000_000
+    for node in nodes:
+        refused = ask(node, BODY)
+        assert f"{charged / 1e9:g} of 0.015999999 USD" in refused.json["error"]["message"]
+
+
+def test_alone_too_what_runs_when_the_first_cap_is_set_counts_when_it_ends(tmp_path: Path) -> None:
+    secrets = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n'
+    with Gateway(secrets + configured(None), folder=tmp_path) as gateway:
+        running = started(gateway)
+        apply(gateway, None, 1)
+        assert asked([gateway], 2) == {200: 1, 402: 1}
+        with running:
+            assert running.receive().status == 200
+        rows = gateway.settled_rows(3)
+        charged = sum(row["cost_nusd"] for row in rows)
+        assert charged == balance(gateway)["spent_nusd"] > WORDS * 1_000_000
+        assert f"{charged / 1e9:g} of 0.015999999 USD" in ask(gateway, BODY).json["error"]["message"]
+
+
+def started(gateway: Gateway) -> Caller:
+    """A stream that runs for a while, and has begun."""
+    caller = Caller(gateway)
+    said = [{"role": "user", "content": f"{WORDS} words"}]
+    caller.send(message("exact", max_tokens=2 * WORDS, stream=True, messages=said))
+    # Its first byte stays to be read.
+    assert caller.socket.recv(1, socket.MSG_PEEK)
+    return caller

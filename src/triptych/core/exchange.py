@@ -85,6 +85,7 @@ class Exchange:
         "announcer",
         "asked",
         "body",
+        "booked_late",
         "budgets",
         "bytes_in",
         "client_user_hash",
@@ -158,6 +159,8 @@ class Exchange:
         self.hold: Hold | None = None
         self.occupies = False
         """Whether the admission index may hold anything for it, which its end must give back."""
+        self.booked_late = False
+        """Whether its ``hold`` was made at its end, because somebody had got a budget meanwhile."""
         self.reservation: Reservation | None = None
         """The decision on the hold, once there is one."""
         self.asked: Model | None = None

@@ -18,6 +18,7 @@ from triptych.core.failure import Blame, Failure, FailureKind
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.response import Response
 from triptych.core.usage import all_tokens
+from triptych.stages.book import Book
 
 logger = logging.getLogger("triptych.settle")
 
@@ -85,6 +86,7 @@ class Settlement:
     """
 
     __slots__ = (
+        "_book",
         "_dialect",
         "_exchange",
         "_index",
@@ -105,6 +107,7 @@ class Settlement:
         reply: Reply,
         report: Reporter,
         index: HoldIndex,
+        book: Book | None = None,
     ) -> None:
         """``index`` gets back what the exchange held, once its end row is durable."""
         self._exchange = exchange
@@ -113,6 +116,7 @@ class Settlement:
         self._reply = reply
         self._report = report
         self._index = index
+        self._book = book
         self._outcome: Outcome | None = None
         self.answer: Response | None = None
         self.last_piece = b""
@@ -127,6 +131,10 @@ class Settlement:
     ) -> bool:
         exchange, reply = self._exchange, self._reply
         cancelled = isinstance(error, asyncio.CancelledError)
+        if self._book is not None:
+            booked = self._book.late(exchange)
+            if booked is not None:
+                await booked
         if cancelled and reply.disconnected:
             exchange.ending, exchange.failure_kind = Ending.CANCELLED, FailureKind.CLIENT_DISCONNECTED
             if exchange.once is not None and exchange.once.held and not exchange.opened:
@@ -260,6 +268,9 @@ class Settlement:
             exchange.occupies = False
             tokens = all_tokens(outcome.usage)
             self._index.settle(exchange.id, tokens, outcome.cost_nusd, outcome.credits)
+        if exchange.booked_late and self._book is not None and outcome is not None:
+            exchange.booked_late = False
+            self._book.settle(exchange, outcome.cost_nusd, outcome.credits)
 
 
 def answered_well(exchange: Exchange, answer: Response | None) -> bool:

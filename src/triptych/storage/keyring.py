@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from triptych.core.admission import Metering
+from triptych.core.admission import BudgetScope, Metering
 from triptych.core.clock import passed_s
+from triptych.core.principal import Principal
 from triptych.storage.database import Database
 from triptych.storage.directory import KeyEntry, Snapshot, load_snapshot, read_version
 from triptych.storage.errors import reason
@@ -83,6 +84,18 @@ class KeyRing:
 
     def find(self, key_hash: bytes) -> KeyEntry | None:
         return self._snapshot.by_hash.get(key_hash)
+
+    def budgets(self, principal: Principal, moment_us: int) -> tuple[BudgetScope, ...]:
+        """Those of the principal's key as they are now, in the cycle of that moment; empty where nobody in
+        the org has any. Finding them takes a look at every key."""
+        snapshot = self._snapshot
+        if principal.org_id not in snapshot.metering.metered:
+            return ()
+        key_id = principal.key_id
+        for entry in snapshot.by_hash.values():
+            if entry.principal.key_id == key_id:
+                return entry.principal.budgets_at(moment_us)
+        return ()
 
     @property
     def version(self) -> int:
