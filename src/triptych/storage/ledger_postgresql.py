@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Boolean
 from triptych.storage.balances import CHARGING, charging
 from triptych.storage.database import STRICT, Database
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
-from triptych.storage.statements import fence, insert_open, insert_whole, kept, update_ended
+from triptych.storage.statements import fence, insert_open, insert_whole, kept, lapsed, update_ended
 from triptych.storage.tables import exchanges
 
 _STATEMENT_TIMEOUT_MS = 5_000
@@ -47,10 +47,12 @@ class PostgresqlLedgerConnection:
             f"WHERE exchanges.id = v->>0 AND {fence(node_id, node_epoch)} RETURNING exchanges.id), "
             f"whole AS ({insert_whole(_select(WHOLE_COLUMNS))} RETURNING exchanges.id)"
         )
-        count = "SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
+        endings = "(SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
+        count = f"SELECT {endings}, {lapsed(node_id, node_epoch)}"
         self._statement = f"{rows} {count}".encode()
         self._charging = f"{rows}, {CHARGING} {count}".encode()
         self._raw: psycopg.Connection[Any] | None = None
+        self.lapsed = False
 
     waits = True
     sync_fd = None
@@ -64,7 +66,8 @@ class PostgresqlLedgerConnection:
         """The server's own business."""
 
     def write(self, batch: Batch) -> bool:
-        """Commit the batch. False: some ending changed no row. Raises what psycopg raises; the
+        """Commit the batch. False: some ending changed no row, or it opened some and the lease has
+        ``lapsed``. Raises what psycopg raises; the
         outcome of the commit is then unknown, and ``close`` must follow."""
         raw = self._raw if self._raw is not None else self._connect()
         if not batch.kept:
@@ -82,7 +85,9 @@ class PostgresqlLedgerConnection:
         if batch.charges:
             statement, parameters = self._charging, (*parameters, *charging(batch.charges))
         found = raw.execute(statement, parameters, prepare=True).fetchone()
-        return found is not None and found[0] == batch.endings
+        assert found is not None
+        endings, self.lapsed = found
+        return bool(endings == batch.endings) and not (self.lapsed and batch.opened)
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]:
         raw = self._raw if self._raw is not None else self._connect()

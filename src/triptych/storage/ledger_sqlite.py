@@ -39,6 +39,9 @@ class SqliteLedgerConnection:
         self._wal_fd: int | None = None
         self._log_doubted = False
 
+    # The lock on the file is the lease.
+    lapsed = False
+
     @property
     def waits(self) -> bool:
         """Whether a commit is not worth anything before ``make_durable``."""

@@ -54,6 +54,12 @@ class LedgerConnection(Protocol):
     @property
     def waits(self) -> bool: ...
     @property
+    def lapsed(self) -> bool:
+        """Whether this node's lease was over when it last wrote, whatever its own clocks say: those of a
+        virtual machine stand still with it."""
+        ...
+
+    @property
     def sync_fd(self) -> int | None: ...
     @property
     def write_now(self) -> Callable[[Batch], int | None] | None:
@@ -307,10 +313,19 @@ class LedgerWriter:
             ) from error
 
     def _fenced(self, batch: Batch) -> Verdicts:
-        """Endings that changed no row, and are not there from a commit whose answer was lost."""
+        """Endings that changed no row, and are not there from a commit whose answer was lost; what was opened
+        while this node's lease was over."""
+        lapsed = self._connection.lapsed
         stored = self._connection.stored([row[0] for row in batch.ended] + [row[0] for row in batch.whole])
         ends = [(row, END_COLUMNS) for row in batch.ended] + [(row, WHOLE_COLUMNS) for row in batch.whole]
-        return {row[0]: False for row, columns in ends if not is_stored(row, columns, stored.get(row[0]))}
+        verdicts: Verdicts = {
+            row[0]: False for row, columns in ends if not is_stored(row, columns, stored.get(row[0]))
+        }
+        if lapsed:
+            verdicts |= {
+                row[0]: StorageError("This node stood still: others may end this.") for row in batch.opened
+            }
+        return verdicts
 
     def _keep(self, batch: Batch) -> None:
         """Of a batch that was given up: endings for later, start rows for their endings. Content is

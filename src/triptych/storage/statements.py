@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, WHOLE_COLUMNS
-from triptych.storage.tables import exchanges
+from triptych.storage.tables import exchanges, nodes
 
 NODE_ID = "[A-Za-z0-9_-]{1,64}"
 _UPDATED = tuple(name for name in END_COLUMNS if name != "id")
@@ -50,6 +50,16 @@ def fence(node_id: str, node_epoch: int) -> str:
     table = exchanges.name
     return (
         f"{table}.ended_us IS NULL AND {table}.node_epoch = {node_epoch:d} AND {table}.node_id = '{node_id}'"
+    )
+
+
+def lapsed(node_id: str, node_epoch: int) -> str:
+    """Whether a node's lease is over by PostgreSQL's clock, so that others may end what it opens."""
+    if not re.fullmatch(NODE_ID, node_id):
+        raise ValueError("a node id is made of ASCII letters, digits, - and _")
+    return (
+        f"EXISTS (SELECT 1 FROM {nodes.name} WHERE id = '{node_id}' AND epoch = {node_epoch:d} "
+        "AND lease_until_us <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
     )
 
 
