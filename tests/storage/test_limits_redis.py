@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.storage.indexes import CYCLE, command, key, needed_redis_url, org, own_prefix
+from tests.storage.indexes import CYCLE, Clock, command, key, needed_redis_url, org, own_prefix
 from tests.storage.redis_nodes import CAP, Facts, Relay, delivered, hold, node, refused, run, until
 from triptych.core.admission import DayCount, OpenHold, RequestLimits, RequestScope, Seed, Spent
 from triptych.core.clock import now_us
@@ -435,5 +435,25 @@ def test_without_redis_both_are_decided_alone_or_refused() -> None:
             told = [(one.admitted, two is not None and two.admitted) for one, two in answers]
             assert told == [(True, True), (True, True), (False, False)]
         await relay.cut()
+
+    run(story())
+
+
+def test_windows_do_not_outlast_a_clock_that_was_set_back() -> None:
+    """By an hour, they would refuse for an hour. Of less than a window they are over in two."""
+
+    async def story() -> None:
+        clock = Clock()
+        async with node(own_prefix(), clock_us=clock.wall) as index:
+            asked, counted = key(rpm=1), key(tpm=10)
+            for back_ms, admits in ((3_600_000, True), (50_000, False)):
+                assert (await index.admit_request(None, asked)).admitted
+                assert (await index.reserve(f"a{back_ms}", counted, 10, (), 0, 0)).admitted
+                clock.ms -= back_ms
+                admission = await index.admit_request(None, asked)
+                reservation = await index.reserve(f"b{back_ms}", counted, 10, (), 0, 0)
+                assert admission.admitted is reservation.admitted is admits
+                assert (admission.retry_after_s or 0) <= 110 and (reservation.retry_after_s or 0) <= 110
+                clock.ms += 120_000
 
     run(story())

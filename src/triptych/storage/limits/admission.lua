@@ -75,11 +75,21 @@ end
 
 local requests, tokens = {}, {}
 
+-- Whether a window's oldest moment is so far ahead that the clock was set back, or is another server's:
+-- it would not be over for as long. What was counted in that minute is forgotten.
+local function from_before_a_step_back(first)
+  return first and tonumber(first) > now + WINDOW
+end
+
 local function requests_of(scope)
   local count = requests[scope]
   if not count then
     local key = prefix .. ':r:' .. scope
     local first = call('LINDEX', key, 0)
+    if from_before_a_step_back(first) then
+      call('DEL', key)
+      first = false
+    end
     while first and tonumber(first) <= now - WINDOW do
       call('LPOP', key)
       first = call('LINDEX', key, 0)
@@ -107,6 +117,10 @@ local function tokens_of(scope)
   if not total then
     local moments, amounts = prefix .. ':t:' .. scope, prefix .. ':u:' .. scope
     local first = call('LINDEX', moments, 0)
+    if from_before_a_step_back(first) then
+      call('DEL', moments)
+      first = false
+    end
     if not first then
       call('DEL', amounts)
       total = 0
