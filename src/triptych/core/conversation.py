@@ -148,6 +148,8 @@ class Tool(msgspec.Struct, frozen=True):
     description: str | None = None
     strict: bool | None = None
     cache: CacheHint | None = None
+    any_schema: bool = False
+    """Of a strict one: its schema may be one that OpenAI takes for no strict one, as on Anthropic's wire."""
 
 
 class ToolChoice(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,8 @@ class AnswerStarted(msgspec.Struct, frozen=True, gc=False):
     created_s: int | None = None
     usage: Usage | None = None
     """What is known of the input by now."""
+    service_tier: str | None = None
+    """Of who serves, where that is told by now; never what was only asked for."""
 
 
 class PartStarted(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from triptych.core.conversation import Conversation, Role, Text, Thinking
+from triptych.core.conversation import Conversation, Role, Text, Thinking, Tool
 
 ERROR_PREFIX = "[tool error] "
 """Before the text of a tool's result that is an error: neither wire has a field for it."""
@@ -50,6 +50,14 @@ def _strict(schema: object) -> bool:
     variants = schema.get("anyOf")
     below += variants if isinstance(variants, list) else []
     return all(_strict(one) for one in (*below, schema.get("items")))
+
+
+def strictness(tool: Tool) -> bool | None:
+    """What is said of it to the vendor. False also for a strict one that the vendor would refuse, where its
+    caller's wire takes such: without it the model still sees the schema."""
+    if tool.strict and tool.any_schema and not can_be_strict(tool.schema):
+        return False
+    return tool.strict
 
 
 def effort_of(thinking: Thinking) -> str | None:

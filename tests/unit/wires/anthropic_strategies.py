@@ -111,7 +111,7 @@ tools = st.builds(
     st.none() | words,
     st.none() | st.booleans(),
     hints,
-)
+).map(lambda tool: msgspec.structs.replace(tool, any_schema=tool.strict is True))
 thinkings = st.none() | st.builds(
     Thinking,
     st.sampled_from([None, "low", "medium", "high", "xhigh", "max"]),

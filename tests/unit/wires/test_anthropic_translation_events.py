@@ -201,11 +201,11 @@ def test_the_vendors_sdk_reads_the_stream_as_the_whole_answer(answer: Answer) ->
         )
     whole = json.loads(encode_answer(answer, PARSED))
     read = json.loads(snapshot.to_json())
-    # In a stream they would have to be told before they are known.
-    told_at_the_start = ("cache_creation", "service_tier")
-    assert [read["usage"].pop(name) for name in told_at_the_start] == [None, None]
-    for name in told_at_the_start:
-        del whole["usage"][name]
+    # The SDK reads them in the first event, where they are not known yet. They stand in the last too.
+    ending = json.loads(split(encoded(unfold(answer)))[-2].data)["usage"]
+    for name in ("cache_creation", "service_tier"):
+        assert read["usage"].pop(name) is None
+        assert whole["usage"].pop(name) == ending.get(name)
     assert read == whole
 
 
@@ -353,6 +353,22 @@ def test_the_end_says_why_and_how_much() -> None:
             "service_tier": "priority",
         },
     }
+
+
+def test_the_tier_is_told_at_the_start_where_the_provider_tells_it_then() -> None:
+    assert [event.service_tier for event in decoded(REAL) if isinstance(event, AnswerStarted)] == ["default"]
+    started = encoded([AnswerStarted("msg_1", "m", service_tier="priority")])
+    assert json.loads(split(started)[0].data)["message"]["usage"]["service_tier"] == "priority"
+
+
+def test_that_nothing_was_cached_is_told_where_it_is_known() -> None:
+    nothing = Usage(1, 2, 3, 0, 0, UsageSource.PROVIDER)
+    for used, told in (
+        (nothing, {"ephemeral_1h_input_tokens": 0, "ephemeral_5m_input_tokens": 0}),
+        (USED, None),
+    ):
+        usage = json.loads(split(encoded([STARTED, AnswerEnded(Stop.END, None, used)]))[-2].data)["usage"]
+        assert usage.get("cache_creation") == told
 
 
 def test_a_call_starts_with_who_makes_it() -> None:

@@ -65,6 +65,12 @@ def test_a_stream_as_openai_writes_it_is_read_event_by_event() -> None:
     ]
 
 
+def test_the_tier_is_known_from_the_start_where_the_first_chunk_tells_it() -> None:
+    assert decoded(chunk({"content": "x"}, service_tier="priority"))[0] == AnswerStarted(
+        "c1", "m", 5, service_tier="priority"
+    )
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_comes_before_the_text_by_either_name(name: str) -> None:
     assert parts(chunk({name: "h", "content": None}), chunk({name: "m"}), chunk({"content": "x"})) == (

@@ -73,6 +73,15 @@ def test_the_usage_goes_to_a_caller_that_asked_for_it() -> None:
     assert uncounted[-1]["choices"][0]["finish_reason"] == "stop"
 
 
+def test_the_vendors_own_client_reads_the_tier_that_the_provider_tells_at_the_start() -> None:
+    begun = [AnswerStarted("a", "m", service_tier="priority"), *unfold(ANSWER)[1:]]
+    for stream in (written(begun), written(begun, PLAIN)):
+        state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+        for one in chunks(stream):
+            state.handle_chunk(ChatCompletionChunk.model_validate(one))
+        assert state.get_final_completion().service_tier == "priority"
+
+
 def test_the_vendors_own_client_puts_the_stream_together() -> None:
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
     for one in chunks(written(unfold(ANSWER, delta_chars=3))):

@@ -8,6 +8,8 @@ import pytest
 
 from triptych.wires.anthropic_messages.output_schema import kept_schema
 from triptych.wires.openai_conventions import can_be_strict
+from triptych.wires.spoken import SPOKEN
+from triptych.wires.translation import Feature
 
 
 def raw(schema: object) -> msgspec.Raw:
@@ -106,3 +108,33 @@ ALL_REQUIRED = {**CLOSED, "required": ["n"]}
 )
 def test_a_schema_is_strict_at_openai_where_all_is_closed_and_required(schema: object, strict: bool) -> None:
     assert can_be_strict(raw(schema)) is strict
+
+
+def of_anthropic(schema: object, wire: str) -> tuple[Any, tuple[Feature, ...]]:
+    tool = {"name": "f", "input_schema": schema, "strict": True}
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "tools": [tool]}
+    conversation = SPOKEN["anthropic-messages"].decode_request(json.dumps(asked).encode())
+    encoded = SPOKEN[wire].encode_request(conversation, "m", default_max_tokens=1)
+    written = json.loads(encoded.body)["tools"][0]
+    return written.get("function", written), encoded.left_out
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses"])
+def test_a_strict_tool_of_anthropics_goes_to_openai_as_one_it_takes_and_the_loss_is_told(wire: str) -> None:
+    for schema in (CLOSED, {"type": "object", "properties": {}}):
+        written, left_out = of_anthropic(schema, wire)
+        assert (written["parameters"], written["strict"]) == (schema, False)
+        assert left_out == (Feature.TOOL_STRICT,)
+    written, left_out = of_anthropic(ALL_REQUIRED, wire)
+    assert (written["strict"], left_out) == (True, ())
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses"])
+def test_what_a_caller_of_openais_wires_calls_strict_is_left_to_the_vendor(wire: str) -> None:
+    function = {"name": "f", "parameters": CLOSED, "strict": True}
+    tool = {"type": "function", "function": function}
+    asked = {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [tool]}
+    conversation = SPOKEN["openai-chat"].decode_request(json.dumps(asked).encode())
+    encoded = SPOKEN[wire].encode_request(conversation, "m", default_max_tokens=1)
+    written = json.loads(encoded.body)["tools"][0]
+    assert written.get("function", written)["strict"] is True and encoded.left_out == ()

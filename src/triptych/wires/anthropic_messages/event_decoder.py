@@ -206,7 +206,7 @@ class EventDecoder:
         self._tier = read_tier(read_optional(_TIERED, message.usage))
         known = self._meter.usage(whole=False)
         counted = known.source != UsageSource.NONE
-        return [AnswerStarted(message.id, message.model, None, known if counted else None)]
+        return [AnswerStarted(message.id, message.model, None, known if counted else None, self._tier)]
 
     def _block_start(self, data: bytes) -> list[Event]:
         started = decode_answer(_BLOCK_START, data)

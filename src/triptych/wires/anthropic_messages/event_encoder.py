@@ -146,7 +146,7 @@ def _message_start(event: AnswerStarted) -> bytes:
         "stop_reason": None,
         "stop_sequence": None,
         **UNSAID,
-        "usage": written_usage(event.usage),
+        "usage": written_usage(event.usage, event.service_tier),
     }
     return _frame("message_start", {"type": "message_start", "message": message})
 

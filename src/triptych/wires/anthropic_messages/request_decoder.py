@@ -253,7 +253,8 @@ class _Decoding:
             raise Failure(FailureKind.INVALID_BODY, f"{path} is required", param=path)
         _check_object(path, tool.input_schema)
         cache = self._cache("tools[].cache_control", tool.cache_control)
-        return Tool(tool.name, tool.input_schema, tool.description, tool.strict, cache)
+        any_schema = tool.strict is True
+        return Tool(tool.name, tool.input_schema, tool.description, tool.strict, cache, any_schema)
 
     def _thinking(
         self,

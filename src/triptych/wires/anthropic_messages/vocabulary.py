@@ -1,5 +1,7 @@
 """Words of this wire's answers, and what they mean."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from triptych.core.conversation import Stop
@@ -91,23 +93,28 @@ def usage(counts: Counts | None) -> Usage | None:
 def written_usage(used: Usage | None, service_tier: str | None = None) -> dict[str, object]:
     """The ``usage`` object of a message, which always has one, whole: zeros when nothing was counted,
     null for what another wire does not tell (``anthropic.types.Usage``)."""
-    # For how long something was written to a cache no other wire says.
-    unwritten = used is not None and not used.cache_write_tokens
     return {
         **_counts(used or Usage()),
-        "cache_creation": _NOTHING_CACHED if unwritten else None,
+        "cache_creation": _cache_creation(used),
         "inference_geo": None,
         "service_tier": TIER_WORDS.get(service_tier or ""),
     }
 
 
 def ending_usage(used: Usage | None, service_tier: str | None) -> dict[str, object]:
-    """The ``usage`` of a ``message_delta`` (``anthropic.types.MessageDeltaUsage``). The tier, which the
-    vendor tells at the start, is here when it is known: others tell it last."""
+    """The ``usage`` of a ``message_delta`` (``anthropic.types.MessageDeltaUsage``). What the vendor tells at
+    the start and others tell last, is here when it is known."""
     written = _counts(used or Usage())
+    if (cached := _cache_creation(used)) is not None:
+        written["cache_creation"] = cached
     if service_tier in TIER_WORDS:
         written["service_tier"] = TIER_WORDS[service_tier]
     return written
+
+
+def _cache_creation(used: Usage | None) -> Mapping[str, int] | None:
+    """For how long something was written to a cache no other wire says."""
+    return _NOTHING_CACHED if used is not None and not used.cache_write_tokens else None
 
 
 def _counts(used: Usage) -> dict[str, object]:

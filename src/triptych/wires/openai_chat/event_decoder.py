@@ -136,7 +136,8 @@ class EventDecoder:
             if not self._started:
                 self._started = True
                 self._id = chunk.id or ""
-                events.append(AnswerStarted(self._id, chunk.model or "", created_of(chunk.created)))
+                created_s = created_of(chunk.created)
+                events.append(AnswerStarted(self._id, chunk.model or "", created_s, None, self._tier))
             if choice.delta is not None:
                 self._take(choice.delta, events)
             if choice.finish_reason:

@@ -123,6 +123,9 @@ class EventEncoder:
             created_s,
             _encode(event.model),
         )
+        if event.service_tier:
+            # The vendor's clients read it in the first chunk.
+            self._tail = self._tail.replace(b"}]", b'}],"service_tier":%b' % _encode(event.service_tier), 1)
         return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
 
     def _part_started(self, event: PartStarted) -> bytes:

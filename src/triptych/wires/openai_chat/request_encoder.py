@@ -27,7 +27,7 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.wires.openai_chat.answer_shape import NO_ARGUMENTS
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of, strictness
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 
 _Json = dict[str, object]
@@ -187,8 +187,11 @@ class _RequestWriter:
         if tool.description is not None:
             function["description"] = tool.description
         function["parameters"] = tool.schema
-        if tool.strict is not None:
-            function["strict"] = tool.strict
+        strict = strictness(tool)
+        if strict is not tool.strict:
+            self.left_out[Feature.TOOL_STRICT] = None
+        if strict is not None:
+            function["strict"] = strict
         return {"type": "function", "function": function}
 
     def _effort(self, thinking: Thinking | None) -> str | None:

@@ -287,7 +287,9 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.REFUSAL: _CARRIED,
     Feature.CITATION: "as an annotation, without the words cited",
     Feature.TOOL: _CARRIED,
-    Feature.TOOL_STRICT: "carried; an absent one becomes false, the default of the other wires",
+    Feature.TOOL_STRICT: "carried; an absent one becomes false, the default of the other wires; one of "
+    "Messages whose schema the vendor takes for no strict one (an optional property, an open object, a "
+    "default) is sent as not strict, and named as left out",
     Feature.TOOL_CHOICE: _CARRIED,
     Feature.PARALLEL_TOOL_CALLS: _CARRIED,
     Feature.MAX_OUTPUT_TOKENS: _CARRIED,

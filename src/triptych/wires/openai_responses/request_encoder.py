@@ -25,7 +25,7 @@ from triptych.core.conversation import (
     ToolResult,
     Url,
 )
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of
+from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of, strictness
 from triptych.wires.openai_responses.encrypted import OWN
 from triptych.wires.openai_responses.request_decoder import TEXT_DOCUMENT_TYPE
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
@@ -62,7 +62,7 @@ def encode_request(conversation: Conversation, model: str, *, default_max_tokens
         "max_output_tokens": conversation.max_output_tokens,
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
-        "tools": [_tool(tool) for tool in conversation.tools] or None,
+        "tools": [_tool(tool, left_out) for tool in conversation.tools] or None,
         "tool_choice": _tool_choice(conversation.tool_choice),
         "parallel_tool_calls": conversation.parallel_tool_calls,
         "text": _text(conversation),
@@ -210,13 +210,16 @@ def _tool_result(result: ToolResult, left_out: dict[Feature, None]) -> Json:
     return {"type": "function_call_output", "call_id": result.call_id, "output": output}
 
 
-def _tool(tool: Tool) -> Json:
+def _tool(tool: Tool, left_out: dict[Feature, None]) -> Json:
     written: Json = {"type": "function", "name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
     written["parameters"] = tool.schema
+    strict = strictness(tool)
+    if strict is not tool.strict:
+        left_out[Feature.TOOL_STRICT] = None
     # What is not said means true here, and false on every other wire.
-    written["strict"] = tool.strict or False
+    written["strict"] = strict or False
     return written
 
 
