@@ -27,7 +27,8 @@ class TranslatedStream(RelayStream):
     """Used like any :class:`RelayStream`; what it returns is on the caller's wire.
 
     ``meter`` is the stream of the provider's wire: it counts, and says which event is the last.
-    What the last event becomes stays in ``final``; what the provider sends after it goes nowhere.
+    What the last event becomes stays in ``final``; what the provider sends after it goes nowhere. One that
+    becomes nothing is not the last: that its words follow is for the decoder to know.
     """
 
     __slots__ = ("_decode", "_encode", "_encoder", "_last", "_meter", "_written")
@@ -76,7 +77,7 @@ class TranslatedStream(RelayStream):
         verdict = meter.take_event(event)
         pieces = [encode(translated) for translated in self._decode(event)]
         written = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if verdict is Verdict.FINAL:
+        if verdict is Verdict.FINAL and written:
             self.ended, self.error_type = meter.ended, meter.error_type
             self._last = written
             return Verdict.FINAL

@@ -398,6 +398,10 @@ def test_words_of_refusal_are_text_and_the_reason() -> None:
         ("insufficient_quota", "insufficient_quota", "billing_error"),
         ("invalid_request_error", "context_length_exceeded", "invalid_request_error"),
         ("", "unheard_of", "api_error"),
+        ("too_many_requests", "too_many_requests", "rate_limit_error"),
+        ("server_error", "429", "rate_limit_error"),
+        ("server_error", "503", "overloaded_error"),
+        ("server_error", "502", "api_error"),
     ],
 )
 def test_a_providers_failure_is_said_in_the_words_of_this_wire(

@@ -174,6 +174,9 @@ def test_half_an_emoji_is_no_reason_to_lose_an_answer() -> None:
         b'{"choices":[{"message":{"tool_calls":[{"id":"c"}]}}]}',
         b'{"choices":[{"message":{"tool_calls":[{"id":"c","type":"custom","custom":{"name":"f"}}]}}]}',
         b'{"choices":[{"message":{"content":"x"},"finish_reason":"error"}]}',
+        b'{"choices":[{"message":{"content":"x","images":[{"type":"image_url"}]}}]}',
+        b'{"choices":[{"message":{"content":null,"audio":{"id":"a","transcript":"x"}}}]}',
+        b'{"choices":[{"message":{"content":null,"function_call":{"name":"f","arguments":"{}"}}}]}',
         b'{"choices":[{"message":{"content":"x"},"finish_reason":"insufficient_system_resource"}]}',
     ],
 )
@@ -181,6 +184,11 @@ def test_what_cannot_be_understood_is_the_providers_failure(body: bytes) -> None
     with pytest.raises(Failure) as raised:
         decode_answer(body)
     assert raised.value.kind is FailureKind.UPSTREAM_INVALID_RESPONSE
+
+
+def test_fields_of_what_was_not_said_are_no_fault() -> None:
+    said = b'{"content":"x","images":[],"audio":null,"function_call":{"name":null,"arguments":""}}'
+    assert decode_answer(b'{"choices":[{"message":%b}]}' % said).parts == (Text("x"),)
 
 
 def test_usage_that_is_not_there_is_not_made_up() -> None:

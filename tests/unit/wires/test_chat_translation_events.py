@@ -197,6 +197,9 @@ def test_an_answer_of_nothing_is_empty() -> None:
         (chunk({"content": 7}),),
         (event({"choices": [{"index": 1, "delta": {"content": "other"}}]}),),
         (ROLE, chunk({"content": "x"}, "error"), DONE),
+        (ROLE, chunk({"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]})),
+        (ROLE, chunk({"audio": {"id": "a"}})),
+        (ROLE, chunk({"function_call": {"name": "f", "arguments": ""}})),
     ],
 )
 def test_what_cannot_be_understood_is_the_providers_failure(events: tuple[sse.Event, ...]) -> None:

@@ -176,9 +176,10 @@ def test_a_part_that_is_cut_off_is_closed_before_the_end() -> None:
             AnswerFailed("rate_limit_exceeded", "slow", "rate_limit_exceeded"),
         ),
         (
-            event("failed", response={**BODY, "error": None}),
+            event("error", error={}),
             AnswerFailed("server_error", "The provider reported an error without words."),
         ),
+        (event("error", error={"code": 429, "message": "slow"}), AnswerFailed("429", "slow", "429")),
         (event("error", code="c", message="broken", param=None), AnswerFailed("c", "broken", "c")),
         (
             event("error", error={"type": "server_error", "code": None, "message": "broken"}),
@@ -189,6 +190,16 @@ def test_a_part_that_is_cut_off_is_closed_before_the_end() -> None:
 def test_an_error_of_the_provider_ends_the_stream(given: sse.Event, failed: AnswerFailed) -> None:
     assert heard(given, end(), CREATED) == [failed]
     assert heard(CREATED, MESSAGE, text("hi"), given, text("no more"), end())[-1] == failed
+
+
+def test_a_failure_without_words_waits_for_those_of_the_event_behind_it() -> None:
+    """As Azure says that a limit of tokens was exceeded."""
+    words = {"type": "too_many_requests", "code": "rate_limit_exceeded", "message": "slow"}
+    wordless = event("failed", response={**BODY, "error": None})
+    assert heard(CREATED, wordless, event("error", error=words)) == [
+        STARTED,
+        AnswerFailed("too_many_requests", "slow", "rate_limit_exceeded"),
+    ]
 
 
 def test_a_sign_of_life_is_a_ping() -> None:

@@ -170,6 +170,11 @@ def test_a_failure_of_the_provider_ends_with_two_frames() -> None:
             "rate_limit_exceeded",
         ),
         (AnswerFailed("odd_error", "x", "odd"), {"type": "odd_error", "code": "odd"}, "server_error"),
+        (
+            AnswerFailed("server_error", "x", "429"),
+            {"type": "server_error", "code": "429"},
+            "rate_limit_exceeded",
+        ),
         (AnswerFailed("odd_error", "x"), {"type": "odd_error", "code": "stream_error"}, "server_error"),
     ],
 )

@@ -121,6 +121,23 @@ def test_the_bytes_of_a_translated_stream_do_not_depend_on_how_they_come(
     assert translated(provider, caller, stream, cuts) == translated(provider, caller, stream, [])
 
 
+@pytest.mark.parametrize("caller", ["anthropic-messages", "openai-chat"])
+def test_a_stream_that_fails_without_words_ends_with_those_behind_it(caller: str) -> None:
+    response = b'{"id":"resp_1","model":"m","status":"failed","error":null}'
+    failed = b'event: response.failed\ndata: {"type":"response.failed","response":%b}\n\n' % response
+    words = b'{"type":"too_many_requests","code":"rate_limit_exceeded","message":"slow"}'
+    stream = failed + b'event: error\ndata: {"type":"error","error":%b}\n\n' % words
+    for cuts in ([], [len(failed)]):
+        encoder = SPOKEN[caller].encoder(PARSED[caller], NOW_S)
+        wire = SPOKEN["openai-responses"]
+        relay = TranslatedStream(wire.meter(10), wire.decoder(), encoder)
+        for start, end in pairwise([0, *cuts, len(stream)]):
+            assert relay.feed(stream[start:end]) == b""
+            assert (relay.final is None) is (end < len(stream))
+        assert relay.ended == "error" and relay.error_type == "too_many_requests"
+        assert relay.final is not None and b"slow" in relay.final and b"rate_limit" in relay.final
+
+
 @pytest.mark.parametrize(("provider", "caller"), PAIRS)
 @given(data=st.data())
 def test_a_translated_answer_says_what_the_provider_said(

@@ -48,6 +48,12 @@ _ERRORS = {
     "rate_limit_exceeded": "rate_limit_error",
     "requests": "rate_limit_error",
     "tokens": "rate_limit_error",
+    "too_many_requests": "rate_limit_error",
+    "429": "rate_limit_error",
+    "400": "invalid_request_error",
+    "402": "billing_error",
+    "503": "overloaded_error",
+    "529": "overloaded_error",
     "server_is_overloaded": "overloaded_error",
     "slow_down": "overloaded_error",
     "overloaded": "overloaded_error",
@@ -61,7 +67,8 @@ _ERRORS = {
 
 
 def error_type(type_: str, code: str | None) -> str:
-    """The word of this wire for another vendor's error; the code says more than the type."""
+    """The word of this wire for another vendor's error; the code says more than the type. Where it is a
+    number (OpenRouter, Azure), it is an HTTP status."""
     for word in (code or "", type_):
         if word in ERROR_TYPES:
             return word

@@ -12,6 +12,7 @@ from triptych.wires.openai_chat.answer_shape import (
     Said,
     annotation_of,
     arguments_text,
+    check_said,
     citations_of,
     completion_id,
     contents,
@@ -75,6 +76,7 @@ def decode_answer(body: bytes) -> Answer:
 
 
 def _parts(message: Said, id_: str) -> tuple[_Part, ...]:
+    check_said(message)
     reasonings = reasonings_of(message.thinking_blocks or ())
     if not reasonings and (thought := reasoning_text(message)):
         reasonings = [Reasoning(thought)]

@@ -82,6 +82,20 @@ class Said(msgspec.Struct, gc=False):
     reasoning: object = None
     thinking_blocks: list[Block] | None = None
     annotations: list[Annotation] | None = None
+    images: object = None
+    audio: object = None
+    function_call: object = None
+
+
+def check_said(said: Said) -> None:
+    """Raises Failure for a part of the answer that no other wire has (images, as OpenRouter's models make
+    them, audio, a call of the time before tools): to leave it out would change what was answered."""
+    if said.images:
+        raise invalid("it has images, which cannot be translated")
+    if said.audio:
+        raise invalid("it has audio, which cannot be translated")
+    if isinstance(said.function_call, dict) and any(said.function_call.values()):
+        raise invalid("it has a function_call, which was not asked for")
 
 
 def invalid(what: str) -> Failure:

@@ -26,6 +26,7 @@ from triptych.wires.openai_chat.answer_shape import (
     Call,
     Said,
     arguments_text,
+    check_said,
     citations_of,
     contents,
     created_of,
@@ -147,6 +148,8 @@ class EventDecoder:
         return events
 
     def _take(self, delta: Said, events: list[Event]) -> None:
+        if delta.images or delta.audio or delta.function_call:
+            check_said(delta)
         thought = reasoning_text(delta)
         if thought:
             self._think(thought, events)

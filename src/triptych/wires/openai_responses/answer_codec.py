@@ -48,7 +48,7 @@ class OutputItem(msgspec.Struct):
 
 class ProviderError(msgspec.Struct):
     type: str | None = None
-    code: str | None = None
+    code: str | int | None = None
     message: str | None = None
 
 

@@ -455,7 +455,9 @@ class EventDecoder:
         return events
 
     def _failed(self, data: bytes) -> list[Event]:
-        return self._broken(decode_data(_ENDED, data).response.error or ProviderError())
+        error = decode_data(_ENDED, data).response.error
+        # Azure says nothing here where a limit was exceeded: its words come in the event after this one.
+        return self._broken(error) if error and (error.code or error.message) else []
 
     def _error(self, data: bytes) -> list[Event]:
         # Documented is an error's words at top level; sent is often an object of them.
@@ -465,8 +467,8 @@ class EventDecoder:
     def _broken(self, error: ProviderError) -> list[Event]:
         self._ended = True
         self._kind = None
-        word = error.type or error.code or _FAILED_TYPE
-        return [AnswerFailed(word, error.message or _FAILED_MESSAGE, error.code)]
+        code = None if error.code is None else str(error.code)
+        return [AnswerFailed(error.type or code or _FAILED_TYPE, error.message or _FAILED_MESSAGE, code)]
 
     def _alive(self, data: bytes) -> list[Event]:
         return [Pinged()]

@@ -46,6 +46,7 @@ _NAMES = {
     _CALL: "response.function_call_arguments",
 }
 _RATE_LIMITED = "rate_limit_exceeded"
+_LIMITS = frozenset({_RATE_LIMITED, "too_many_requests", "429"})
 # What OpenAI calls what others call otherwise: type and code of an error.
 _ERRORS = {
     "overloaded_error": (ERROR_TYPE, "overloaded"),
@@ -145,7 +146,7 @@ class EventEncoder:
         code = event.code or code
         error = {"message": event.message, "type": type_, "code": code}
         # In a response the code is one of a closed list of the vendor's.
-        told = _RATE_LIMITED if code == _RATE_LIMITED else ERROR_TYPE
+        told = _RATE_LIMITED if code in _LIMITS else ERROR_TYPE
         return two_frames(error, self._failed(told, event.message), self._number)
 
     def _failed(self, code: str, message: str) -> bytes:
