@@ -13,6 +13,7 @@ from triptych.core.conversation import (
     Conversation,
     Document,
     Message,
+    Opaque,
     OutputFormat,
     PlainText,
     Reasoning,
@@ -26,6 +27,7 @@ from triptych.core.conversation import (
     ToolResult,
 )
 from triptych.wires.openai_chat import encode_request
+from triptych.wires.translation import Feature
 
 
 def test_what_is_said_after_a_call_stands_before_it() -> None:
@@ -77,6 +79,34 @@ def test_gemini_is_told_which_calls_of_the_running_turn_have_no_signature(
     assert [call["id"] for call in calls] == ["1", "2", "3", "4"]
     assert {call["id"] for call in calls if call.get("extra_content") == SKIP} == marked
     assert {call["id"] for call in calls if "extra_content" in call} == marked
+
+
+FETCH = Tool("f", msgspec.Raw(b"{}"))
+THOUGHT_TURNS = (
+    HELLO,
+    Message(Role.ASSISTANT, (Reasoning("hm"), ToolCall("1", "f", "{}"))),
+    Message(Role.TOOL, (ToolResult("1", (Text("r"),)),)),
+    Message(Role.ASSISTANT, (Reasoning("", Opaque("anthropic", "c2ln")), Text("done"))),
+    HELLO,
+)
+
+
+@pytest.mark.parametrize("model", ["deepseek-v4-pro", "deepseek/DeepSeek-Reasoner", "moonshotai/Kimi-K2.5"])
+def test_models_that_want_their_reasoning_back_with_calls_of_tools_get_it(model: str) -> None:
+    encoded = encode_request(Conversation(messages=THOUGHT_TURNS, tools=(FETCH,)), model)
+    messages = msgspec.json.decode(encoded.body)["messages"]
+    assert [message.get("reasoning_content") for message in messages] == [None, "hm", None, "", None]
+    assert encoded.left_out == (Feature.REASONING, Feature.REASONING_OPAQUE)
+
+
+def test_reasoning_goes_back_to_nobody_who_may_not_know_the_field() -> None:
+    unthought = Conversation(messages=TWO_TURNS, tools=(FETCH,))
+    for conversation, model in (
+        (Conversation(messages=THOUGHT_TURNS, tools=(FETCH,)), "gpt-5"),
+        (Conversation(messages=THOUGHT_TURNS), "deepseek-v4-pro"),
+        (unthought, "moonshotai/kimi-k2-instruct"),
+    ):
+        assert b"reasoning_content" not in encode_request(conversation, model).body
 
 
 def test_reasoning_alone_makes_no_message_for_the_provider() -> None:

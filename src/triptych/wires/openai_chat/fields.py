@@ -164,7 +164,7 @@ FIELDS: tuple[Field, ...] = (
 )
 
 EXPRESSES: Mapping[Feature, str] = {
-    Feature.TEXT: _CARRIED,
+    Feature.TEXT: "carried; a text of the assistant at the end is answered, not continued",
     Feature.SYSTEM_TEXT: _CARRIED,
     Feature.LATE_SYSTEM_TEXT: _CARRIED,
     Feature.DEVELOPER_ROLE: _CARRIED,
@@ -207,7 +207,8 @@ EXPRESSES: Mapping[Feature, str] = {
 """What the request encoder does with each feature."""
 
 LEAVES_OUT: Mapping[Feature, str] = {
-    Feature.REASONING: "the wire has no field for reasoning of earlier turns",
+    Feature.REASONING: "the wire has no field for reasoning of earlier turns; but models of DeepSeek and "
+    "Kimi get theirs back as reasoning_content where there are tools: they ask for it",
     Feature.REASONING_OPAQUE: "the wire has no field for reasoning of earlier turns",
     Feature.THINKING_SHOWN: "the wire does not say it",
     Feature.CITATION: "the wire has no field for citations of earlier turns",

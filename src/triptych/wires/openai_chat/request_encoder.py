@@ -44,6 +44,10 @@ _ENCODER = msgspec.json.Encoder()
 _SIGNING = re.compile(r"gemini(?!-[12]\b)", re.IGNORECASE)
 _UNSIGNED: _Json = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 
+# In a turn with calls of tools these get back what they thought, or answer 400
+# (https://api-docs.deepseek.com/guides/thinking_mode). OpenAI, and others, answer 400 for the field.
+_REMEMBERING = re.compile("deepseek|kimi", re.IGNORECASE)
+
 
 def encode_request(conversation: Conversation, model: str, *, default_max_tokens: int = 0) -> EncodedRequest:
     """``default_max_tokens`` is for wires that require a bound; this one does not.
@@ -61,12 +65,15 @@ class _RequestWriter:
     def __init__(self) -> None:
         self.left_out: dict[Feature, None] = {}
         self._cached = False
+        self._remembers = False
+        """Whether reasoning of earlier turns is told."""
 
     def written(self, said: Conversation, model: str) -> _Json:
         if said.top_k is not None:
             raise Inexpressible(Feature.TOP_K)
         if said.service_tier is not None and said.service_tier not in _TIERS:
             raise Inexpressible(Feature.SERVICE_TIER)
+        self._remembers = bool(said.tools) and _REMEMBERING.search(model) is not None and _thought(said)
         messages = [written for message in said.messages for written in self._message(message)]
         if _SIGNING.search(model):
             _allow_unsigned_calls(messages)
@@ -111,17 +118,22 @@ class _RequestWriter:
     def _assistant(self, message: Message) -> list[_Json]:
         spoken: list[Text | Refusal] = []
         calls: list[_Json] = []
+        thoughts: list[str] = []
         for part in message.parts:
             match part:
                 case Text() | Refusal():
                     spoken.append(part)
                 case ToolCall():
                     calls.append(self._call(part))
+                case Reasoning() if self._remembers and part.opaque is None:
+                    thoughts.append(part.text)
                 case Reasoning():
                     self.left_out[Feature.REASONING] = None
                     if part.opaque is not None:
                         self.left_out[Feature.REASONING_OPAQUE] = None
         if not spoken and not calls:
+            if thoughts:
+                self.left_out[Feature.REASONING] = None
             return []
         written: _Json = {"role": "assistant"}
         if len(spoken) == 1 and isinstance(refusal := spoken[0], Refusal):
@@ -130,6 +142,9 @@ class _RequestWriter:
             written["content"] = self._content(spoken)
         if "content" not in written:
             written["content"] = None
+        if self._remembers:
+            # They look for the field, also where nothing was thought.
+            written["reasoning_content"] = "".join(thoughts)
         if calls:
             written["tool_calls"] = calls
         return [written]
@@ -200,6 +215,13 @@ class _RequestWriter:
         if thinking.shown is not None:
             self.left_out[Feature.THINKING_SHOWN] = None
         return effort_of(thinking)
+
+
+def _thought(said: Conversation) -> bool:
+    """Whether there is reasoning that is no other vendor's: a provider that never told of any may not know
+    the field."""
+    parts = (part for message in said.messages for part in message.parts)
+    return any(isinstance(part, Reasoning) and part.opaque is None for part in parts)
 
 
 def _allow_unsigned_calls(messages: list[_Json]) -> None:

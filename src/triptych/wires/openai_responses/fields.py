@@ -265,7 +265,7 @@ FIELDS: tuple[Field, ...] = (
 _CARRIED = "carried"
 
 EXPRESSES: Mapping[Feature, str] = {
-    Feature.TEXT: _CARRIED,
+    Feature.TEXT: "carried; a text of the assistant at the end is answered, not continued",
     Feature.SYSTEM_TEXT: "as a message of its role, where it was said",
     Feature.LATE_SYSTEM_TEXT: "as a message of its role, where it was said",
     Feature.DEVELOPER_ROLE: _CARRIED,
