@@ -185,6 +185,21 @@ def test_choices_without_tools_are_not_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-5", "max_completion_tokens"),
+        ("my-deployment", "max_completion_tokens"),
+        ("deepseek-v4-pro", "max_tokens"),
+        ("mistralai/Magistral-Small-2509", "max_tokens"),
+        ("labs-devstral-small-2512", "max_tokens"),
+    ],
+)
+def test_the_bound_has_the_name_that_the_models_vendor_knows(model: str, name: str) -> None:
+    body = json.loads(encode_request(Conversation(messages=(HELLO,), max_output_tokens=7), model).body)
+    assert {key: value for key, value in body.items() if "tokens" in key} == {name: 7}
+
+
 def test_an_output_schema_without_a_name_is_strict() -> None:
     schema = msgspec.Raw(b'{"type":"object","additionalProperties":false}')
     body = encoded(Conversation(messages=(HELLO,), output_format=OutputFormat(schema)))

@@ -184,7 +184,8 @@ EXPRESSES: Mapping[Feature, str] = {
     "optional property, an open object, a default) is sent as not strict, and named as left out",
     Feature.TOOL_CHOICE: "carried; auto and none are left out when there are no tools",
     Feature.PARALLEL_TOOL_CALLS: "carried; left out when there are no tools",
-    Feature.MAX_OUTPUT_TOKENS: "as max_completion_tokens",
+    Feature.MAX_OUTPUT_TOKENS: "as max_completion_tokens; as max_tokens to models of DeepSeek and Mistral, "
+    "which know no other name",
     Feature.TEMPERATURE: _CARRIED,
     Feature.TOP_P: _CARRIED,
     Feature.STOP: _CARRIED,

@@ -48,6 +48,10 @@ _UNSIGNED: _Json = {"google": {"thought_signature": "skip_thought_signature_vali
 # (https://api-docs.deepseek.com/guides/thinking_mode). OpenAI, and others, answer 400 for the field.
 _REMEMBERING = re.compile("deepseek|kimi", re.IGNORECASE)
 
+# These know the bound by OpenAI's former name only: by the other one DeepSeek is not bound at all, and
+# Mistral answers 422 (https://api-docs.deepseek.com/api/create-chat-completion, https://docs.mistral.ai/api).
+_FORMERLY_BOUND = re.compile("deepseek|(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
+
 
 def encode_request(conversation: Conversation, model: str, *, default_max_tokens: int = 0) -> EncodedRequest:
     """``default_max_tokens`` is for wires that require a bound; this one does not.
@@ -82,12 +86,13 @@ class _RequestWriter:
         if not tools and choice is not None and choice.mode in ("auto", "none"):
             # It changes nothing, and OpenAI takes no choice without tools.
             choice = None
+        bound = "max_tokens" if _FORMERLY_BOUND.search(model) else "max_completion_tokens"
         body: _Json = {
             "model": model,
             "messages": messages,
             "stream": True if said.stream else None,
             "stream_options": {"include_usage": True} if said.stream else None,
-            "max_completion_tokens": said.max_output_tokens,
+            bound: said.max_output_tokens,
             "temperature": said.temperature,
             "top_p": said.top_p,
             "stop": said.stop or None,
