@@ -401,6 +401,17 @@ def test_the_query_is_forwarded_and_cannot_leave_its_line(sides: TwoSides) -> No
         assert seen.header("x-evil") is None
 
 
+@pytest.mark.parametrize("written", [
+    f"api_key={LIVE_KEY}", f"KEY=another-{LIVE_KEY[::-1]}", f"x={LIVE_KEY}", f"x=Bearer%20{LIVE_KEY}",
+    LIVE_KEY, f"x={LIVE_KEY}".replace("acme", "%61cme"), "access%5Ftoken=t",
+])  # fmt: skip
+@pytest.mark.parametrize("field", [f"x-api-key: {LIVE_KEY}", f"authorization: Bearer {LIVE_KEY}"])
+def test_a_key_in_the_query_goes_no_further(sides: TwoSides, written: str, field: str) -> None:
+    for query, forwarded in ((f"beta=true&{written}&a=%20%2F&&b", "?beta=true&a=%20%2F&&b"), (written, "")):
+        assert sides.ask(field, target=f"/v1/messages?{query}").status == 200
+        assert sides.upstream.requests[-1].target == f"/v1/messages{forwarded}"
+
+
 def test_a_path_that_decodes_to_control_characters_stays_text(sides: TwoSides) -> None:
     answer = sides.ask(LIVE, target="/v1/%00%0d%0ax-evil:%201%ff", body=GOOD)
     assert answer.status == 404 and "x-evil" not in answer.names

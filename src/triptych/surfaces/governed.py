@@ -20,7 +20,7 @@ from triptych.edge.message import Request
 from triptych.pipeline import Carriage, Endpoint, Pipeline
 from triptych.stages.departure import StreamMeter
 from triptych.stages.settle import Dialect, Reply, Settlement
-from triptych.surfaces.forwarded import forwarded
+from triptych.surfaces.forwarded import forwarded, without_credentials
 from triptych.surfaces.idempotent import Idempotency
 from triptych.surfaces.translated import translate
 from triptych.wires.features import Use, uses
@@ -235,7 +235,7 @@ def taken(request: Request, surface: str, name: str) -> Exchange:
         endpoint=name,
         principal=request.principal,
         headers=request.headers,
-        query=request.query,
+        query=without_credentials(request.query, request.headers),
         body=request.body,
         started_us=now_us(),
         received_s=request.received_s,
