@@ -2,14 +2,17 @@
 
 Patterns and the tagger read ASCII only: compatibility forms are unfolded (NFKC), accents dropped, zero-width and
 direction marks removed, digits of all scripts made 0-9, letters that imitate Latin ones (inside words that are
-otherwise Latin) made Latin. Letters without a Latin form become ``x`` or ``X``, so that words stay words.
+otherwise Latin) made Latin. Letters without a Latin form become ``x`` or ``X``, so that words stay words. Escapes
+of JSON, HTML and Markdown are undone, what colours a terminal's text is taken out.
 """
 
 import re
+import sys
 import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
+from html.entities import html5
 
 import msgspec
 
@@ -17,9 +20,24 @@ INVISIBLE = "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u20
 """Characters that show nothing: they hide a value from a pattern, not from a reader."""
 
 _MARKS = "\u0300-\u036f"
+_ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
+# What a terminal is told, and control characters that are no white space.
+_COLOUR = r"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033)\[[0-9;?]{0,16}[A-Za-z]"
+_CONTROL = r"\x00-\x08\x0e-\x1b\x7f"
+_SPELLED_OUT = re.compile(rf"[\\{_CONTROL}]|{_ENTITY}")
+"""What even an ASCII text may have that does not stand for itself."""
+_CONTROLS = re.compile(f"[{_CONTROL}]")
+_TAGS = range(0xE0020, 0xE007F)
+"""Characters that show nothing and mean ASCII ones, to a model at least."""
+_DOTS = frozenset("\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65")
+"""Between two digits they are one: 415\u00b7555\u00b70142."""
 _PIECE = re.compile(
     # JSON escapes are decoded too: tool arguments are JSON inside a JSON string.
-    r"\\u[0-9a-fA-F]{4}|\\[nrt](?![\w]*[\\:])|"
+    rf"{_COLOUR}|"
+    r"\\u[0-9a-fA-F]{4}|\\[nrt](?![\w]*[\\:])|\\x[0-7][0-9a-fA-F]|(?:\\x[89a-fA-F][0-9a-fA-F]){1,4}|"
+    # Of a mark inside a number, an address or a name that Markdown or PHP escaped.
+    r"(?<=[A-Za-z0-9])\\(?=[-_@/][A-Za-z0-9])|(?<=[0-9])\\(?=[.)][ ]?[0-9])|\\(?=\([0-9])|"
+    rf"{_ENTITY}|[{_CONTROL}]|"
     rf"[^\x00-\x7f{_MARKS}]+(?![{_MARKS}])|[^\x00-\x7f][{_MARKS}]*|[A-Za-z][{_MARKS}]+"
 )
 _RUN = re.compile(r"[^\x00-\x7f]+")
@@ -91,7 +109,7 @@ class Plain(msgspec.Struct, frozen=True, gc=False):
         return self.at[number + 1] if number + 1 < len(self.at) else len(self.text)
 
 
-class _Speller:
+class Speller:
     """Puts a plain text together."""
 
     def __init__(self) -> None:
@@ -133,20 +151,23 @@ class _Speller:
 
 def plain(text: str) -> Plain:
     """Time is linear in the text; a text that is plain already costs one look at it."""
-    if text.isascii() and "\\" not in text:
+    spelled_out = _SPELLED_OUT.search(text) is not None
+    if not spelled_out and text.isascii():
         return Plain(text)
     imitations = _imitations(text)
-    speller = _Speller()
+    speller = Speller()
     done = 0
-    pieces = _PIECE if "\\" in text or _ANY_MARK.search(text) is not None else _RUN
+    pieces = _PIECE if spelled_out or _ANY_MARK.search(text) is not None else _RUN
     for match in pieces.finditer(text):
         start, end = match.span()
         if start > done:
             speller.same(text[done:start], done)
         source = match.group()
         done = end
-        if source[0] == "\\":
+        if source[0].isascii() and source[-1] not in _OF_MARKS:
             speller.other(_escaped(source), start, end)
+        elif source in _DOTS and text[start - 1 : start].isdigit() and text[end : end + 1].isdigit():
+            speller.other(".", start, end)
         elif end - start == 1 or source[1] in _OF_MARKS:
             # Of a letter with marks, the letter.
             speller.other(imitations.get(start) or _spelling(source[0]), start, end)
@@ -187,10 +208,33 @@ def _imitations(text: str) -> dict[int, str]:
 
 
 def _escaped(source: str) -> str:
-    if source[1] != "u":
-        return " "
-    character = chr(int(source.removeprefix("\\u"), 16))
-    return character if character.isascii() else _spelling(character)
+    """What is meant by ASCII characters that do not stand for themselves; may be empty."""
+    if source[0] == "&":
+        return _of_entity(source)
+    if source[0] != "\\" or len(source) == 1 or "[" in source:
+        return ""
+    if source[1] == "x":
+        encoded = bytes.fromhex(source.replace("\\x", ""))
+        try:
+            return meant(encoded.decode())
+        except UnicodeDecodeError:
+            return meant(encoded.decode("latin-1"))
+    # \n, \r or \t: a blank.
+    return meant(chr(int(source.removeprefix("\\u"), 16))) if source[1] == "u" else " "
+
+
+@lru_cache(maxsize=1024)
+def _of_entity(source: str) -> str:
+    if source[1] != "#":
+        return meant(html5.get(source[1:], source))
+    number = int(source[3:-1], 16) if source[2] in "xX" else int(source[2:-1])
+    return meant(chr(number)) if number <= sys.maxunicode else ""
+
+
+def meant(characters: str) -> str:
+    """The plain spelling of characters that escapes stand for; may be empty."""
+    spelled = (one if one.isascii() else _spelling(one) for one in characters)
+    return _CONTROLS.sub("", "".join(spelled))
 
 
 @lru_cache(maxsize=4096)
@@ -200,6 +244,8 @@ def _spelling(source: str) -> str:
     for character in unicodedata.normalize("NFKD", source):
         if character.isascii():
             spelled.append(character)
+        elif ord(character) in _TAGS:
+            spelled.append(chr(ord(character) - 0xE0000))
         elif _INVISIBLE.match(character) or unicodedata.combining(character):
             continue
         elif unicodedata.category(character) == "Me":
