@@ -7,7 +7,7 @@ import msgspec
 
 from triptych.core.finding import Finding
 from triptych.engines.phi.consistency import Known
-from triptych.engines.phi.disguise import decoded, straddling, underlined
+from triptych.engines.phi.disguise import decoded, percent_encoded, straddling, underlined
 from triptych.engines.phi.filters import CompiledFilters
 from triptych.engines.phi.normalise import Plain, plain
 from triptych.engines.phi.rules import Candidate, Rules, resolve
@@ -50,14 +50,19 @@ class Recogniser:
         found: list[list[Candidate]] = []
         lists = Lists(self._tagger.lexicon)
         for original, text in zip(texts, spelled, strict=True):
-            every = self._rules.find(text.text)
-            every += underlined(text.text, self._rules)
-            every += list(self._names(text.text, every, lists))
+            every = self._said(text.text, lists)
+            every += percent_encoded(text.text, lambda word: self._said(word, lists))
             every.extend(decoded(text.text, self._rules))
             if filters:
                 every.extend(filters.find(original, text))
             found.append(joined(resolve(every, text.text), text.text))
         return found
+
+    def _said(self, text: str, lists: Lists) -> list[Candidate]:
+        every = self._rules.find(text)
+        every += underlined(text, self._rules)
+        every += list(self._names(text, every, lists))
+        return every
 
     def _names(self, text: str, ruled: Sequence[Candidate], lists: Lists) -> Iterator[Candidate]:
         """What the tagger marked, identifies somebody and does not lie under what rules found: these decide."""
