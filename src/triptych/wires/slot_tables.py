@@ -16,9 +16,11 @@ from triptych.wires.slots import Kind, Slot
 
 IDENTIFIER: Shape = re.compile(
     # Letters first, so that no number of a person or a date is one; or a UUID; or a version. What stands
-    # after an "@" is a version too: a domain makes it somebody's address.
-    rb"[A-Za-z][A-Za-z0-9]*(?:[_.:/-]+[A-Za-z0-9]+|@[0-9]+)*[=_-]{0,2}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    rb"|[0-9]{1,4}"
+    # after an "@" is a version too: a domain makes it somebody's address. None has the groups of a social
+    # security or a telephone number.
+    rb"(?!.*(?<![A-Za-z0-9])[0-9]{3}[_.:/-](?:[0-9]{2}|[0-9]{3})[_.:/-][0-9]{4}(?![A-Za-z0-9]))"
+    rb"(?:[A-Za-z][A-Za-z0-9]*(?:[_.:/-]+[A-Za-z0-9]+|@[0-9]+)*[=_-]{0,2}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    rb"|[0-9]{1,4})"
 ).fullmatch
 MAX_IDENTIFIER_BYTES = 256
 """Longer ones are inspected."""

@@ -133,7 +133,15 @@ def test_objects_where_an_ignored_string_should_be_are_inspected() -> None:
 
 @pytest.mark.parametrize(
     "identifier",
-    ["toolu_01A09q90qw90lq917835lq9", "call-1", "9b2c7d1e-0a4f-4b6e-8f13-2d5c7e9a1b3f", "m-1@2024", "1"],
+    [
+        "toolu_01A09q90qw90lq917835lq9",
+        "call-1",
+        "call_1123-45-67890",
+        "gpt-4o-2024-05-13",
+        "9b2c7d1e-0a4f-4b6e-8f13-2d5c7e9a1b3f",
+        "m-1@2024",
+        "1",
+    ],
 )
 def test_an_identifier_is_ignored(identifier: str) -> None:
     body = json.dumps({"messages": [{"content": [{"type": "tool_use", "id": identifier}]}]}).encode()
@@ -150,6 +158,8 @@ def test_an_identifier_is_ignored(identifier: str) -> None:
         "ada@x.org, Ada",
         "ada.l@x.org",
         "ada@1x.org",
+        "call_ssn_123-45-6789",
+        "call.415-555-0142",
         "x" * 300,
         "é",
     ],

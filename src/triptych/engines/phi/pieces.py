@@ -45,7 +45,11 @@ _LONG_DIGITS = 5
 _AGE_DIGITS = 2
 _AGE = re.compile(r"(?i)\bages?: ")
 """At the end of what stands before a number that is one's age; those from 90 are two digits and more."""
-_COMPONENT = re.compile(r"[^/?&=#;,\s]+")
+# A date is one, whatever stands between its numbers.
+_COMPONENT = re.compile(
+    r"(?<![0-9])(?:[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{4}|[0-9]{2}))(?![0-9])"
+    r"|[^/?&=#;,\s]+"
+)
 _ADDRESS_HEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _DOMAINS = frozenset(("allowed_domains", "blocked_domains", "domain"))
 _DOMAIN = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?![A-Za-z0-9@._-])")

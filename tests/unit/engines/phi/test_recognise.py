@@ -177,6 +177,13 @@ def test_threads_find_the_same(recogniser: Recogniser) -> None:
         "Aa-",
         "MRN 4829137 ",
         "MY NAME IS ALLEN. ",
+        "&#49;",
+        "&lt",
+        "%20Ann",
+        "a%20 ",
+        "\x1b[1ma",
+        "1_2_34_",
+        "1\\-",
     ],
 )
 def test_a_hostile_text_takes_linear_time(recogniser: Recogniser, piece: str) -> None:
@@ -357,6 +364,24 @@ def test_a_note_in_the_place_of_an_address_hides_no_date_of_birth(recogniser: Re
     body = json.dumps({"model": "m", "max_tokens": 1, "messages": [turn]}).encode()
     told = inspect(recogniser, Asked("anthropic-messages", body)).body
     assert b"Thornton" not in told and b"03/14/1962" not in told
+
+
+@pytest.mark.parametrize(
+    "place", ["p?dob=03/14/1962&page=2", "p/1962/03/14", "p?dob=03%2F14%2F1962", "p#3/14/62"]
+)
+def test_a_date_in_an_address_is_one_whatever_its_slashes_mean_there(
+    recogniser: Recogniser, place: str
+) -> None:
+    url = f"https://ehr.example.org/{place}"
+    result = {"type": "search_result", "source": url, "title": "t", "content": []}
+    body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [result]}]}
+    told = inspect(recogniser, Asked("anthropic-messages", json.dumps(body).encode()))
+    assert "[DATE_TIME_1]" in told.values
+    said = json.loads(told.body)["messages"][0]["content"][0]["source"]
+    assert said.startswith("https://ehr.example.org/p") and "62" not in said
+    body["messages"] = []
+    asked = Asked("anthropic-messages", json.dumps(body).encode(), query=place.partition("?")[2].encode())
+    assert inspect(recogniser, asked).fixed == ("query" if "?" in place else None)
 
 
 def test_a_number_is_found_in_a_field_that_nobody_knows_where_its_key_says_what_it_is(
