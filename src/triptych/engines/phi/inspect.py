@@ -175,7 +175,8 @@ class _Report:
             stands = self._placeholders.of(spelled, spans[0][2]).encode()
             self.edits.append(Edit(start, end, piece.quotes + stands + piece.quotes))
             return
-        values = [text[start:end] for start, end, _, _ in spans]
+        # What holds half of a surrogate pair can be kept nowhere.
+        values = [scannable(text[start:end]) for start, end, _, _ in spans]
         written = [
             self._placeholders.of(value, type_) for value, (_, _, type_, _) in zip(values, spans, strict=True)
         ]

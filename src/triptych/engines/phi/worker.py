@@ -20,7 +20,7 @@ from triptych.core.failure import Failure
 from triptych.core.finding import Finding
 from triptych.core.policy import Filter
 from triptych.engines.phi.inspect import inspect
-from triptych.engines.phi.job import Broken, Done, Job, Ready, Refused, Told, framed, read_job
+from triptych.engines.phi.job import Broken, Done, Job, Ready, Refused, framed, read_job
 
 _SWITCH_S = 0.0005
 """How long a large text may keep the thread of small ones from the interpreter."""
@@ -58,7 +58,7 @@ class Worker:
     def serve(self, jobs: BinaryIO) -> None:
         """Until the jobs end."""
         threading.Thread(target=self._serve_large, name="large", daemon=True).start()
-        self._tell(Ready())
+        self._tell(framed(Ready()))
         while (job := read_job(jobs)) is not None:
             if job.large:
                 self._large.put(job)
@@ -69,18 +69,19 @@ class Worker:
         while True:
             self._tell(self._answer(self._large.get()))
 
-    def _answer(self, job: Job) -> Told:
+    def _answer(self, job: Job) -> bytes:
+        """A frame: what cannot be told in one breaks this request, not the process of all others."""
         try:
             filters = self._compiled(job.filters) if job.filters else None
-            return Done(job.number, inspect(_Own(self._recogniser, job.org_id), job.asked, filters))
+            return framed(Done(job.number, inspect(_Own(self._recogniser, job.org_id), job.asked, filters)))
         except Failure as failure:
-            return Refused(job.number, failure.message)
+            return framed(Refused(job.number, failure.message))
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not leave
-            return Broken(job.number, type(error).__name__)
+            return framed(Broken(job.number, type(error).__name__))
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, frame: bytes) -> None:
         with self._writing:
-            self._told.write(framed(told))
+            self._told.write(frame)
             self._told.flush()
 
 
