@@ -7,12 +7,13 @@ import asyncio
 import io
 import logging
 import os
+import re
 import sys
 import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -22,6 +23,7 @@ from triptych.core.breaker import Circuit
 from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange
 from triptych.core.failure import FACTS, Blame, FailureKind
+from triptych.core.origin import origin
 from triptych.core.outcome import Ending, Outcome
 from triptych.core.target import Model, Target
 
@@ -39,6 +41,9 @@ REFUSALS_FLUSH_S = 1.0
 MOST_WAITING_BYTES = 4 << 20
 LAST_LINES_S = 1.0
 STDERR_FD = 2
+_QUOTED = re.compile(r"[(<\n]")
+
+logger = logging.getLogger("triptych.telemetry")
 
 Gauge = Callable[[], float]
 
@@ -381,8 +386,37 @@ def stderr_aside() -> Iterator[None]:
         sys.stderr = before
 
 
+class _Lines(logging.StreamHandler[Any]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of logging
+        """A line that cannot be written is told without what it would have said."""
+        told = {"event": "a line of the log was lost", "logger": record.name, "level": "error"}
+        at = f"{record.filename}:{record.lineno}"
+        with suppress(OSError, ValueError):
+            self.stream.write(msgspec.json.encode({**told, "at": at}).decode() + self.terminator)
+
+
+def _without_content(_: Any, __: str, event: Any) -> Any:
+    """Of an exception its class and where it was raised: what it says may quote anything. So may what
+    asyncio tells of a callback or a task."""
+    event.pop("stack_info", None)
+    raised = event.pop("exc_info", None)
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["error"], event["at"] = type(error).__name__, origin(error)
+    if event.get("logger") == "asyncio":
+        event["event"] = _QUOTED.split(str(event["event"]), maxsplit=1)[0].strip()
+    return event
+
+
+def _uncaught(thing: str) -> Callable[[BaseException | None], None]:
+    def tell(error: BaseException | None) -> None:
+        logger.error("an exception ended %s", thing, exc_info=error)
+
+    return tell
+
+
 def configure_logging(level: int = logging.INFO) -> None:
-    """JSON lines on stderr for everything that is not an exchange."""
+    """JSON lines on stderr for everything that is not an exchange; exceptions that nobody caught too."""
     import structlog
 
     def render(_: Any, __: str, event: Any) -> str:
@@ -392,13 +426,20 @@ def configure_logging(level: int = logging.INFO) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_content,
+                render,
+            ],
         )
     )
+    thread, object_ = _uncaught("a thread"), _uncaught("what nobody waited for")
+    threading.excepthook = lambda ended: thread(ended.exc_value)
+    sys.unraisablehook = lambda ended: object_(ended.exc_value)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries tell of what they work on, a font's of the letters of a name; of us, only what is ours.

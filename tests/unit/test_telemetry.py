@@ -1,6 +1,9 @@
-"""The log's own thread: who writes never waits, and what was dropped is counted."""
+"""The log: who writes never waits, what was dropped is counted, and nothing quotes what was said."""
 
+import json
 import os
+import subprocess
+import sys
 import threading
 
 from triptych.telemetry import MOST_WAITING_BYTES, AsideStream
@@ -26,3 +29,73 @@ def test_what_a_log_that_nobody_read_has_lost_is_told_when_somebody_reads_again(
     dropped = count - lines.count(LINE)
     assert dropped > 0
     assert told == b'{"event":"%d lines were dropped: the log was not read","level":"warning"}\n' % dropped
+
+
+BUGS = """
+import asyncio, gc, logging, threading
+import uvloop
+from triptych.telemetry import configure_logging
+
+def breaks(said):
+    try:
+        raise KeyError(said)
+    except KeyError as cause:
+        raise RuntimeError("because of " + said) from cause
+
+class Broken:
+    def __del__(self):
+        breaks("zq7canary")
+    def __repr__(self):
+        return "zq7canary"
+
+async def task(said):
+    breaks(said)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.call_soon(breaks, "zq7canary")
+    lost = asyncio.create_task(task("zq7canary"), name="zq7canary")
+    await asyncio.sleep(0.01)
+    del lost
+    gc.collect()
+
+configure_logging()
+logger = logging.getLogger("triptych.test")
+try:
+    breaks("zq7canary")
+except RuntimeError as error:
+    logger.exception("it failed: %s", type(error).__name__)
+    logger.error("it failed again", exc_info=error, stack_info=True)
+logger.error("%d of them", "zq7canary")
+logger.error("an object: %s and %r", 1, 2)
+Broken()
+thread = threading.Thread(target=breaks, args=("zq7canary",))
+thread.start()
+thread.join()
+asyncio.run(main())
+uvloop.run(main())
+"""
+
+
+def test_no_line_of_the_log_tells_what_an_exception_says() -> None:
+    """Caught or not, in a callback, a task or a thread: its class and its place, in lines that are JSON."""
+    ended = subprocess.run(
+        [sys.executable, "-c", BUGS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "zq7canary" not in ended.stderr + ended.stdout
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    told = [(line["event"], line.get("error"), "at" in line) for line in lines]
+    lost = ("Task exception was never retrieved", "RuntimeError", True)
+    assert told == [
+        ("it failed: RuntimeError", "RuntimeError", True),
+        ("it failed again", "RuntimeError", True),
+        ("a line of the log was lost", None, True),
+        ("an object: 1 and 2", None, False),
+        ("an exception ended what nobody waited for", "RuntimeError", True),
+        ("an exception ended a thread", "RuntimeError", True),
+        ("Exception in callback breaks", "RuntimeError", True),
+        lost,
+        ("Exception in callback", "RuntimeError", True),
+        lost,
+    ]
+    assert all(line["at"].endswith("<string>:10") for line in lines if line.get("error"))

@@ -15,6 +15,7 @@ from triptych.core.call import Headers
 from triptych.core.clock import now_us
 from triptych.core.exchange import Exchange, Keeper
 from triptych.core.failure import Blame, Failure, FailureKind
+from triptych.core.origin import origin
 from triptych.core.outcome import Ending, Opened, Outcome
 from triptych.core.response import Response
 from triptych.core.usage import all_tokens
@@ -313,15 +314,7 @@ _WORDLESS = Response(500, (), b"")
 
 def _unexpected(exchange: Exchange, error: BaseException) -> Failure:
     """A bug of ours: the place goes to the log, the values and the message go nowhere."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        frames.append(f"{code.co_filename.rpartition('/triptych/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    logger.error(
-        "unexpected %s in %s at %s", type(error).__name__, exchange.request_id, " > ".join(frames[-6:])
-    )
+    logger.error("unexpected %s in %s at %s", type(error).__name__, exchange.request_id, origin(error))
     failure = Failure(
         FailureKind.INTERNAL_ERROR, f"Internal error. Report it with the request id {exchange.request_id}."
     )
