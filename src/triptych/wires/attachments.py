@@ -62,7 +62,8 @@ def contents(body: bytes) -> Contents:
     """The body must be JSON. Raises Failure INVALID_BODY for an object, at any depth, in which a key
     occurs twice: the one could hide what is read in the other."""
     try:
-        whole = json.loads(body, object_pairs_hook=_once)
+        # Numbers stay texts: there is a limit to the digits of one that is converted.
+        whole = json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
     except Twice as twice:
         raise Failure(
             FailureKind.INVALID_BODY,

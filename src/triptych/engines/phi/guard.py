@@ -103,7 +103,7 @@ class Guard:
         try:
             self._link.write(framed(job))
             # Not asyncio.timeout: where both come in one turn of the loop, it cancels what is done.
-            await asyncio.wait((answer,), timeout=LIMIT_S + LIMIT_S_PER_MB * len(body) / _MB)
+            await asyncio.wait((answer,), timeout=LIMIT_S + LIMIT_S_PER_MB * job.size_bytes / _MB)
             if answer.done():
                 return answer.result()
             # Busy is not stuck: others were answered meanwhile.

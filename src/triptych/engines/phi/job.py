@@ -8,7 +8,7 @@ from triptych.core.policy import Filter
 from triptych.engines.phi.inspect import Asked, Inspected
 
 LARGE_BYTES = 64 << 10
-"""Bodies from here on are read in a thread of their own: small ones do not wait for them."""
+"""Requests from here on are read in a thread of their own: small ones do not wait for them."""
 HEAD_BYTES = 4
 
 
@@ -19,8 +19,12 @@ class Job(msgspec.Struct, frozen=True):
     filters: tuple[Filter, ...] = ()
 
     @property
+    def size_bytes(self) -> int:
+        return len(self.asked.body) + len(self.asked.query)
+
+    @property
     def large(self) -> bool:
-        return len(self.asked.body) >= LARGE_BYTES
+        return self.size_bytes >= LARGE_BYTES
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -11,6 +11,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.core.policy import Policy, guard_mode, strictest
 from triptych.engines.phi.answers import restored_answer
 from triptych.engines.phi.inspect import Asked, Garbage, Inspected, inspect
+from triptych.engines.phi.job import Job
 from triptych.engines.phi.placeholder import Placeholders, label
 from triptych.engines.phi.restore import Restorer, Shifts
 from triptych.engines.phi.streams import StreamRestorer
@@ -137,6 +138,17 @@ def test_a_number_is_read_and_leaves_as_a_text() -> None:
     inspected = screened(json.dumps(request).encode(), "anthropic-messages")
     told = json.loads(inspected.body)["messages"][0]["content"][0]["input"]
     assert told == {"mrn": "[MRN_1]", "n": 12345.5} and inspected.values == {"[MRN_1]": "1234567"}
+
+
+def test_a_number_may_have_any_number_of_digits() -> None:
+    digits = "9" * 5_000
+    body = f'{{"model":"m","max_tokens":{digits},"messages":[{{"role":"user","content":"Bob"}}]}}'.encode()
+    assert screened(body, "anthropic-messages").body == body.replace(b"Bob", b"[PERSON_1]")
+
+
+def test_a_long_query_counts_like_a_long_body() -> None:
+    assert Job(1, "o", Asked("openai-chat", b"{}", b"a=1&" * (16 << 10))).large
+    assert not Job(1, "o", Asked("openai-chat", b"{}", b"beta=true")).large
 
 
 def test_arguments_that_a_model_did_not_finish_are_read_as_text() -> None:
