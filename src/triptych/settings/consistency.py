@@ -43,7 +43,11 @@ def _server(settings: Settings) -> Iterator[Problem]:
         )
     for key, path in (("tls_cert", settings.server.tls_cert), ("tls_key", settings.server.tls_key)):
         if path is not None and not os.path.isfile(path):
-            yield Problem(f"server.{key}", f"found {found(path)}, which is no file; expected a PEM file")
+            # Who puts a key itself here must not read it in a log.
+            shown = "a PEM text" if "-----BEGIN" in path else found(path)
+            yield Problem(
+                f"server.{key}", f"found {shown}, which is no file; expected the path of a PEM file"
+            )
 
 
 def _metrics_ports(server: ServerSettings) -> Iterator[Problem]:

@@ -265,6 +265,13 @@ def test_two_keys_with_one_secret_are_refused_without_showing_it(tmp_path: Path)
     assert "canary" not in said
 
 
+def test_a_key_where_its_path_should_be_is_not_shown(tmp_path: Path) -> None:
+    pem = "-----BEGIN PRIVATE KEY-----canary-----END PRIVATE KEY-----"
+    message = refusal(tmp_path, f'[server]\ntls_cert = "{pem}"\ntls_key = "{pem}"\n')
+    assert "server.tls_key: found a PEM text, which is no file; expected the path of a PEM file" in message
+    assert "canary" not in message and "BEGIN" not in message
+
+
 def test_a_password_in_a_refused_url_is_not_shown(tmp_path: Path) -> None:
     for url in ("mysql://u:canary@h/d", "u:canary@h", "postgres://u:canary@h/d", "http://u:canary@[x/"):
         assert "canary" not in refusal(tmp_path, f'[storage]\nurl = "{url}"\n')
