@@ -325,6 +325,27 @@ def test_the_query_string_is_read_too(scene: Guarded) -> None:
     assert chat.status == 200 and "Lima" not in sent(scene)
 
 
+def test_a_header_that_nobody_reads_is_forwarded_as_what_it_should_be_or_not_at_all(scene: Guarded) -> None:
+    said = {
+        "traceparent": ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-ana-lima-01"),
+        "tracestate": (None, "user=ana.lima,ssn=123-45-6789"),
+        "anthropic-version": ("2023-06-01", "Ana Lima"),
+        "anthropic-beta": ("context-1m-2025-08-07, files-api-2025-04-14", "123-45-6789"),
+        "openai-beta": ("assistants=v2", "Ana Lima"),
+        "x-claude-code-session-id": ("9b2c7d1e-0a4f-4b6e-8f13-2d5c7e9a1b3f", "Ana Lima 123-45-6789"),
+    }
+    for org in ("redact", "open"):
+        for name, (good, bad) in said.items():
+            for value in filter(None, (good, bad)):
+                scene.upstream.forget()
+                body = json.dumps({**request("messages", "hi"), "model": "messages"}).encode()
+                field = f"{name}: {value}".encode()
+                answer = ask(scene.gateway.port, body, key=key_of(org), fields=(field,), timeout_s=20)
+                assert answer.status == 200
+                forwarded = field in bytes(scene.upstream.received)
+                assert forwarded is (org == "open" or value == good), (org, field)
+
+
 def test_tokens_are_counted_of_the_redacted_text(scene: Guarded) -> None:
     scene.ask("messages", ALL, path="/v1/messages/count_tokens")
     assert scene.upstream.bodies and not any(secret in sent(scene) for secret in SECRETS)

@@ -5,6 +5,7 @@ his values back on his wire too. Nothing leaves unread: a guard that fails, what
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -98,7 +99,8 @@ class Screen:
     async def __call__(
         self, exchange: Exchange, endpoint: Wired[Parsed], parsed: Parsed, legs: Sequence[Leg]
     ) -> Parsed:
-        """The request as it may leave. Sets ``exchange.screening``, ``placeholders`` and ``restore``.
+        """The request as it may leave. Sets ``exchange.screening``, ``placeholders``, ``restore`` and
+        ``headers``: without those that would leave unread and might say anything.
 
         Raises Failure PHI_IN_TOOL_SCHEMA, UNINSPECTABLE_CONTENT, PHI_BLOCKED, UNSUPPORTED_PARAMETER
         (probabilities of tokens that are not what the caller reads), INVALID_BODY, and
@@ -110,6 +112,7 @@ class Screen:
             if not policy.guarded:
                 return parsed
             mode = "redact"
+        exchange.headers = [field for field in exchange.headers if _says_nothing(*field)]
         inspected = await self._inspect(exchange, endpoint, parsed, mode)
         if inspected.counts:
             exchange.screening = Screening(mode, dict(inspected.counts))
@@ -161,6 +164,24 @@ class Screen:
                 retry_after_s=_RETRY_S,
             ) from error
         return inspected
+
+
+# Of the headers that go to a provider (see surfaces/forwarded.py). No guard reads them: one of them that
+# is not what it should be stays here, and so does tracestate, which every hop may write anything into.
+_NAMES = rb"[A-Za-z][A-Za-z0-9._=-]{0,99}"
+_SHAPES = {
+    b"traceparent": re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
+    b"tracestate": re.compile(rb""),
+    b"anthropic-version": re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    b"anthropic-beta": re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (_NAMES, _NAMES)),
+    b"openai-beta": re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (_NAMES, _NAMES)),
+    b"x-claude-code-session-id": re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
+}
+
+
+def _says_nothing(name: bytes, value: bytes) -> bool:
+    shape = _SHAPES.get(name)
+    return shape is None or shape.fullmatch(value) is not None
 
 
 def _tool_refusal(tool: Tool) -> Failure:
