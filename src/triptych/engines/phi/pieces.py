@@ -89,8 +89,14 @@ class Piece(msgspec.Struct, frozen=True):
     """It travels in Base64: it is put back as a whole."""
 
 
+_UNNAMED: Path = ("body",)
 _NONE = (1 << 62, Piece((), "", None, Place.TEXT))
 """Behind the last number."""
+
+
+def _unknown(path: Path) -> Path:
+    """Of a member at the top that no wire knows: its name where it can be nobody's."""
+    return path[:1] if isinstance(path[0], str) and is_usual(path[0]) else _UNNAMED
 
 
 class Reading:
@@ -137,7 +143,7 @@ class Reading:
             # With its key: it may say what the number is.
             source = SourceText(self._body, member.key_start, member.value_end)
             text = self._body[member.key_start : member.value_end]
-            for piece in _numbers((member.key,), source, text, b'"', place):
+            for piece in _numbers(self.public((member.key,)), source, text, b'"', place):
                 assert piece.source is not None
                 start = piece.source.start
                 before = bisect_right(begins, start) - 1
@@ -150,7 +156,7 @@ class Reading:
         """Up to the first member that a caller named himself."""
         for length in range(1, len(path) + 1):
             if path[:length] in self._keys:
-                return path[: length - 1] or path[:1]
+                return path[: length - 1] or _unknown(path)
         return path
 
     def name_of(self, path: Path) -> str | None:
@@ -178,10 +184,10 @@ class Reading:
         stands under such a member follows its key."""
         outer = self._outer
         if outer and path[: len(outer)] == outer:
-            return outer[:-1] or outer
+            return outer[:-1] or _unknown(outer)
         if is_key:
             self._outer = path
-            return path[:-1] or path
+            return path[:-1] or _unknown(path)
         return path
 
     def _text(

@@ -212,6 +212,15 @@ def test_a_path_names_nothing_that_a_caller_made_up() -> None:
     assert inspected.first == "messages[0].content[0].input"
     inspected = screened(chat("x", extra={"Bob": {"Ana Lima": [{"type": "image_url"}]}}))
     assert inspected.unreadable == ["extra"] and inspected.first == "extra"
+    for value in (
+        "Bob",
+        {"Bob": [{"type": "image_url"}]},
+        {"type": "image_url"},
+        {"mrn": 10482913},
+        [1, "Bob"],
+    ):
+        inspected = screened(chat("x", **{"Ana Lima": value}))
+        assert inspected.first == "body" and set(inspected.unreadable) <= {"body"}
 
 
 def test_the_name_of_a_tool_is_told_unless_it_is_what_was_found() -> None:
