@@ -43,11 +43,9 @@ class Book:
 
     def late(self, exchange: Exchange) -> Awaitable[None] | None:
         """Call before the end of an exchange is recorded, and await what it gives. None: nothing to do."""
-        hold = exchange.hold
-        if not exchange.opened or (hold is not None and hold.booking is not None):
-            return None
         principal = exchange.principal
-        if principal.environment != "live":
+        # With budgets from the start it is booked already, or costs nothing.
+        if principal.budgets or not exchange.opened or principal.environment != "live":
             return None
         budgets = self._budgets(principal, exchange.started_us)
         return self._booked(exchange, budgets) if budgets else None
