@@ -220,6 +220,7 @@ def shared() -> Iterator[tuple[list[Gateway], Any]]:
 
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.slow
 def test_a_node_that_stands_still_in_the_middle_of_a_write_holds_up_the_others_for_its_lease_only(
     shared: tuple[list[Gateway], Any],
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_cap_on_a_running_org_counts_what_the_cycle_has_cost(shared: Any) -> N
     assert sums(connection, "acme") == (14 * COST_NUSD, 14 * COST_NUSD)
 
 
+@pytest.mark.slow
 def test_caps_that_went_while_no_node_ran_count_all_when_they_come_again(shared: Any) -> None:
     start, connection = shared
     capped_node = start("capped", 7)

@@ -87,6 +87,7 @@ def test_another_node_reads_a_running_stream_and_can_stop_it(shared_url: str, li
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_a_stream_whose_node_was_killed_ends_with_a_failure_for_who_reads_it_elsewhere(
     shared_url: str, limits: str
 ) -> None:

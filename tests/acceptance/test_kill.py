@@ -196,6 +196,7 @@ def test_the_judge_tells_every_kind_of_mistake() -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_on_postgresql_another_node_settles_what_a_killed_or_frozen_node_left_open(
     tmp_path: Path, postgresql: tuple[str, Any]
 ) -> None:

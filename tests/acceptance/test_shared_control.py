@@ -135,6 +135,7 @@ def test_requests_that_wait_for_each_other_in_the_database_hold_up_no_others(
     assert {answer.status for answer in answers} == {201}
 
 
+@pytest.mark.slow
 def test_a_key_of_a_killed_node_is_free_once_its_exchange_is_settled(sides: tuple[Side, Side]) -> None:
     one, two = sides
     sent = one.sent()

@@ -282,6 +282,7 @@ async def streams(gateway: Gateway, key: str, count: int, running: Callable[[], 
         writer.close()
 
 
+@pytest.mark.slow
 def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: Scene) -> None:
     """Else its holds would lapse, and others could spend them again."""
     count, victim = 5, scene.nodes[0]
@@ -316,6 +317,7 @@ def test_what_a_node_ended_and_could_not_tell_before_it_died_is_charged(scene: S
     victim.start()
 
 
+@pytest.mark.slow
 def test_what_a_restarted_gateway_ended_and_could_not_tell_before_it_died_is_charged() -> None:
     """Alone on SQLite it comes back under its old id: no other could tell of it. Exactly ``admits`` pass."""
     count, admits, lease_s = 5, 9, 2

@@ -212,6 +212,7 @@ def test_a_node_that_stood_still_after_its_start_row_sends_nothing_once_it_was_t
         assert sums(nodes.connection, "acme") == (spent, spent)
 
 
+@pytest.mark.slow
 def test_an_exchange_that_takes_longer_than_a_lease_before_it_leaves_goes_on_while_its_node_lives(
     tmp_path: Path,
 ) -> None:
@@ -221,6 +222,7 @@ def test_an_exchange_that_takes_longer_than_a_lease_before_it_leaves_goes_on_whi
         assert answers[0].status == 200
 
 
+@pytest.mark.slow
 def test_what_a_redis_that_came_back_empty_no_longer_knows_of_is_not_sent(tmp_path: Path) -> None:
     """It has no start row yet: the database does not know of it either, and others are admitted."""
     with RedisServer() as redis, scene(tmp_path, SLOW_GUARD, lease_s=30, redis=redis.url) as nodes:
