@@ -4,11 +4,10 @@ has: what it cost counts like what had ended before."""
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import msgspec
 
-from triptych.core.admission import BudgetScope, RequestLimits, RequestScope, Reservation
+from triptych.core.admission import AdmissionIndex, BudgetScope, RequestLimits, RequestScope, Reservation
 from triptych.core.exchange import Exchange
 from triptych.core.hold import Booking, Hold, scopes_of
 from triptych.core.principal import Principal
@@ -18,24 +17,9 @@ logger = logging.getLogger("triptych.book")
 _NO_LIMITS = RequestLimits()
 
 
-class SpendingIndex(Protocol):
-    def reserve(
-        self,
-        exchange_id: str,
-        scopes: tuple[RequestScope, ...],
-        tokens: int,
-        budgets: tuple[BudgetScope, ...],
-        hold_nusd: int,
-        hold_credits: int,
-    ) -> Reservation | Awaitable[Reservation]: ...
-    def settle(
-        self, exchange_id: str, actual_tokens: int, actual_nusd: int, actual_credits: int
-    ) -> object: ...
-
-
 class Book:
     def __init__(
-        self, index: SpendingIndex, budgets: Callable[[Principal, int], tuple[BudgetScope, ...]]
+        self, index: AdmissionIndex, budgets: Callable[[Principal, int], tuple[BudgetScope, ...]]
     ) -> None:
         """``budgets``: those that a principal has by now, in the cycle of a moment (microseconds)."""
         self._index = index
