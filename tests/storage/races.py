@@ -53,26 +53,26 @@ class Race:
 RACES = {
     "money": Race(
         lambda index, name, most: index.reserve(name, key(), 0, (budget(most * HOLD_NUSD),), HOLD_NUSD, 0),
-        lambda index: sum(b.held_nusd + b.spent_nusd for b in index._books.get("O", {}).values()),
+        lambda index: sum(b.taken_nusd for b in index._books.get("O", {}).values()),
         ("book", "b:O"),
         HOLD_NUSD,
         comes_back=True,
     ),
     "requests a minute": Race(
         lambda index, name, most: index.admit_request(None, key(rpm=most)),
-        lambda index: index._requests.recent["K"].total if "K" in index._requests.recent else 0,
+        lambda index: index._callers.requests.window("K").total,
         ("r:K", ""),
         comes_back=False,
     ),
     "requests a day": Race(
         lambda index, name, most: index.admit_request(None, key(rpd=most)),
-        lambda index: index._days.get("K", 0),
+        lambda index: index._callers.day("K").total,
         ("book", "d:K"),
         comes_back=False,
     ),
     "tokens a minute": Race(
         lambda index, name, most: index.reserve(name, org(tpm=most * TOKENS), TOKENS, (), 0, 0),
-        lambda index: index._tokens.recent["O"].total if "O" in index._tokens.recent else 0,
+        lambda index: index._callers.tokens.window("O").total,
         ("u:O", "total"),
         TOKENS,
         comes_back=True,

@@ -161,7 +161,7 @@ def test_requests_of_one_millisecond_share_one_entry(clock: Clock) -> None:
     limits = MemoryIndex(clock.monotonic, clock.wall)
     for _ in range(1000):
         limits.admit_request(None, key(rpm=100_000))
-    assert len(limits._requests.recent["K"].entries) == 1
+    assert len(limits._callers.requests.window("K").entries) == 1
 
 
 # -- exchanges at the same time ----------------------------------------------------------------
@@ -370,6 +370,19 @@ def test_a_new_cycle_starts_from_zero_and_the_old_one_is_settled_apart(limits: I
     limits.settle("a", nusd=1_000)
     assert limits.reserve("c", budgets=later, nusd=600).admitted
     assert not limits.reserve("d", budgets=later, nusd=1).admitted
+
+
+def test_a_new_cycle_that_one_key_begins_is_the_cycle_of_all(limits: Index) -> None:
+    """Also for a key whose balances were found in the old one, and that still asks for that."""
+    scopes = three(("K1", RequestLimits()), ("U", RequestLimits()), ("O", RequestLimits()))
+    other = three(("K2", RequestLimits()), ("U", RequestLimits()), ("O", RequestLimits()))
+    budgets, later = (budget(1_000),), (budget(1_000, cycle=CYCLE + 30),)
+    assert limits.reserve("a", scopes, 0, budgets, 100).admitted
+    assert limits.reserve("b", other, 0, later, 900).admitted
+    refusal = limits.reserve("c", scopes, 0, budgets, 101)
+    assert (refusal.admitted, refusal.held, refusal.cycle) == (False, 900, CYCLE + 30)
+    limits.settle("a", nusd=100)
+    assert limits.reserve("c", scopes, 0, budgets, 100).admitted
 
 
 def test_a_clock_that_is_set_back_gives_no_second_cycle(limits: Index) -> None:

@@ -55,6 +55,10 @@ LIMITS = {
 }
 
 
+def three_of(*names: str) -> tuple[RequestScope, ...]:
+    return three(*((name, LIMITS[name]) for name in (*names, "o1")))
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
@@ -69,9 +73,11 @@ LIMITS = {
 def test_the_windows_agree_with_a_naive_model(steps: list[tuple[int, str, str]]) -> None:
     clock = Clock()
     limits, naive = MemoryIndex(clock.monotonic, clock.wall), NaiveLimits()
+    # A key of one user; the first is rebuilt with every request, as after a change of the directory.
+    principals = {key_id: three_of(key_id, user_id) for _, key_id, user_id in steps}
     for wait_ms, key_id, user_id in steps:
         clock.ms += wait_ms
-        scopes = tuple(RequestScope(name, LIMITS[name]) for name in (key_id, user_id, "o1"))
+        scopes = principals[key_id] if key_id != "k1" else three_of(key_id, user_id)
         answer = limits.admit_request(None, scopes)
         assert answer.admitted == naive.admit(scopes, clock.ms, clock.wall())
         assert answer.remaining >= 0
@@ -132,6 +138,8 @@ def random_steps(dice: random.Random) -> Iterator[tuple[Any, ...]]:
         for _ in range(4)
     ]
     known: list[str] = []
+    # A key brings the same objects until the directory has changed, or its cycle.
+    principals: dict[str, tuple[tuple[RequestScope, ...], tuple[BudgetScope, ...]]] = {}
     for n in range(120):
         key_id, user_id = dice.choice(["k1", "k2"]), "u1"
         scopes = three((key_id, levels[int(key_id[1])]), (user_id, levels[0]), ("o1", levels[3]))
@@ -140,6 +148,9 @@ def random_steps(dice: random.Random) -> Iterator[tuple[Any, ...]]:
             BudgetScope(kind, name, dice.choice([None, 0, 500, 900]), dice.choice([None, 300]), cycle)
             for kind, name in (("key", key_id), ("user", user_id), ("group", "g1"), ("org", "o1"))
         )[dice.choice([0, 0, 4]) :]
+        if dice.random() < 0.7:
+            scopes, budgets = principals.get(key_id, (scopes, budgets))
+        principals[key_id] = scopes, budgets
         known.append(str(n))
         again = dice.choice([str(n), str(n), str(n), dice.choice(known)])
         yield ("wait", dice.choice([0, 0, 0, 1, 700, 20_000, 60_000]))

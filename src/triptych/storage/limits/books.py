@@ -1,31 +1,33 @@
 """What the index in memory remembers: balances, holds, and windows that fall off by themselves."""
 
+from collections.abc import Sequence
+
+import msgspec
+
 from triptych.storage.limits.windows import Entry, Window
 
 
-class Balance:
+class Balance(msgspec.Struct, eq=False, gc=False):
     """What one scope has spent and holds in its newest cycle."""
 
-    __slots__ = ("cycle", "held_credits", "held_nusd", "spent_credits", "spent_nusd")
-
-    def __init__(self, cycle: int) -> None:
-        self.cycle = cycle
-        self.spent_nusd = 0
-        self.held_nusd = 0
-        self.spent_credits = 0
-        self.held_credits = 0
+    cycle: int
+    spent_nusd: int = 0
+    taken_nusd: int = 0
+    """Spent or held."""
+    spent_credits: int = 0
+    taken_credits: int = 0
 
 
 class Hold:
     """What one running exchange occupies."""
 
-    __slots__ = ("balances", "credits", "nusd", "slots", "tokens", "windows")
+    __slots__ = ("balances", "credits", "nusd", "slots", "windows")
 
     def __init__(self) -> None:
-        self.slots: list[str] = []
+        self.slots: Sequence[str] = ()
         # Window, entry, tokens counted in it; None: nothing was reserved yet.
-        self.windows: list[tuple[Window, Entry, int]] | None = None
-        self.balances: list[Balance] = []
+        self.windows: Sequence[tuple[Window, Entry, int]] | None = None
+        self.balances: Sequence[Balance] = ()
         self.nusd = 0
         self.credits = 0
 
@@ -43,8 +45,10 @@ class Generations:
     def turn(self) -> None:
         self.earlier, self.recent = self.recent, {}
 
-    def revived(self, scope_id: str) -> Window:
-        """The window of a scope that is not among the recent ones."""
-        window = self.earlier.pop(scope_id, None) or Window()
-        self.recent[scope_id] = window
+    def window(self, scope_id: str) -> Window:
+        """The window of a scope, an empty one if nothing came lately."""
+        window = self.recent.get(scope_id)
+        if window is None:
+            window = self.earlier.pop(scope_id) if scope_id in self.earlier else Window()
+            self.recent[scope_id] = window
         return window

@@ -1,7 +1,9 @@
 """The admission index of one process. Not thread-safe: it belongs to the event loop."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from triptych.core.admission import (
     CREDITS,
@@ -16,7 +18,8 @@ from triptych.core.admission import (
     Settled,
 )
 from triptych.core.clock import now_us
-from triptych.storage.limits.books import Balance, Generations, Hold
+from triptych.storage.limits.books import Balance, Hold
+from triptych.storage.limits.callers import Caller, Callers
 from triptych.storage.limits.windows import DAY_US, WINDOW_MS, Entry, Window, to_midnight_ms, whole_s
 
 _UNLIMITED = Admission(True, None, 0, 0, None, "key", "minute")
@@ -25,6 +28,8 @@ _UNKNOWN = Settled(found=False)
 _AS_HELD = Settled(found=True)
 _EXCEEDED = Settled(found=True, exceeded=True)
 _SLOT_WAIT_S = 1
+_PLENTY: Final = 1 << 64
+"""More than any limit."""
 
 
 def monotonic_ms() -> int:
@@ -40,11 +45,9 @@ class MemoryIndex:
         """``clock_ms`` must never step back; ``wall_clock_us`` (since the epoch) tells the day."""
         self._clock_ms = clock_ms
         self._wall_clock_us = wall_clock_us
-        self._requests = Generations()
-        self._tokens = Generations()
+        self._callers = Callers()
         self._turned_ms = clock_ms()
-        self._days: dict[str, int] = {}
-        self._day = 0
+        self._day = self._day_over_us = 0
         self._slots: dict[str, int] = {}
         # Balances by org and scope.
         self._books: dict[str, dict[str, Balance]] = {}
@@ -52,9 +55,7 @@ class MemoryIndex:
 
     def __len__(self) -> int:
         """Scopes held in memory; balances stay as long as their cycle."""
-        windows = self._requests.recent.keys() | self._requests.earlier.keys()
-        windows |= self._tokens.recent.keys() | self._tokens.earlier.keys()
-        return len(windows | self._days.keys() | self._slots.keys())
+        return len(self._callers.scope_ids() | self._slots.keys())
 
     @property
     def holds(self) -> int:
@@ -67,7 +68,8 @@ class MemoryIndex:
         self._turn_day(today * DAY_US)
         for count in seed.days:
             if count.day == self._day:
-                self._days[count.id] = max(self._days.get(count.id, 0), count.requests)
+                day = self._callers.day(count.id)
+                day.total = max(day.total, count.requests)
 
     def seed_book(self, org_id: str, seed: Seed) -> None:
         """Take over what an org spent and holds, in place of what was known of it."""
@@ -76,22 +78,25 @@ class MemoryIndex:
             balance = _balance(book, spent.id, spent.cycle)
             if balance.cycle == spent.cycle:
                 balance.spent_nusd += spent.nusd
+                balance.taken_nusd += spent.nusd
                 balance.spent_credits += spent.credits
+                balance.taken_credits += spent.credits
         for opened in seed.holds:
             hold = self._holds.get(opened.exchange_id)
             if hold is None:
                 hold = self._holds[opened.exchange_id] = Hold()
                 self._take_slots(hold, opened.slots)
             if hold.windows is None:
-                hold.windows = []
+                hold.windows = ()
             hold.nusd, hold.credits = opened.nusd, opened.credits
-            hold.balances = []
+            balances = []
             for _, scope_id, cycle in opened.budgets:
                 balance = _balance(book, scope_id, cycle)
                 if balance.cycle == cycle:
-                    balance.held_nusd += opened.nusd
-                    balance.held_credits += opened.credits
-                    hold.balances.append(balance)
+                    balance.taken_nusd += opened.nusd
+                    balance.taken_credits += opened.credits
+                    balances.append(balance)
+            hold.balances = balances
 
     def forget(self, org_id: str) -> None:
         """Forget an org's balances; what it holds is settled without them."""
@@ -111,104 +116,83 @@ class MemoryIndex:
         now_ms = self._clock_ms()
         if now_ms - self._turned_ms >= WINDOW_MS:
             self._turn(now_ms)
-        ended_ms = now_ms - WINDOW_MS
-        recent, recent_tokens = self._requests.recent, self._tokens.recent
-        least = tokens_left = -1
-        scope = limit = tokens_limit = tokens_reset_ms = 0
-        daily = refused = False
-        minutes: list[Window] = []
-        days: list[tuple[str, int]] = []
-        slots: list[str] | None = None
+        caller = self._callers.recent.get(scopes[0].id)
         wall_us = 0
-        position = -1
-        for asked in scopes:
-            position += 1
-            scope_id, limits = asked.id, asked.limits
-            rpm = limits.rpm
-            if rpm is not None:
-                minute = recent.get(scope_id) or self._requests.revived(scope_id)
-                entries = minute.entries
-                if entries and entries[0].moment_ms <= ended_ms:
-                    minute.trim(now_ms)
-                left = rpm - minute.total
-                if left <= 0:
+        if caller is None or caller.scopes is not scopes or caller.days:
+            wall_us = self._wall_clock_us()
+            if wall_us >= self._day_over_us:
+                self._turn_day(wall_us)
+                caller = None
+            if caller is None or caller.scopes is not scopes:
+                caller = self._callers.found(scopes)
+        ended_ms = now_ms - WINDOW_MS
+        least = _PLENTY
+        limit: int | None = None
+        scope, daily = "key", False
+        for counter, allowed, kind, by_day in caller.checks:
+            if counter.oldest_ms <= ended_ms:
+                counter.trim(now_ms)
+            left = allowed - counter.total
+            if left < least:
+                least, limit, scope, daily = left, allowed, kind, by_day
+        tokens_left = _PLENTY
+        tokens_limit: int | None = None
+        newest: deque[Entry] | None = None
+        for window, entries, allowed in caller.tokens:
+            if window.oldest_ms <= ended_ms:
+                window.trim(now_ms)
+            left = allowed - window.total
+            if left < 0:
+                left = 0
+            if left < tokens_left:
+                tokens_left, tokens_limit, newest = left, allowed, entries
+        tokens_reset_ms = newest[-1].moment_ms - ended_ms if newest else 0
+        refused, counted = least <= 0, False
+        slots = caller.slots
+        if slots and exchange_id is not None:
+            counted = exchange_id in self._holds
+            for scope_id, allowed in slots:
+                if self._slots.get(scope_id, 0) >= allowed:
                     refused = True
-                elif left < least or least < 0:
-                    least, scope, limit, daily = left, position, rpm, False
-                minutes.append(minute)
-            rpd = limits.rpd
-            if rpd is not None:
-                if not wall_us:
-                    wall_us = self._wall_clock_us()
-                    self._turn_day(wall_us)
-                counted = self._days.get(scope_id, 0)
-                left = rpd - counted
-                if left <= 0:
-                    refused = True
-                elif left < least or least < 0:
-                    least, scope, limit, daily = left, position, rpd, True
-                days.append((scope_id, counted + 1))
-            tpm = limits.tpm
-            if tpm is not None:
-                window = recent_tokens.get(scope_id) or self._tokens.revived(scope_id)
-                entries = window.entries
-                if entries and entries[0].moment_ms <= ended_ms:
-                    window.trim(now_ms)
-                left = tpm - window.total
-                if left < 0:
-                    left = 0
-                if left < tokens_left or tokens_left < 0:
-                    tokens_left, tokens_limit = left, tpm
-                    tokens_reset_ms = entries[-1].moment_ms - ended_ms if entries else 0
-            if limits.concurrency is not None and exchange_id is not None:
-                if self._slots.get(scope_id, 0) >= limits.concurrency:
-                    refused = True
-                slots = [scope_id] if slots is None else [*slots, scope_id]
-        known = self._holds.get(exchange_id) if slots is not None and exchange_id is not None else None
-        if refused and known is None:
-            tokens = (tokens_limit if tokens_left >= 0 else None, max(0, tokens_left), tokens_reset_ms)
+        if counted and least <= 0:
+            # Asked again: what has filled up since is no answer for who is in.
+            least, limit, scope, daily = _tightest_open(caller)
+        elif refused and not counted:
+            tokens = (tokens_limit, 0 if tokens_limit is None else tokens_left, tokens_reset_ms)
             return self._refusal(scopes, now_ms, wall_us, tokens)
-        if known is None and requests:
-            for minute in minutes:
-                entries = minute.entries
+        if requests and not counted:
+            for window, entries in caller.minutes:
                 if entries and entries[-1].moment_ms == now_ms:
                     entries[-1].amount += 1
                 else:
                     entries.append(Entry(now_ms, 1))
-                minute.total += 1
-            if days:
-                self._days.update(days)
-            if slots is not None and exchange_id is not None:
+                window.total += 1
+            for day in caller.days:
+                day.total += 1
+            if slots and exchange_id is not None:
                 hold = self._holds[exchange_id] = Hold()
-                hold.slots = slots
-                for scope_id in slots:
-                    self._slots[scope_id] = self._slots.get(scope_id, 0) + 1
-        if tokens_left < 0:
-            if least < 0:
+                self._take_slots(hold, caller.slot_ids)
+        if limit is None:
+            if tokens_limit is None:
                 return _UNLIMITED
-            if not daily:
-                return Admission(True, limit, least - requests, WINDOW_MS, None, SCOPE_KINDS[scope], "minute")
+            least = reset_ms = 0
+        else:
+            least = least - requests if least > 0 else 0
+            reset_ms = to_midnight_ms(wall_us) if daily else WINDOW_MS
+        window_name = "day" if daily else "minute"
+        if tokens_limit is None:
+            return Admission(True, limit, least, reset_ms, None, scope, window_name)
         return Admission(
-            True,
-            limit if least >= 0 else None,
-            least - requests if least > 0 else 0,
-            (to_midnight_ms(wall_us) if daily else WINDOW_MS) if least >= 0 else 0,
-            None,
-            SCOPE_KINDS[scope],
-            "day" if daily else "minute",
-            tokens_limit if tokens_left >= 0 else None,
-            max(0, tokens_left),
-            tokens_reset_ms,
+            True, limit, least, reset_ms, None, scope, window_name, tokens_limit, tokens_left, tokens_reset_ms
         )
 
-    def _take_slots(self, hold: Hold, scope_ids: Iterable[str]) -> None:
+    def _take_slots(self, hold: Hold, scope_ids: Sequence[str]) -> None:
+        hold.slots = scope_ids
         for scope_id in scope_ids:
             self._slots[scope_id] = self._slots.get(scope_id, 0) + 1
-            hold.slots.append(scope_id)
 
     def _turn(self, now_ms: int) -> None:
-        self._requests.turn()
-        self._tokens.turn()
+        self._callers.turn()
         self._turned_ms = now_ms
 
     def _turn_day(self, wall_us: int) -> None:
@@ -216,7 +200,8 @@ class MemoryIndex:
         day = wall_us // DAY_US
         if day > self._day:
             self._day = day
-            self._days = {}
+            self._day_over_us = (day + 1) * DAY_US
+            self._callers.turn_day()
 
     def _refusal(
         self,
@@ -231,13 +216,13 @@ class MemoryIndex:
         for asked, kind in zip(scopes, SCOPE_KINDS, strict=False):
             limits = asked.limits
             if limits.rpm is not None:
-                minute = self._requests.recent[asked.id]
+                minute = self._callers.requests.window(asked.id)
                 if minute.total >= limits.rpm:
                     wait_ms = minute.wait_ms(limits.rpm, 1, now_ms)
                     if facts is None or wait_ms > facts[0]:
                         reset_ms = minute.reset_ms(now_ms) or WINDOW_MS
                         facts = (wait_ms, limits.rpm, reset_ms, kind, "minute")
-            if limits.rpd is not None and self._days.get(asked.id, 0) >= limits.rpd:
+            if limits.rpd is not None and self._callers.day(asked.id).total >= limits.rpd:
                 wait_ms = to_midnight_ms(wall_us)
                 if facts is None or wait_ms > facts[0]:
                     facts = (wait_ms, limits.rpd, wait_ms, kind, "day")
@@ -268,71 +253,66 @@ class MemoryIndex:
         hold = self._holds.get(exchange_id)
         if hold is not None and hold.windows is not None:
             return self._reserved(scopes, now_ms)
-        balances = []
-        fresh: list[tuple[str, Balance]] = []
-        book = (self._books.get(budgets[-1].id) or self._book(budgets[-1].id)) if budgets else {}
-        for budget in budgets:
-            balance = book.get(budget.id)
-            if balance is None or balance.cycle < budget.cycle:
-                balance = Balance(budget.cycle)
-                fresh.append((budget.id, balance))
-            cap, credits = budget.cap_nusd, budget.credits
-            if (
-                credits is not None
-                and balance.spent_credits + balance.held_credits + (hold_credits or 1) > credits
-            ):
+        caller = self._callers.recent.get(scopes[0].id)
+        if caller is None or caller.scopes is not scopes:
+            caller = self._callers.found(scopes)
+        balances: tuple[Balance, ...] = ()
+        book: dict[str, Balance] | None = None
+        if budgets:
+            book = self._books.get(budgets[-1].id)
+            if book is None:
+                book = self._books[budgets[-1].id] = {}
+            if budgets is caller.budgets and book is caller.book:
+                book, balances = None, caller.balances
+            else:
+                balances = tuple(_newest(book, budget) for budget in budgets)
+        least_nusd, least_credits = hold_nusd or 1, hold_credits or 1
+        for balance, budget in zip(balances, budgets, strict=True):
+            credits = budget.credits
+            if credits is not None and balance.taken_credits + least_credits > credits:
                 return _over(budget, balance, CREDITS, self._least_tokens(scopes, now_ms))
-            if cap is not None and balance.spent_nusd + balance.held_nusd + (hold_nusd or 1) > cap:
+            cap = budget.cap_nusd
+            if cap is not None and balance.taken_nusd + least_nusd > cap:
                 return _over(budget, balance, SPEND_CAP, self._least_tokens(scopes, now_ms))
-            balances.append(balance)
-        windows: list[tuple[Window, int, int]] = []
         full: Reservation | None = None
         longest_ms = 0
-        recent = self._tokens.recent
-        for asked in scopes:
-            tpm = asked.limits.tpm
-            if tpm is None:
-                continue
-            scope_id = asked.id
-            window = recent.get(scope_id) or self._tokens.revived(scope_id)
-            if window.entries and window.entries[0].moment_ms <= now_ms - WINDOW_MS:
+        ended_ms = now_ms - WINDOW_MS
+        for window, _, tpm in caller.tokens:
+            if window.oldest_ms <= ended_ms:
                 window.trim(now_ms)
             counted = min(tpm, tokens)
             if window.total + (counted or 1) > tpm:
                 wait_ms = window.wait_ms(tpm, counted or 1, now_ms)
                 if wait_ms > longest_ms:
                     longest_ms = wait_ms
-                    kind = SCOPE_KINDS[scopes.index(asked)]
-                    full = _full(kind, asked.id, tpm, window, wait_ms, now_ms)
-            windows.append((window, counted, tpm))
+                    full = _full(caller, window, tpm, wait_ms, now_ms)
         if full is not None:
             return full
-        if not windows and not balances:
+        if not caller.tokens and not balances:
             return _NOTHING_TO_HOLD
+        if book is not None:
+            self._keep(caller, book, budgets, balances)
         if hold is None:
             hold = self._holds[exchange_id] = Hold()
         hold.nusd, hold.credits, hold.balances = hold_nusd, hold_credits, balances
-        for scope_id, balance in fresh:
-            book[scope_id] = balance
         for balance in balances:
-            balance.held_nusd += hold_nusd
-            balance.held_credits += hold_credits
-        hold.windows = entries = []
+            balance.taken_nusd += hold_nusd
+            balance.taken_credits += hold_credits
+        taken: list[tuple[Window, Entry, int]] = []
         limit, left = None, 0
-        for window, counted, tpm in windows:
-            # ``Window.add``, without the call.
-            counts = window.entries
-            if counts and counts[-1].moment_ms >= now_ms:
-                entry = counts[-1]
+        for window, entries, tpm in caller.tokens:
+            counted = min(tpm, tokens)
+            if entries and entries[-1].moment_ms >= now_ms:
+                entry = entries[-1]
                 entry.amount += counted
             else:
                 entry = Entry(now_ms, counted)
-                counts.append(entry)
+                entries.append(entry)
             total = window.total = window.total + counted
-            entries.append((window, entry, counted))
-            remaining = tpm - total
-            if limit is None or remaining < left:
-                limit, left = tpm, remaining
+            taken.append((window, entry, counted))
+            if limit is None or tpm - total < left:
+                limit, left = tpm, tpm - total
+        hold.windows = taken
         if limit is None:
             return _NOTHING_TO_HOLD
         # Every window's last entry is of this millisecond.
@@ -361,31 +341,37 @@ class MemoryIndex:
         if hold.windows:
             for window, entry, counted in hold.windows:
                 if counted != actual_tokens:
-                    # ``Window.replace``, without the call.
+                    # Not when its minute is over.
                     counts = window.entries
                     if counts and counts[0].moment_ms <= entry.moment_ms:
                         difference = actual_tokens - counted
                         entry.amount += difference
                         window.total += difference
-        held_nusd, held_credits = hold.nusd, hold.credits
+        more_nusd, more_credits = actual_nusd - hold.nusd, actual_credits - hold.credits
         for balance in hold.balances:
-            balance.held_nusd -= held_nusd
             balance.spent_nusd += actual_nusd
-            balance.held_credits -= held_credits
+            balance.taken_nusd += more_nusd
             balance.spent_credits += actual_credits
-        if hold.balances and (actual_nusd > held_nusd or actual_credits > held_credits):
+            balance.taken_credits += more_credits
+        if hold.balances and (more_nusd > 0 or more_credits > 0):
             return _EXCEEDED
         return _AS_HELD
 
-    def _token_window(self, scope_id: str, now_ms: int) -> Window:
-        window = self._tokens.recent.get(scope_id) or self._tokens.revived(scope_id)
-        entries = window.entries
-        if entries and entries[0].moment_ms <= now_ms - WINDOW_MS:
-            window.trim(now_ms)
-        return window
-
-    def _book(self, org_id: str) -> dict[str, Balance]:
-        return self._books.setdefault(org_id, {})
+    def _keep(
+        self,
+        caller: Caller,
+        book: dict[str, Balance],
+        budgets: tuple[BudgetScope, ...],
+        balances: tuple[Balance, ...],
+    ) -> None:
+        """Enter new balances in the org's book, and remember all for the caller's next request. A book in
+        which one takes the place of an older cycle's is another book: who remembers that one looks again."""
+        named = list(zip(budgets, balances, strict=True))
+        if any(book.get(budget.id, balance) is not balance for budget, balance in named):
+            book = self._books[budgets[-1].id] = dict(book)
+        for budget, balance in named:
+            book[budget.id] = balance
+        caller.book, caller.budgets, caller.balances = book, budgets, balances
 
     def _reserved(self, scopes: tuple[RequestScope, ...], now_ms: int) -> Reservation:
         limit, left, reset_ms = self._least_tokens(scopes, now_ms)
@@ -399,11 +385,19 @@ class MemoryIndex:
         for asked in scopes:
             tpm = asked.limits.tpm
             if tpm is not None:
-                window = self._token_window(asked.id, now_ms)
+                window = self._callers.tokens.window(asked.id)
+                window.trim(now_ms)
                 remaining = max(0, tpm - window.total)
                 if limit is None or remaining < left:
                     limit, left, reset_ms = tpm, remaining, window.reset_ms(now_ms)
         return limit, left, reset_ms
+
+
+def _tightest_open(caller: Caller) -> tuple[int, int | None, str, bool]:
+    """Of the counters that are not full the one with the fewest left: how many, limit, scope, if a day."""
+    checks = caller.checks
+    left = [(allowed - one.total, allowed, kind, by_day) for one, allowed, kind, by_day in checks]
+    return min((one for one in left if one[0] > 0), default=(0, None, "key", False), key=lambda one: one[0])
 
 
 def _over(
@@ -417,19 +411,25 @@ def _over(
         budget.id,
         (budget.cap_nusd if money else budget.credits) or 0,
         balance.spent_nusd if money else balance.spent_credits,
-        balance.held_nusd if money else balance.held_credits,
+        (balance.taken_nusd - balance.spent_nusd)
+        if money
+        else (balance.taken_credits - balance.spent_credits),
         balance.cycle,
         None,
         *tokens,
     )
 
 
-def _full(kind: str, scope_id: str, tpm: int, window: Window, wait_ms: int, now_ms: int) -> Reservation:
+def _full(caller: Caller, window: Window, tpm: int, wait_ms: int, now_ms: int) -> Reservation:
+    limited = [
+        pair for pair in zip(SCOPE_KINDS, caller.scopes, strict=False) if pair[1].limits.tpm is not None
+    ]
+    kind, scope = limited[[one for one, _, _ in caller.tokens].index(window)]
     return Reservation(
         False,
         TPM,
         kind,
-        scope_id,
+        scope.id,
         tpm,
         window.total,
         retry_after_s=whole_s(wait_ms),
@@ -437,6 +437,12 @@ def _full(kind: str, scope_id: str, tpm: int, window: Window, wait_ms: int, now_
         tokens_remaining=max(0, tpm - window.total),
         tokens_reset_ms=window.reset_ms(now_ms),
     )
+
+
+def _newest(book: dict[str, Balance], budget: BudgetScope) -> Balance:
+    """The scope's balance in the cycle it is asked for or in a newer one, else one that is in no book yet."""
+    balance = book.get(budget.id)
+    return Balance(budget.cycle) if balance is None or balance.cycle < budget.cycle else balance
 
 
 def _balance(book: dict[str, Balance], scope_id: str, cycle: int) -> Balance:

@@ -9,7 +9,7 @@ WINDOW_MS: Final = 60_000
 DAY_US: Final = 86_400_000_000
 
 
-class Entry(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, eq=False, gc=False):
     """What came in one millisecond.
 
     No list: the collector walks through every container that lives, and under load hundreds of thousands of
@@ -20,42 +20,24 @@ class Entry(msgspec.Struct, gc=False):
     amount: int
 
 
-class Window:
+class Window(msgspec.Struct, eq=False, gc=False):
     """What came in the last 60,000 ms: exact, to the millisecond.
 
     One entry for each millisecond in which something came, oldest first: at most 60,000 of them,
     and never more than the limit.
     """
 
-    __slots__ = ("entries", "total")
-
-    def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
-        self.total = 0
+    entries: deque[Entry] = msgspec.field(default_factory=deque)
+    total: int = 0
+    oldest_ms: int = 0
+    """No entry is older: there is nothing to trim until 60,000 ms later. Tells without looking at one."""
 
     def trim(self, now_ms: int) -> None:
         """Forget what came 60,000 ms ago or earlier."""
         entries = self.entries
         while entries and entries[0].moment_ms <= now_ms - WINDOW_MS:
             self.total -= entries.popleft().amount
-
-    def add(self, now_ms: int, amount: int) -> Entry:
-        """Count ``amount`` now; returns the entry, for ``replace``."""
-        entries = self.entries
-        self.total += amount
-        if entries and entries[-1].moment_ms >= now_ms:
-            entry = entries[-1]
-            entry.amount += amount
-        else:
-            entry = Entry(now_ms, amount)
-            entries.append(entry)
-        return entry
-
-    def replace(self, entry: Entry, difference: int) -> None:
-        """Correct an amount counted earlier, unless its minute is over."""
-        if self.entries and self.entries[0].moment_ms <= entry.moment_ms:
-            entry.amount += difference
-            self.total += difference
+        self.oldest_ms = entries[0].moment_ms if entries else now_ms
 
     def wait_ms(self, limit: int, amount: int, now_ms: int) -> int:
         """Until ``amount`` more fits; a limit too small for it says a whole window. Several entries
@@ -70,6 +52,16 @@ class Window:
     def reset_ms(self, now_ms: int) -> int:
         """Until the window is empty if nothing more comes."""
         return self.entries[-1].moment_ms + WINDOW_MS - now_ms if self.entries else 0
+
+
+class Day(msgspec.Struct, eq=False, gc=False):
+    """What came on this UTC day. Looks like a window of which nothing falls off."""
+
+    total: int = 0
+    oldest_ms: int = 1 << 64
+
+    def trim(self, now_ms: int) -> None:
+        """Nothing: a day is over for all scopes at once, and then each begins with another object."""
 
 
 def to_midnight_ms(wall_us: int) -> int:
