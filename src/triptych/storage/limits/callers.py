@@ -4,40 +4,52 @@ A decision reads nine counters. To look each up in a table of its own was a thir
 thousand keys most of it: every look-up waits for the memory.
 """
 
-from collections import deque
-
 import msgspec
 
 from triptych.core.admission import SCOPE_KINDS, BudgetScope, RequestLimits, RequestScope
 from triptych.storage.limits.books import Balance, Generations
-from triptych.storage.limits.windows import Day, Entry, Window
+from triptych.storage.limits.windows import Day, Window
 
-Check = tuple[Window | Day, int, str, bool]
-"""A counter of requests, the limit, the kind of scope, and whether it counts a day."""
+
+class Check(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A counter of requests and its limit."""
+
+    counter: Window | Day
+    limit: int
+    kind: str
+    """Of the scope: ``key`` | ``user`` | ``org``."""
+    minute: Window | None
+    """The counter, unless it counts a day."""
+
+
+class TokenCheck(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A window of tokens and its limit."""
+
+    window: Window
+    limit: int
 
 
 class Level(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The counters of one scope under the limits it had; keys of one user or org share theirs."""
+    """The counters of one scope under the limits it had."""
 
     limits: RequestLimits
     checks: tuple[Check, ...]
-    minutes: tuple[tuple[Window, deque[Entry]], ...]
-    days: tuple[Day, ...]
-    tokens: tuple[tuple[Window, deque[Entry], int], ...]
+    tokens: tuple[TokenCheck, ...]
 
 
 class Caller(msgspec.Struct, eq=False, gc=False):
-    """The counters of key, user and org, and the balances they were last charged to."""
+    """The counters of key, user and org, and the balances they were last charged to. Few containers: the
+    collector walks through each one of ten thousand callers."""
 
     scopes: tuple[RequestScope, ...]
     """As they were asked about: another object may have other limits."""
     checks: tuple[Check, ...]
-    minutes: tuple[tuple[Window, deque[Entry]], ...]
-    days: tuple[Day, ...]
-    tokens: tuple[tuple[Window, deque[Entry], int], ...]
+    tokens: tuple[TokenCheck, ...]
     slots: tuple[tuple[str, int], ...]
     """Ids of the scopes that limit what runs at the same time, and how much."""
     slot_ids: tuple[str, ...]
+    by_day: bool
+    """Whether any limit is one of the day."""
     book: dict[str, Balance] | None = None
     budgets: tuple[BudgetScope, ...] = ()
     balances: tuple[Balance, ...] = ()
@@ -81,14 +93,14 @@ class Callers:
         # Freed one by one, not all at the turn.
         self._earlier.pop(key_id, None)
         levels = [self._level(scope, kind) for scope, kind in zip(scopes, SCOPE_KINDS, strict=False)]
+        slots = [(one.id, one.limits.concurrency) for one in scopes if one.limits.concurrency is not None]
         caller = self.recent[key_id] = Caller(
             scopes,
             tuple(check for level in levels for check in level.checks),
-            tuple(minute for level in levels for minute in level.minutes),
-            tuple(day for level in levels for day in level.days),
-            tuple(window for level in levels for window in level.tokens),
-            tuple((one.id, one.limits.concurrency) for one in scopes if one.limits.concurrency is not None),
-            tuple(one.id for one in scopes if one.limits.concurrency is not None),
+            tuple(check for level in levels for check in level.tokens),
+            tuple(slots),
+            tuple(scope_id for scope_id, _ in slots),
+            any(scope.limits.rpd is not None for scope in scopes),
         )
         return caller
 
@@ -100,23 +112,21 @@ class Callers:
         return day
 
     def _level(self, scope: RequestScope, kind: str) -> Level:
+        """Keys of one user or org share its level."""
         limits = scope.limits
         level = self._levels.get(scope.id)
         if level is not None and level.limits == limits:
             return level
         checks: list[Check] = []
-        minutes, days, tokens = [], [], []
+        tokens: list[TokenCheck] = []
         if limits.rpm is not None:
             window = self.requests.window(scope.id)
-            checks.append((window, limits.rpm, kind, False))
-            minutes.append((window, window.entries))
+            checks.append(Check(window, limits.rpm, kind, window))
         if limits.rpd is not None:
-            day = self.day(scope.id)
-            checks.append((day, limits.rpd, kind, True))
-            days.append(day)
+            checks.append(Check(self.day(scope.id), limits.rpd, kind, None))
         if limits.tpm is not None:
-            window = self.tokens.window(scope.id)
-            tokens.append((window, window.entries, limits.tpm))
-        level = Level(limits, tuple(checks), tuple(minutes), tuple(days), tuple(tokens))
-        self._levels[scope.id] = level
+            tokens.append(TokenCheck(self.tokens.window(scope.id), limits.tpm))
+        level = Level(limits, tuple(checks), tuple(tokens))
+        if kind != SCOPE_KINDS[0]:
+            self._levels[scope.id] = level
         return level

@@ -1,7 +1,6 @@
 """The admission index of one process. Not thread-safe: it belongs to the event loop."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ from triptych.core.admission import (
 )
 from triptych.core.clock import now_us
 from triptych.storage.limits.books import Balance, Hold
-from triptych.storage.limits.callers import Caller, Callers
+from triptych.storage.limits.callers import Caller, Callers, Check, TokenCheck
 from triptych.storage.limits.windows import DAY_US, WINDOW_MS, Entry, Window, to_midnight_ms, whole_s
 
 _UNLIMITED = Admission(True, None, 0, 0, None, "key", "minute")
@@ -118,7 +117,7 @@ class MemoryIndex:
             self._turn(now_ms)
         caller = self._callers.recent.get(scopes[0].id)
         wall_us = 0
-        if caller is None or caller.scopes is not scopes or caller.days:
+        if caller is None or caller.scopes is not scopes or caller.by_day:
             wall_us = self._wall_clock_us()
             if wall_us >= self._day_over_us:
                 self._turn_day(wall_us)
@@ -126,27 +125,33 @@ class MemoryIndex:
             if caller is None or caller.scopes is not scopes:
                 caller = self._callers.found(scopes)
         ended_ms = now_ms - WINDOW_MS
-        least = _PLENTY
-        limit: int | None = None
-        scope, daily = "key", False
-        for counter, allowed, kind, by_day in caller.checks:
+        least = tokens_left = _PLENTY
+        tightest: Check | None = None
+        for check in caller.checks:
+            counter = check.counter
             if counter.oldest_ms <= ended_ms:
                 counter.trim(now_ms)
-            left = allowed - counter.total
+            left = check.limit - counter.total
             if left < least:
-                least, limit, scope, daily = left, allowed, kind, by_day
-        tokens_left = _PLENTY
-        tokens_limit: int | None = None
-        newest: deque[Entry] | None = None
-        for window, entries, allowed in caller.tokens:
+                least, tightest = left, check
+        scarcest: TokenCheck | None = None
+        for tokens_check in caller.tokens:
+            window = tokens_check.window
             if window.oldest_ms <= ended_ms:
                 window.trim(now_ms)
-            left = allowed - window.total
+            left = tokens_check.limit - window.total
             if left < 0:
                 left = 0
             if left < tokens_left:
-                tokens_left, tokens_limit, newest = left, allowed, entries
-        tokens_reset_ms = newest[-1].moment_ms - ended_ms if newest else 0
+                tokens_left, scarcest = left, tokens_check
+        tokens_limit: int | None = None
+        tokens_reset_ms = 0
+        if scarcest is None:
+            tokens_left = 0
+        else:
+            tokens_limit = scarcest.limit
+            newest = scarcest.window.entries
+            tokens_reset_ms = newest[-1].moment_ms - ended_ms if newest else 0
         refused, counted = least <= 0, False
         slots = caller.slots
         if slots and exchange_id is not None:
@@ -156,34 +161,36 @@ class MemoryIndex:
                     refused = True
         if counted and least <= 0:
             # Asked again: what has filled up since is no answer for who is in.
-            least, limit, scope, daily = _tightest_open(caller)
+            least, tightest = _tightest_open(caller)
         elif refused and not counted:
-            tokens = (tokens_limit, 0 if tokens_limit is None else tokens_left, tokens_reset_ms)
-            return self._refusal(scopes, now_ms, wall_us, tokens)
+            return self._refusal(scopes, now_ms, wall_us, (tokens_limit, tokens_left, tokens_reset_ms))
         if requests and not counted:
-            for window, entries in caller.minutes:
-                if entries and entries[-1].moment_ms == now_ms:
-                    entries[-1].amount += 1
-                else:
-                    entries.append(Entry(now_ms, 1))
-                window.total += 1
-            for day in caller.days:
-                day.total += 1
+            for check in caller.checks:
+                minute = check.minute
+                if minute is not None:
+                    entries = minute.entries
+                    if entries and entries[-1].moment_ms == now_ms:
+                        entries[-1].amount += 1
+                    else:
+                        entries.append(Entry(now_ms, 1))
+                check.counter.total += 1
             if slots and exchange_id is not None:
                 hold = self._holds[exchange_id] = Hold()
                 self._take_slots(hold, caller.slot_ids)
-        if limit is None:
+        if tightest is None:
             if tokens_limit is None:
                 return _UNLIMITED
-            least = reset_ms = 0
+            limit, scope, least, reset_ms, name = None, SCOPE_KINDS[0], 0, 0, "minute"
         else:
-            least = least - requests if least > 0 else 0
-            reset_ms = to_midnight_ms(wall_us) if daily else WINDOW_MS
-        window_name = "day" if daily else "minute"
+            limit, scope, least = tightest.limit, tightest.kind, least - requests
+            if tightest.minute is None:
+                reset_ms, name = to_midnight_ms(wall_us), "day"
+            else:
+                reset_ms, name = WINDOW_MS, "minute"
         if tokens_limit is None:
-            return Admission(True, limit, least, reset_ms, None, scope, window_name)
+            return Admission(True, limit, least, reset_ms, None, scope, name)
         return Admission(
-            True, limit, least, reset_ms, None, scope, window_name, tokens_limit, tokens_left, tokens_reset_ms
+            True, limit, least, reset_ms, None, scope, name, tokens_limit, tokens_left, tokens_reset_ms
         )
 
     def _take_slots(self, hold: Hold, scope_ids: Sequence[str]) -> None:
@@ -277,7 +284,8 @@ class MemoryIndex:
         full: Reservation | None = None
         longest_ms = 0
         ended_ms = now_ms - WINDOW_MS
-        for window, _, tpm in caller.tokens:
+        for check in caller.tokens:
+            window, tpm = check.window, check.limit
             if window.oldest_ms <= ended_ms:
                 window.trim(now_ms)
             counted = min(tpm, tokens)
@@ -300,8 +308,10 @@ class MemoryIndex:
             balance.taken_credits += hold_credits
         taken: list[tuple[Window, Entry, int]] = []
         limit, left = None, 0
-        for window, entries, tpm in caller.tokens:
+        for check in caller.tokens:
+            window, tpm = check.window, check.limit
             counted = min(tpm, tokens)
+            entries = window.entries
             if entries and entries[-1].moment_ms >= now_ms:
                 entry = entries[-1]
                 entry.amount += counted
@@ -393,11 +403,10 @@ class MemoryIndex:
         return limit, left, reset_ms
 
 
-def _tightest_open(caller: Caller) -> tuple[int, int | None, str, bool]:
-    """Of the counters that are not full the one with the fewest left: how many, limit, scope, if a day."""
-    checks = caller.checks
-    left = [(allowed - one.total, allowed, kind, by_day) for one, allowed, kind, by_day in checks]
-    return min((one for one in left if one[0] > 0), default=(0, None, "key", False), key=lambda one: one[0])
+def _tightest_open(caller: Caller) -> tuple[int, Check | None]:
+    """Of the counters that are not full the one with the fewest left, and how many."""
+    left = [(check.limit - check.counter.total, check) for check in caller.checks]
+    return min((one for one in left if one[0] > 0), default=(0, None), key=lambda one: one[0])
 
 
 def _over(
@@ -424,7 +433,7 @@ def _full(caller: Caller, window: Window, tpm: int, wait_ms: int, now_ms: int) -
     limited = [
         pair for pair in zip(SCOPE_KINDS, caller.scopes, strict=False) if pair[1].limits.tpm is not None
     ]
-    kind, scope = limited[[one for one, _, _ in caller.tokens].index(window)]
+    kind, scope = limited[[check.window for check in caller.tokens].index(window)]
     return Reservation(
         False,
         TPM,
