@@ -108,6 +108,32 @@ def test_reasoning_that_the_vendor_cannot_read_is_left_out_and_so_is_a_turn_of_n
     assert request.left_out == (Feature.REASONING,)
 
 
+def test_white_space_alone_is_no_text_of_this_wire() -> None:
+    call, result = ToolCall("t", "ls", "{}"), ToolResult("t", (Text("\n"),))
+    body = encoded(
+        said(
+            Message(Role.SYSTEM, (Text(" "),)),
+            HELLO,
+            Message(Role.ASSISTANT, (Text("\n\n", (), CacheHint()), call)),
+            Message(Role.TOOL, (result,)),
+            Message(Role.ASSISTANT, (Text(" \n"),)),
+            Message(Role.USER, (Text(" "), Text(" more "))),
+        )
+    )
+    assert "system" not in body
+    assert body["messages"] == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "ls", "input": {}}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "t"},
+                {"type": "text", "text": " more "},
+            ],
+        },
+    ]
+
+
 def test_words_of_refusal_are_text() -> None:
     body = encoded(said(HELLO, Message(Role.ASSISTANT, (Refusal("No."),)), HELLO))
     assert body["messages"][1] == {"role": "assistant", "content": "No."}

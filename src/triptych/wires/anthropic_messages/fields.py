@@ -239,7 +239,8 @@ _CARRIED = "carried"
 _OWN_FILES = "a file kept by this vendor is carried, others are refused"
 
 EXPRESSES: Mapping[Feature, str] = {
-    Feature.TEXT: "carried; a text of the assistant at the end is continued, or refused by newer models",
+    Feature.TEXT: "carried; white space alone is left out, as the vendor refuses it; a text of the "
+    "assistant at the end is continued, or refused by newer models",
     Feature.SYSTEM_TEXT: "as the top-level system",
     Feature.LATE_SYSTEM_TEXT: "moved up to the top-level system, in order: where it was said is lost",
     Feature.DEVELOPER_ROLE: "as system text",

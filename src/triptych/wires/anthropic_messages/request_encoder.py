@@ -69,8 +69,8 @@ class _Encoding:
         max_tokens = said.max_output_tokens or default_max_tokens
         body: Object = {"model": model, "max_tokens": max_tokens}
         system = [part for message in said.messages if message.role in _SYSTEM for part in message.parts]
-        if system:
-            body["system"] = self._content(tuple(system))
+        if system and (content := self._content(tuple(system))):
+            body["system"] = content
         body["messages"] = self._messages()
         if said.tools:
             body["tools"] = [_tool(tool) for tool in said.tools]
@@ -106,7 +106,7 @@ class _Encoding:
         return messages
 
     def _content(self, parts: tuple[Part, ...]) -> str | list[Object]:
-        if len(parts) == 1 and (text := _plain(parts[0])) is not None:
+        if len(parts) == 1 and (text := _plain(parts[0])) is not None and not text.isspace():
             return text
         return self._blocks(parts)
 
@@ -115,6 +115,9 @@ class _Encoding:
 
     def _block(self, part: Part) -> Object | None:
         match part:
+            case Text(text) | Refusal(text) if text.isspace():
+                # The vendor answers 400 for it, wherever it stands.
+                return None
             case Text():
                 if part.citations:
                     self._left_out[Feature.CITATION] = None
@@ -143,8 +146,8 @@ class _Encoding:
 
     def _result(self, result: ToolResult) -> Object:
         written: Object = {"type": "tool_result", "tool_use_id": _call_id(result.call_id)}
-        if result.content:
-            written["content"] = self._content(result.content)
+        if content := self._content(result.content):
+            written["content"] = content
         if result.is_error:
             written["is_error"] = True
         return _cached(written, result.cache)
