@@ -134,7 +134,8 @@ def conversations(draw: st.DrawFn) -> Conversation:
         stream=draw(st.booleans()),
         max_output_tokens=draw(st.integers(1, 10**6)),
         temperature=draw(ratios),
-        top_p=draw(ratios),
+        # 1 is not sent.
+        top_p=draw(st.none() | st.floats(0, 1, exclude_max=True)),
         top_k=draw(st.none() | st.integers(0, 500)),
         stop=tuple(draw(st.lists(words, max_size=3))),
         tools=tuple(draw(st.lists(tools, max_size=2))),

@@ -215,6 +215,11 @@ def test_a_budget_leaves_room_for_the_answer_or_is_refused() -> None:
     assert caught.value.feature is Feature.THINKING_EFFORT
 
 
+def test_a_top_p_that_asks_for_nothing_does_not_stand_beside_a_temperature() -> None:
+    assert "top_p" not in encoded(said(temperature=0.7, top_p=1.0))
+    assert encoded(said(top_p=0.9))["top_p"] == 0.9
+
+
 def test_an_id_that_the_vendor_rejects_is_spelled_anew_in_call_and_result_alike() -> None:
     ids = ["functions.ls:0", "functions_ls:0", "", "call_1"]
     body = encoded(

@@ -269,7 +269,8 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.MAX_OUTPUT_TOKENS: "as max_tokens; this wire demands it, so without one the "
     "model's own bound is sent",
     Feature.TEMPERATURE: "up to 1 carried, more is refused",
-    Feature.TOP_P: _CARRIED,
+    Feature.TOP_P: "carried; 1 is what is done without it, and is not sent: newer models take no "
+    "temperature beside it",
     Feature.TOP_K: _CARRIED,
     Feature.STOP: "as stop_sequences",
     Feature.OUTPUT_SCHEMA: "as output_config.format; objects are closed, and constraints that the vendor "

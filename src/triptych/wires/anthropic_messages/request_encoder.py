@@ -39,6 +39,8 @@ Object = dict[str, object]
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _PDF = "application/pdf"
 _MAX_TEMPERATURE = 1.0
+# Many clients say it beside a temperature: from Claude 4.1 on both together are 400.
+_DEFAULT_TOP_P = 1.0
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "named": "tool"}
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
@@ -172,7 +174,7 @@ class _Encoding:
             if said.temperature > _MAX_TEMPERATURE:
                 raise Inexpressible(Feature.TEMPERATURE, "at most 1")
             body["temperature"] = said.temperature
-        if said.top_p is not None:
+        if said.top_p is not None and said.top_p != _DEFAULT_TOP_P:
             body["top_p"] = said.top_p
         if said.top_k is not None:
             body["top_k"] = said.top_k
