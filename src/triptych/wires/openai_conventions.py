@@ -22,6 +22,24 @@ _NEVER_STRICT = re.compile(
 )
 
 
+class _Object(msgspec.Struct):
+    type: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_OBJECT = msgspec.json.Decoder(_Object)
+
+
+def arguments_schema(tool: Tool) -> msgspec.Raw:
+    """Byte for byte, but for an object without ``properties``: tools of MCP servers that take no arguments
+    are often written so, and the vendor answers 400 for it."""
+    said = _OBJECT.decode(tool.schema)
+    typed = said.type is not msgspec.UNSET and bytes(said.type) == b'"object"'
+    if not typed or said.properties is not msgspec.UNSET:
+        return tool.schema
+    return msgspec.Raw(bytes(tool.schema).rstrip()[:-1] + b',"properties":{}}')
+
+
 def can_be_strict(schema: msgspec.Raw) -> bool:
     """Whether the vendor takes a schema as a strict one: each object is closed and each of its properties
     required (https://platform.openai.com/docs/guides/structured-outputs); for any other it answers 400.

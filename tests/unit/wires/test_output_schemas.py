@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from triptych.core.conversation import Tool
 from triptych.wires.anthropic_messages.output_schema import kept_schema
-from triptych.wires.openai_conventions import can_be_strict
+from triptych.wires.openai_conventions import arguments_schema, can_be_strict
 from triptych.wires.spoken import SPOKEN
 from triptych.wires.translation import Feature
 
@@ -108,6 +109,35 @@ ALL_REQUIRED = {**CLOSED, "required": ["n"]}
 )
 def test_a_schema_is_strict_at_openai_where_all_is_closed_and_required(schema: object, strict: bool) -> None:
     assert can_be_strict(raw(schema)) is strict
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (b'{"type":"object"}', b'{"type":"object","properties":{}}'),
+        (
+            b'{ "type" : "object", "additionalProperties": false }\n',
+            b'{ "type" : "object", "additionalProperties": false ,"properties":{}}',
+        ),
+        (b'{"type": "object", "properties": {}}', b'{"type": "object", "properties": {}}'),
+        (b'{"anyOf":[{"type":"object"}]}', b'{"anyOf":[{"type":"object"}]}'),
+        (b'{"type":1e999}', b'{"type":1e999}'),
+        (b"{}", b"{}"),
+    ],
+)
+def test_arguments_that_are_none_have_the_properties_that_openai_wants(
+    schema: bytes, expected: bytes
+) -> None:
+    assert bytes(arguments_schema(Tool("t", msgspec.Raw(schema)))) == expected
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses"])
+def test_a_tool_of_an_mcp_server_without_arguments_goes_to_openai(wire: str) -> None:
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    asked["tools"] = [{"name": "help", "input_schema": {"type": "object"}}]
+    said = SPOKEN["anthropic-messages"].decode_request(json.dumps(asked).encode())
+    (tool,) = json.loads(SPOKEN[wire].encode_request(said, "m", default_max_tokens=9).body)["tools"]
+    assert tool.get("function", tool)["parameters"] == {"type": "object", "properties": {}}
 
 
 def of_anthropic(schema: object, wire: str) -> tuple[Any, tuple[Feature, ...]]:

@@ -160,7 +160,7 @@ def _tools() -> Iterable[Field]:
     yield Field(tool, Feature.TOOL)
     yield Field(f"{tool}.name", Feature.TOOL)
     yield Field(f"{tool}.description", Feature.TOOL)
-    yield Field(f"{tool}.input_schema", Feature.TOOL, "byte for byte")
+    yield Field(f"{tool}.input_schema", Feature.TOOL, "byte for byte, except as the first table says")
     yield Field(f"{tool}.strict", Feature.TOOL_STRICT)
     yield from _cache(tool)
     yield Field(f"{tool}.allowed_callers", None, 'neutral: null, [], ["direct"]')

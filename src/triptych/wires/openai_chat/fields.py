@@ -179,7 +179,7 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.TOOL_RESULT: "carried, one message for each",
     Feature.TOOL_RESULT_ERROR: 'the text is prefixed with "[tool error] "',
     Feature.REFUSAL: _CARRIED,
-    Feature.TOOL: _CARRIED,
+    Feature.TOOL: "carried; a schema of an object without properties gets an empty one",
     Feature.TOOL_STRICT: "carried; one of Messages whose schema the vendor takes for no strict one (an "
     "optional property, an open object, a default) is sent as not strict, and named as left out",
     Feature.TOOL_CHOICE: "carried; auto and none are left out when there are no tools",

@@ -27,7 +27,14 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.wires.openai_chat.answer_shape import NO_ARGUMENTS
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of, strictness
+from triptych.wires.openai_conventions import (
+    ERROR_PREFIX,
+    arguments_schema,
+    cache_key,
+    can_be_strict,
+    effort_of,
+    strictness,
+)
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 
 _Json = dict[str, object]
@@ -206,7 +213,7 @@ class _RequestWriter:
         function: _Json = {"name": tool.name}
         if tool.description is not None:
             function["description"] = tool.description
-        function["parameters"] = tool.schema
+        function["parameters"] = arguments_schema(tool)
         strict = strictness(tool)
         if strict is not tool.strict:
             self.left_out[Feature.TOOL_STRICT] = None

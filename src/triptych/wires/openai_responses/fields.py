@@ -286,7 +286,7 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.REASONING_OPAQUE: "OpenAI's as a reasoning item; another vendor's is left out with its reasoning",
     Feature.REFUSAL: _CARRIED,
     Feature.CITATION: "as an annotation, without the words cited",
-    Feature.TOOL: _CARRIED,
+    Feature.TOOL: "carried; a schema of an object without properties gets an empty one",
     Feature.TOOL_STRICT: "carried; an absent one becomes false, the default of the other wires; one of "
     "Messages whose schema the vendor takes for no strict one (an optional property, an open object, a "
     "default) is sent as not strict, and named as left out",

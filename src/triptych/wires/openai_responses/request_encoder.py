@@ -25,7 +25,14 @@ from triptych.core.conversation import (
     ToolResult,
     Url,
 )
-from triptych.wires.openai_conventions import ERROR_PREFIX, cache_key, can_be_strict, effort_of, strictness
+from triptych.wires.openai_conventions import (
+    ERROR_PREFIX,
+    arguments_schema,
+    cache_key,
+    can_be_strict,
+    effort_of,
+    strictness,
+)
 from triptych.wires.openai_responses.encrypted import OWN
 from triptych.wires.openai_responses.request_decoder import TEXT_DOCUMENT_TYPE
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
@@ -214,7 +221,7 @@ def _tool(tool: Tool, left_out: dict[Feature, None]) -> Json:
     written: Json = {"type": "function", "name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    written["parameters"] = tool.schema
+    written["parameters"] = arguments_schema(tool)
     strict = strictness(tool)
     if strict is not tool.strict:
         left_out[Feature.TOOL_STRICT] = None
