@@ -337,6 +337,12 @@ def test_what_the_wire_has_nothing_for_is_refused_by_name(
     assert caught.value.feature is feature
 
 
+def test_a_jpeg_that_is_called_jpg_has_the_name_that_the_vendor_knows() -> None:
+    body = encoded(said(Message(Role.USER, (Image(Base64("image/jpg", "aGk=")),))))
+    (image,) = body["messages"][0]["content"]
+    assert image["source"] == {"type": "base64", "media_type": "image/jpeg", "data": "aGk="}
+
+
 def test_a_text_file_is_a_document_of_text() -> None:
     body = encoded(document(Base64("text/plain", base64.b64encode("é".encode()).decode())))
     assert body["messages"][0]["content"][0]["source"] == {

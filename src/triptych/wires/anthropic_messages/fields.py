@@ -245,7 +245,7 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.LATE_SYSTEM_TEXT: "moved up to the top-level system, in order: where it was said is lost",
     Feature.DEVELOPER_ROLE: "as system text",
     Feature.IMAGE_URL: _CARRIED,
-    Feature.IMAGE_BASE64: "JPEG, PNG, GIF and WebP are carried, others are refused",
+    Feature.IMAGE_BASE64: "JPEG (also as image/jpg), PNG, GIF and WebP are carried, others are refused",
     Feature.IMAGE_FILE: _OWN_FILES,
     Feature.DOCUMENT_URL: "carried; the vendor reads PDF only",
     Feature.DOCUMENT_BASE64: "PDF is carried, text/plain becomes a document of text, others are refused",

@@ -37,6 +37,8 @@ from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 Object = dict[str, object]
 
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+# No registered type, but many write it, and OpenAI takes it.
+_JPG = "image/jpg"
 _PDF = "application/pdf"
 _MAX_TEMPERATURE = 1.0
 # Many clients say it beside a temperature: from Claude 4.1 on both together are 400.
@@ -245,6 +247,8 @@ def _image_source(image: Image) -> Object:
         case Url(url):
             return {"type": "url", "url": url}
         case Base64(media_type, data):
+            if media_type == _JPG:
+                media_type = "image/jpeg"
             if media_type not in _IMAGE_TYPES:
                 raise Inexpressible(Feature.IMAGE_BASE64, f"only {', '.join(_IMAGE_TYPES)}")
             return {"type": "base64", "media_type": media_type, "data": data}
