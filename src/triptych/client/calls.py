@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
+from triptych.client.errors import TriptychError
 from triptych.client.types import (
     Analysis,
     ApiKey,
@@ -40,11 +41,19 @@ class Call(msgspec.Struct, Generic[T]):
 
 
 def request_headers(call: Call[Any], api_key: str, stream: bool) -> dict[str, str]:
+    """Raises TriptychError where a value is none that a header can carry."""
     headers = {"x-api-key": api_key, "accept": "text/event-stream" if stream else "application/json"}
     if call.body is not None:
         headers["content-type"] = "application/json"
     if call.idempotency_key is not None:
         headers["idempotency-key"] = call.idempotency_key
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            # The value may be a secret.
+            raise TriptychError(
+                f"The {name} holds a line break or a character outside ASCII: nothing was sent. Was it read "
+                "from a file, with the end of its line?"
+            )
     return headers
 
 
