@@ -331,8 +331,9 @@ def test_a_write_that_gets_no_turn_says_so_in_time(sqlite_url: str, monkeypatch:
     database.migrate()
     raw = database.raw_connection()
     raw.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError, match="database is locked"), database.write():
+    with pytest.raises(StorageError, match="database is locked") as refused, database.write():
         pass
+    assert f"`fuser {database.name}`" in str(refused.value)  # what to do
     raw.execute("COMMIT")
     with database.write():
         pass

@@ -197,7 +197,13 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise StorageError(f"The database {self.name} failed: {first_line(error.orig)}") from error
+            told = f"The database {self.name} failed: {first_line(error.orig)}"
+            if isinstance(error, OperationalError) and _is_busy(error):
+                told += (
+                    f". Another process has held it for {BUSY_TIMEOUT_MS / 1000:g} s: find it "
+                    f"(`fuser {self.name}`), let it end its transaction or stop it, and try again."
+                )
+            raise StorageError(told) from error
         except PoolTimeout as error:
             raise StorageError(
                 f"No connection to {self.name} became free within {_POOL_TIMEOUT_S} s: it is overloaded."
