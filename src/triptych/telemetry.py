@@ -26,6 +26,7 @@ from triptych.core.failure import FACTS, Blame, FailureKind
 from triptych.core.origin import origin
 from triptych.core.outcome import Ending, Outcome
 from triptych.core.target import Model, Target
+from triptych.core.usage import NO_USAGE
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -173,7 +174,7 @@ class Telemetry:
         surface, endpoint = exchange.surface, exchange.endpoint
         self._requests[surface, endpoint, model, outcome.status, failure] += 1
         usage = outcome.usage
-        if usage.input_tokens or usage.output_tokens:
+        if usage is not NO_USAGE:
             counts = self._tokens[model]
             counts[0] += usage.input_tokens
             counts[1] += usage.output_tokens

@@ -1,12 +1,17 @@
 """The log: who writes never waits, what was dropped is counted, and nothing quotes what was said."""
 
+import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 
-from triptych.telemetry import MOST_WAITING_BYTES, AsideStream
+from tests.unit.stages.test_reserve import exchange
+from triptych.core.outcome import Ending, Outcome
+from triptych.core.usage import Usage
+from triptych.telemetry import MOST_WAITING_BYTES, AsideStream, Telemetry
 
 LINE = b"x" * 1023 + b"\n"
 
@@ -29,6 +34,17 @@ def test_what_a_log_that_nobody_read_has_lost_is_told_when_somebody_reads_again(
     dropped = count - lines.count(LINE)
     assert dropped > 0
     assert told == b'{"event":"%d lines were dropped: the log was not read","level":"warning"}\n' % dropped
+
+
+def test_an_answer_that_came_from_the_cache_alone_is_counted() -> None:
+    async def scraped() -> bytes:
+        telemetry = Telemetry(asyncio.get_running_loop(), io.BytesIO())
+        usage = Usage(cache_read_tokens=7)
+        telemetry.report(exchange(), Outcome(ending=Ending.COMPLETED, status=200, usage=usage))
+        telemetry.report(exchange(), Outcome(ending=Ending.REFUSED, status=403))
+        return telemetry.exposition()
+
+    assert b'kind="cache_read",model="m"} 7.0' in asyncio.run(scraped())
 
 
 BUGS = """
