@@ -478,3 +478,12 @@ def test_a_key_that_no_header_can_carry_is_told_at_once_and_never_shown(key: str
         triptych.emotion.models()
     assert not isinstance(refused.value, ConnectionFailed)  # nothing is wrong with the gateway
     assert "trp_live" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "localhost", "http://", "http://x:99999", "http://x:y", "ftp://x"]
+)
+@pytest.mark.parametrize("client", [Triptych, AsyncTriptych])
+def test_a_base_url_that_is_none_is_told_before_anything_is_sent(url: str, client: Any) -> None:
+    with pytest.raises(TriptychError, match="base_url must be like http://"):
+        client(url, api_key="trp_live_secret")

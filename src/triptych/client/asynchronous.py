@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import httpx2
 
 from triptych.client import calls
-from triptych.client.calls import EMOTION_MODEL, Call, Text, request_headers
+from triptych.client.calls import EMOTION_MODEL, Call, Text, gateway_url, request_headers
 from triptych.client.errors import UNREADABLE, ApiError, ConnectionFailed, api_error
 from triptych.client.retrying import Attempts, ClinicalRule, EmotionRule, Rule
 from triptych.client.streams import MAX_EVENT_BYTES, ChunkReader, EventReader, cut_short
@@ -321,9 +321,10 @@ class AsyncTriptych:
         http_client: httpx2.AsyncClient | None = None,
     ) -> None:
         """``tries``: of each call, in all. ``http_client``: one with settings of your own (proxies,
-        certificates); its base URL and timeout are used as they are."""
+        certificates); its base URL and timeout are used as they are. Raises TriptychError where
+        ``base_url`` is none."""
         self._http = http_client or httpx2.AsyncClient(
-            base_url=base_url.rstrip("/"),
+            base_url=gateway_url(base_url),
             timeout=httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
         )
         self.emotion = AsyncEmotion(

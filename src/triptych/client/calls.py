@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -38,6 +38,18 @@ class Call(msgspec.Struct, Generic[T]):
     query: Mapping[str, str | int] = {}
     idempotency_key: str | None = None
     """On every POST, the same on every try: what was done once is not done twice."""
+
+
+def gateway_url(base_url: str) -> str:
+    """The URL without a slash at its end. Raises TriptychError where it is none."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # what a port or an address in brackets must be
+        usable = False
+    if not usable:
+        raise TriptychError(f"base_url must be like http://127.0.0.1:8080, not {base_url!r}.")
+    return base_url.rstrip("/")
 
 
 def request_headers(call: Call[Any], api_key: str, stream: bool) -> dict[str, str]:
