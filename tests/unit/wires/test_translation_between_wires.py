@@ -150,7 +150,12 @@ def test_a_translated_answer_says_what_the_provider_said(
 
 
 tools = st.lists(
-    st.builds(Tool, name=names, schema=st.just(msgspec.Raw(b'{"type":"object"}')), strict=st.just(True)),
+    st.builds(
+        Tool,
+        name=names,
+        schema=st.just(msgspec.Raw(b'{"type":"object","properties":{}}')),
+        strict=st.just(True),
+    ),
     max_size=2,
     unique_by=lambda tool: tool.name,
 )
