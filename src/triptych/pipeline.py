@@ -159,7 +159,7 @@ class Pipeline:
         self._book = book
 
     def replace_upstreams(self, upstreams: Mapping[str, Upstream]) -> None:
-        """Those of a new configuration. What runs may still need one that it left out."""
+        """Those of a new configuration. What was just resolved may still need one that it left out."""
         self._upstreams, self._newest = {**self._newest, **upstreams}, upstreams
 
     async def govern(
@@ -199,6 +199,9 @@ class Pipeline:
                     parsed = await endpoint.recall(exchange, parsed)
                 permit_features(exchange, endpoint.features(parsed))
                 legs = self._route.legs(principal, model, target, parsed.stream, asked_us)
+                # Of one configuration: in a newer one the name of a provider may be another's, whom no
+                # agreement covers.
+                upstreams = self._upstreams
                 reservation: Awaitable[None] | None = throttled
                 if endpoint.billed:
                     reservation = self._reserve(exchange, legs, parsed, throttled)
@@ -216,9 +219,9 @@ class Pipeline:
             if len(legs) == 1:
                 leg = legs[0]
                 exchange.model, exchange.target = leg.model, leg.target
-                begin = partial(self._depart, exchange, endpoint, parsed, leg)
+                begin = partial(self._depart, exchange, endpoint, parsed, upstreams, leg)
             else:
-                depart = partial(self._detour, exchange, endpoint, parsed)
+                depart = partial(self._detour, exchange, endpoint, parsed, upstreams)
                 detours = Detours(legs, depart, self._deadline_s(exchange, endpoint, parsed))
                 begin = partial(detours.begin, monotonic())
             # Translating a large request takes milliseconds, and others do not wait for them.
@@ -255,14 +258,19 @@ class Pipeline:
         return exchange.received_s + limit_s
 
     def _depart(
-        self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint[Parsed],
+        parsed: Parsed,
+        upstreams: Mapping[str, Upstream],
+        leg: Leg,
     ) -> Departure | Response:
         """The call for one target, or the answer when none is needed; made anew for each of them.
 
         Raises Failure SERVICE_UNAVAILABLE, and what ``Endpoint.carry`` raises.
         """
         provider = leg.target.provider
-        upstream = self._upstreams.get(provider)
+        upstream = upstreams.get(provider)
         if upstream is None:
             raise Failure(
                 FailureKind.SERVICE_UNAVAILABLE,
@@ -289,14 +297,19 @@ class Pipeline:
         return Departure(leg, upstream, call, reader, endpoint.billed)
 
     def _detour(
-        self, exchange: Exchange, endpoint: Endpoint[Parsed], parsed: Parsed, leg: Leg
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint[Parsed],
+        parsed: Parsed,
+        upstreams: Mapping[str, Upstream],
+        leg: Leg,
     ) -> Departure | Response:
         """``_depart`` for one of several targets; where it raises, the exchange is as it was."""
         before = exchange.model, exchange.target, exchange.upstream_wire, exchange.left_out
         exchange.model, exchange.target = leg.model, leg.target
         exchange.upstream_wire, exchange.left_out = None, ()
         try:
-            return self._depart(exchange, endpoint, parsed, leg)
+            return self._depart(exchange, endpoint, parsed, upstreams, leg)
         except Failure:
             exchange.model, exchange.target, exchange.upstream_wire, exchange.left_out = before
             raise

@@ -262,3 +262,34 @@ def test_the_clinical_catalogue_names_the_agreements_of_the_new_file(scene: Scen
     until(lambda: told() == [none, none])
     scene.write(scene.toml("first", "second").replace('name = "mock"', 'name = "mock"\nbaa = "mock_2027"'))
     until(lambda: told() == [{"covered": True, "agreement": "mock_2027"}] * 2)
+
+
+def test_a_request_under_way_goes_to_no_provider_that_took_the_name_of_a_covered_one() -> None:
+    """It waits for its first target while the second one's name is given to somebody without agreement."""
+    org = ORG.replace('plan = "enterprise"', 'plan = "enterprise"\ncompliance = "hipaa"\nbaa = "active"')
+
+    def toml(first: FaultyUpstream, second: FaultyUpstream, agreement: str) -> str:
+        providers = [
+            provider(upstream.base_url, name=name) + f"{baa}\n"
+            for name, upstream, baa in (("a", first, 'baa = "signed"'), ("b", second, agreement))
+        ]
+        targets = ", ".join(
+            f'{{ provider = "{name}", upstream_id = "fault-ok", priority = {priority} }}'
+            for priority, name in enumerate("ab")
+        )
+        model = f'[[models]]\nid = "m"\ntargets = [{targets}]\n'
+        return "[retries]\nattempts = 0\n" + org + "".join(providers) + model
+
+    with FaultyUpstream() as first, FaultyUpstream() as covered, FaultyUpstream() as bare:
+        with Gateway(toml(first, covered, 'baa = "signed"')) as gateway:
+            scene = Scene(gateway, first)
+            first.enqueue("hang_before_head")
+            with Caller(gateway) as caller:
+                caller.send(message("m"))
+                assert first.wait_until(lambda: len(first.requests) == 1)
+                head = gateway.config.read_text().split("[retries]")[0]
+                scene.write(head + toml(first, bare, ""))
+                until(lambda: scene.told("a new configuration is in force") == 1)
+                first.drop_connections()
+                assert caller.receive().status == 200
+        assert (len(covered.requests), len(bare.requests)) == (1, 0)
