@@ -123,8 +123,8 @@ def delegate_key(
 ) -> IssuedKey | None:
     """A key for the same user, in the transaction of ``change``; None: the maker has been revoked, or has
     expired, since it was let in. Unless its maker is an administrator's it has the limits of the maker, and
-    ends with it. They count for each key by itself: what must hold for all keys of a person is set on the
-    user or the group.
+    expires with it; it outlives the maker's revocation. They count for each key by itself: what must hold
+    for all keys of a person is set on the user or the group.
 
     Raises StorageError: unknown scope or environment.
     """

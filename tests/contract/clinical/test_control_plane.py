@@ -324,6 +324,20 @@ def test_whoever_did_it_is_noted(side: Side) -> None:
     ]
 
 
+def test_a_key_outlives_the_revocation_of_its_maker_which_the_record_names(side: Side) -> None:
+    maker = made(side)
+    made_by_it = data(side.ask(KEYS, {"name": "x", "scopes": ["control:read"]}, key=maker["plaintext"]), 201)
+    assert side.ask(f"{KEYS}/{maker['id']}", method="DELETE").status == 200
+    assert side.ask(USAGE, key=maker["plaintext"]).status == 401
+    assert side.ask(USAGE, key=made_by_it["plaintext"]).status == 200
+    with closing(sqlite3.connect(side.gateway.database)) as connection:
+        (found,) = connection.execute(
+            "SELECT entity_id FROM admin_actions WHERE action = 'api_key.created' AND key_id = ?",
+            (maker["id"].removeprefix("key_"),),
+        )
+    assert "key_" + found[0] == made_by_it["id"]
+
+
 def test_the_file_has_every_scope_and_a_listed_key_names_them(side: Side) -> None:
     listed = {one["name"]: one for one in data(side.ask(f"{KEYS}?limit=200"))}
     assert listed["live"]["scopes"] == sorted(SCOPES)
