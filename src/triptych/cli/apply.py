@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.terminal import say
+from triptych.cli.terminal import say, warn
 
 
 def apply(
@@ -17,7 +17,7 @@ def apply(
 
     A running gateway on the same database knows within a second.
     """
-    from triptych.cli.directory_changes import differences, directory
+    from triptych.cli.directory_changes import differences, directory, left_over
     from triptych.settings import load_settings
     from triptych.storage.directory import apply_orgs
     from triptych.vault import open_vault, org_specs
@@ -28,7 +28,10 @@ def apply(
         before = directory(database)
         changed = apply_orgs(database, vault.key_hasher, org_specs(settings))
         lines = list(differences(before, directory(database))) if changed else []
+        still_there = list(left_over(database, {org.slug for org in settings.orgs}))
     for line in lines:
         say(line)
     orgs = "1 org" if len(settings.orgs) == 1 else f"{len(settings.orgs)} orgs"
     say(f"{len(lines)} changed, {orgs} applied" if changed else "Nothing to change.")
+    for sentence in still_there:
+        warn(sentence)

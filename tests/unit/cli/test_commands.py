@@ -181,6 +181,18 @@ def test_apply_tells_what_is_different_and_what_is_gone(run: Run) -> None:
     assert "a-secret" not in out
 
 
+def test_apply_tells_of_keys_of_an_org_that_left_the_file(run: Run) -> None:
+    acme = ACME[ACME.index("[[orgs]]") :]
+    configure(ACME + acme.replace("acme", "zeta"))
+    assert run("apply", "t.toml")[2] == ""
+    configure(ACME)
+    code, _, err = run("apply", "t.toml")
+    assert code == 0
+    assert 'warning: org "zeta" is in the database but not in this configuration' in err
+    run("keys", "revoke", "ci", "--org", "zeta", "--config", "t.toml")
+    assert run("apply", "t.toml")[2] == ""
+
+
 def test_a_created_key_is_alone_on_stdout_and_never_shown_again(run: Run) -> None:
     code, out, err = run("keys", "create", "--name", "mine", "--scope", "ai:chat", "--environment", "test")
     assert code == 0
