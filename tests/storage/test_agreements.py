@@ -1,7 +1,8 @@
 """What is signed holds for the next snapshot, and every act leaves a row that nobody can change."""
 
 import pytest
-from sqlalchemy import delete, text, update
+from msgspec.structs import replace
+from sqlalchemy import delete, select, text, update
 
 from triptych.core.clock import now_us
 from triptych.core.ids import is_ulid
@@ -26,7 +27,7 @@ from triptych.storage.errors import StorageError
 from triptych.storage.keys import create_key, revoke_key
 from triptych.storage.secrets import KeyHasher
 from triptych.storage.specs import GroupSpec, KeySpec, OrgSpec, UserSpec
-from triptych.storage.tables import admin_actions
+from triptych.storage.tables import admin_actions, orgs
 
 ME = Actor(CLI, name="ana")
 NAMES = {"name": "Ana Abreu", "title": "CEO", "email": "ana@example.org"}
@@ -172,6 +173,28 @@ def test_every_act_is_noted_in_its_org(database: Database, hasher: KeyHasher) ->
     assert [row.action for row in admin_actions_of(database, found["zeta"])] == [
         "admin.org_updated",
         "api_key.created",
+    ]
+
+
+def test_who_becomes_an_administrator_or_is_removed_is_noted(database: Database, hasher: KeyHasher) -> None:
+    ana, bob = UserSpec(name="ana"), UserSpec(name="bob", admin=True)
+    for users in (
+        (ana,),
+        (replace(ana, admin=True), bob),
+        (replace(ana, admin=True), bob),
+        (ana,),
+        (ana, bob),
+    ):
+        apply_orgs(database, hasher, [OrgSpec(slug="acme", users=users)])
+    with database.read() as connection:
+        org_id = connection.execute(select(orgs.c.id)).scalar()
+    told = [row for row in admin_actions_of(database, org_id) if row.action == "admin.user_updated"]
+    assert [(row.entity_type, row.via, row.metadata) for row in told] == [
+        ("user", "file", {"name": "ana", "admin": [False, True]}),
+        ("user", "file", {"name": "bob", "admin": [False, True]}),
+        ("user", "file", {"name": "ana", "admin": [True, False]}),
+        ("user", "file", {"name": "bob", "removed": [False, True]}),
+        ("user", "file", {"name": "bob", "removed": [True, False]}),
     ]
 
 

@@ -28,6 +28,7 @@ BAA_TEMPLATE_ADDED = "admin.baa_template_added"
 FEATURE_ENABLED = "admin.feature_enabled"
 FEATURE_DISABLED = "admin.feature_disabled"
 ORG_UPDATED = "admin.org_updated"
+USER_UPDATED = "admin.user_updated"
 
 
 class Actor(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from triptych.core.principal import SCOPES
 from triptych.storage.admin_actions import FROM_FILE, KEY_CREATED, KEY_REVOKED, Actor
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
-from triptych.storage.org_changes import OWN_BUDGET, note_key, note_keys, note_org_changes
+from triptych.storage.org_changes import OWN_BUDGET, note_key, note_keys, note_org_changes, note_user
 from triptych.storage.secrets import KeyHasher, is_issued_form
 from triptych.storage.specs import GroupSpec, KeySpec, OrgSpec, UserSpec, allowances
 from triptych.storage.tables import ORIGIN_FILE, api_keys, groups, orgs, user_groups, users
@@ -138,14 +138,30 @@ class _OrgSection:
 
     def _users(self) -> dict[str, str]:
         rows = self._of_org(users)
-        ids = {
-            spec.name: self._upsert(users, rows.pop(spec.name, None), self._user_values(spec))
-            for spec in self._spec.users
-        }
+        ids: dict[str, str] = {}
+        for spec in self._spec.users:
+            row = rows.pop(spec.name, None)
+            ids[spec.name] = self._upsert(users, row, self._user_values(spec))
+            self._note_user(ids[spec.name], row, spec.name, admin=spec.admin)
         for row in rows.values():
             if row["origin"] == ORIGIN_FILE and row["removed_us"] is None:
                 self._update(users, row["id"], {"removed_us": self._now_us})
+                self._note_user(row["id"], row, row["name"], admin=row["admin"], removed=True)
         return ids
+
+    def _note_user(
+        self, user_id: str, before: RowMapping | None, name: str, *, admin: bool, removed: bool = False
+    ) -> None:
+        note_user(
+            self._connection,
+            self._actor,
+            self._org_id,
+            user_id,
+            before,
+            name=name,
+            admin=admin,
+            removed=removed,
+        )
 
     def _user_values(self, spec: UserSpec) -> dict[str, object]:
         return {

@@ -1,4 +1,4 @@
-"""What is noted of a change to an org or its keys (``admin_actions``): which settings, from what to what."""
+"""What is noted of a change to an org, its users or keys (``admin_actions``): what it was, and what it is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,6 +13,7 @@ from triptych.storage.admin_actions import (
     FEATURE_DISABLED,
     FEATURE_ENABLED,
     ORG_UPDATED,
+    USER_UPDATED,
     Actor,
     note,
     note_all,
@@ -82,6 +83,29 @@ def note_budget_change(
     }
     if changed:
         note(connection, actor, BUDGET_UPDATED, org_id=org_id, entity=("org", org_id), metadata=changed)
+
+
+def note_user(
+    connection: Connection,
+    actor: Actor,
+    org_id: str,
+    user_id: str,
+    before: RowMapping | None,
+    *,
+    name: str,
+    admin: bool,
+    removed: bool = False,
+) -> None:
+    """Who becomes an administrator or is one no more, and who is removed, which stops his keys, or is back.
+    ``before``: the user's row, or None for a new one; what follows: how it is now."""
+    old = {"admin": False, "removed": False}
+    if before is not None:
+        old = {"admin": before["admin"], "removed": before["removed_us"] is not None}
+    new = {"admin": admin, "removed": removed}
+    changed = {fact: [old[fact], new[fact]] for fact in old if old[fact] != new[fact]}
+    if changed:
+        metadata = {"name": name, **changed}
+        note(connection, actor, USER_UPDATED, org_id=org_id, entity=("user", user_id), metadata=metadata)
 
 
 def note_key(
