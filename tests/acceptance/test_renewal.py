@@ -211,6 +211,8 @@ def ask_models(scene: Scene) -> dict[str, object]:
         (("first", "--at", "2101-01-01", "--replacement", "first"), "is the model itself"),
         (("first", "--at", "2101-01-01", "--replacement", "nobody"), "'nobody' is no configured model"),
         (("first", "--at", "soon"), "'soon': expected a date"),
+        # In UTC that is the year 10000, which no Sunset header can tell.
+        (("first", "--at", "9999-12-31T23:59:59-05:00"), "expected a date"),
         (("first",), "give either a date or --withdraw"),
         (("first", "--at", "2101-01-01", "--withdraw"), "give either a date or --withdraw"),
     ],

@@ -12,7 +12,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def moment_us(value: object) -> int | None:
     """Microseconds since the epoch of a date (midnight UTC) or a time with its offset, given as a
-    TOML date or a string; None when it is neither."""
+    TOML date or a string; None when it is neither, or in UTC outside of the years 1 to 9999."""
     if isinstance(value, str):
         try:
             if _DATE.match(value):
@@ -22,7 +22,12 @@ def moment_us(value: object) -> int | None:
         except ValueError:
             return None
     if isinstance(value, datetime):
-        return None if value.tzinfo is None else (value - _EPOCH) // timedelta(microseconds=1)
+        if value.tzinfo is None:
+            return None
+        try:
+            return (value.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+        except OverflowError:
+            return None
     if isinstance(value, date):
         return moment_us(datetime(value.year, value.month, value.day, tzinfo=UTC))
     return None

@@ -158,6 +158,10 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
         (MODEL + 'tier = "opus"\n', 'models[0].tier: found "opus", expected one of "standard", "premium"'),
         (MODEL + 'retires_at = "soon"\n', 'models[0].retires_at: found "soon", expected a date'),
         (
+            MODEL + "retires_at = 9999-12-31T23:59:59-05:00\n",
+            "models[0].retires_at: found 9999-12-31T23:59:59",
+        ),
+        (
             MODEL + "retires_at = 2027-06-01T00:00:00\n",
             "models[0].retires_at: found 2027-06-01T00:00:00, expected",
         ),
