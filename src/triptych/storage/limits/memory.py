@@ -27,6 +27,7 @@ _UNKNOWN = Settled(found=False)
 _AS_HELD = Settled(found=True)
 _EXCEEDED = Settled(found=True, exceeded=True)
 _SLOT_WAIT_S = 1
+_NO_TOKENS: Final = (None, 0, 0)
 _PLENTY: Final = 1 << 64
 """More than any limit."""
 
@@ -125,7 +126,7 @@ class MemoryIndex:
             if caller is None or caller.scopes is not scopes:
                 caller = self._callers.found(scopes)
         ended_ms = now_ms - WINDOW_MS
-        least = tokens_left = _PLENTY
+        least = _PLENTY
         tightest: Check | None = None
         for check in caller.checks:
             counter = check.counter
@@ -134,24 +135,7 @@ class MemoryIndex:
             left = check.limit - counter.total
             if left < least:
                 least, tightest = left, check
-        scarcest: TokenCheck | None = None
-        for tokens_check in caller.tokens:
-            window = tokens_check.window
-            if window.oldest_ms <= ended_ms:
-                window.trim(now_ms)
-            left = tokens_check.limit - window.total
-            if left < 0:
-                left = 0
-            if left < tokens_left:
-                tokens_left, scarcest = left, tokens_check
-        tokens_limit: int | None = None
-        tokens_reset_ms = 0
-        if scarcest is None:
-            tokens_left = 0
-        else:
-            tokens_limit = scarcest.limit
-            newest = scarcest.window.entries
-            tokens_reset_ms = newest[-1].moment_ms - ended_ms if newest else 0
+        tokens = _least_tokens(caller.tokens, now_ms) if caller.tokens else _NO_TOKENS
         refused, counted = least <= 0, False
         slots = caller.slots
         if slots and exchange_id is not None:
@@ -163,7 +147,7 @@ class MemoryIndex:
             # Asked again: what has filled up since is no answer for who is in.
             least, tightest = _tightest_open(caller)
         elif refused and not counted:
-            return self._refusal(scopes, now_ms, wall_us, (tokens_limit, tokens_left, tokens_reset_ms))
+            return self._refusal(scopes, now_ms, wall_us, tokens)
         if requests and not counted:
             for check in caller.checks:
                 minute = check.minute
@@ -178,7 +162,7 @@ class MemoryIndex:
                 hold = self._holds[exchange_id] = Hold()
                 self._take_slots(hold, caller.slot_ids)
         if tightest is None:
-            if tokens_limit is None:
+            if tokens is _NO_TOKENS:
                 return _UNLIMITED
             limit, scope, least, reset_ms, name = None, SCOPE_KINDS[0], 0, 0, "minute"
         else:
@@ -187,11 +171,7 @@ class MemoryIndex:
                 reset_ms, name = to_midnight_ms(wall_us), "day"
             else:
                 reset_ms, name = WINDOW_MS, "minute"
-        if tokens_limit is None:
-            return Admission(True, limit, least, reset_ms, None, scope, name)
-        return Admission(
-            True, limit, least, reset_ms, None, scope, name, tokens_limit, tokens_left, tokens_reset_ms
-        )
+        return Admission(True, limit, least, reset_ms, None, scope, name, *tokens)
 
     def _take_slots(self, hold: Hold, scope_ids: Sequence[str]) -> None:
         hold.slots = scope_ids
@@ -257,12 +237,12 @@ class MemoryIndex:
         now_ms = self._clock_ms()
         if now_ms - self._turned_ms >= WINDOW_MS:
             self._turn(now_ms)
-        hold = self._holds.get(exchange_id)
-        if hold is not None and hold.windows is not None:
-            return self._reserved(scopes, now_ms)
         caller = self._callers.recent.get(scopes[0].id)
         if caller is None or caller.scopes is not scopes:
             caller = self._callers.found(scopes)
+        hold = self._holds.get(exchange_id)
+        if hold is not None and hold.windows is not None:
+            return _reserved(caller, now_ms)
         balances: tuple[Balance, ...] = ()
         book: dict[str, Balance] | None = None
         if budgets:
@@ -277,10 +257,10 @@ class MemoryIndex:
         for balance, budget in zip(balances, budgets, strict=True):
             credits = budget.credits
             if credits is not None and balance.taken_credits + least_credits > credits:
-                return _over(budget, balance, CREDITS, self._least_tokens(scopes, now_ms))
+                return _over(budget, balance, CREDITS, _least_tokens(caller.tokens, now_ms))
             cap = budget.cap_nusd
             if cap is not None and balance.taken_nusd + least_nusd > cap:
-                return _over(budget, balance, SPEND_CAP, self._least_tokens(scopes, now_ms))
+                return _over(budget, balance, SPEND_CAP, _least_tokens(caller.tokens, now_ms))
         full: Reservation | None = None
         longest_ms = 0
         ended_ms = now_ms - WINDOW_MS
@@ -383,24 +363,27 @@ class MemoryIndex:
             book[budget.id] = balance
         caller.book, caller.budgets, caller.balances = book, budgets, balances
 
-    def _reserved(self, scopes: tuple[RequestScope, ...], now_ms: int) -> Reservation:
-        limit, left, reset_ms = self._least_tokens(scopes, now_ms)
-        if limit is None:
-            return _NOTHING_TO_HOLD
-        return Reservation(True, tokens_limit=limit, tokens_remaining=left, tokens_reset_ms=reset_ms)
 
-    def _least_tokens(self, scopes: tuple[RequestScope, ...], now_ms: int) -> tuple[int | None, int, int]:
-        """The token window with the fewest left: its limit, what is left, ms until it is empty."""
-        limit, left, reset_ms = None, 0, 0
-        for asked in scopes:
-            tpm = asked.limits.tpm
-            if tpm is not None:
-                window = self._callers.tokens.window(asked.id)
-                window.trim(now_ms)
-                remaining = max(0, tpm - window.total)
-                if limit is None or remaining < left:
-                    limit, left, reset_ms = tpm, remaining, window.reset_ms(now_ms)
-        return limit, left, reset_ms
+def _reserved(caller: Caller, now_ms: int) -> Reservation:
+    limit, left, reset_ms = _least_tokens(caller.tokens, now_ms)
+    if limit is None:
+        return _NOTHING_TO_HOLD
+    return Reservation(True, tokens_limit=limit, tokens_remaining=left, tokens_reset_ms=reset_ms)
+
+
+def _least_tokens(checks: tuple[TokenCheck, ...], now_ms: int) -> tuple[int | None, int, int]:
+    """The token window with the fewest left: its limit, what is left, ms until it is empty."""
+    ended_ms = now_ms - WINDOW_MS
+    scarcest: TokenCheck | None = None
+    left = 0
+    for check in checks:
+        window = check.window
+        if window.oldest_ms <= ended_ms:
+            window.trim(now_ms)
+        remaining = max(0, check.limit - window.total)
+        if scarcest is None or remaining < left:
+            scarcest, left = check, remaining
+    return _NO_TOKENS if scarcest is None else (scarcest.limit, left, scarcest.window.reset_ms(now_ms))
 
 
 def _tightest_open(caller: Caller) -> tuple[int, Check | None]:
