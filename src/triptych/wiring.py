@@ -145,7 +145,12 @@ async def running(
             orphaned=lambda orphan: _in_loop(loop, give_back, orphan),
             changed=lambda: _in_loop(loop, lambda _: renewal.ask(), None),
         )
-        index = await _index(settings, database, node, keys, stack)
+
+        def catch_up() -> None:
+            keys.refresh()
+            asyncio.run_coroutine_threadsafe(ledger.flush(), loop).result()
+
+        index = await _index(settings, database, node, keys, catch_up, stack)
         give_back = partial(_give_back, index)
         told = None if isinstance(index, SeededMemoryIndex) else give_back
         interrupted = settle_the_dead(database, node, exclusive=exclusive, told=told)
@@ -156,7 +161,14 @@ async def running(
             index.forget(org_ids(database))
         telemetry = Telemetry(loop)
         stack.callback(telemetry.flush)
-        ledger = Ledger(upkeep, node.id, node.epoch, durability=settings.ledger.durability, loop=loop)
+        ledger = Ledger(
+            upkeep,
+            node.id,
+            node.epoch,
+            durability=settings.ledger.durability,
+            loop=loop,
+            unbooked=index.recount,
+        )
         ledger.start()
         stack.push_async_callback(ledger.close)
         transport = _transport(settings)
@@ -400,16 +412,17 @@ async def _index(
     database: Database,
     node: Node,
     keys: KeyRing,
+    catch_up: Callable[[], None],
     stack: AsyncExitStack,
 ) -> "SeededMemoryIndex | RedisIndex":
     """What counts: this process alone, or Redis for all of them."""
     if settings.limits.in_memory:
-        return SeededMemoryIndex(SeedReader(database, only=node))
+        return SeededMemoryIndex(SeedReader(database, only=node, caught_up=catch_up))
     from triptych.storage.limits.redis_index import RedisIndex
 
     index = RedisIndex(
         settings.limits.url.reveal(),
-        SeedReader(database),
+        SeedReader(database, caught_up=catch_up),
         hold_lease_s=settings.ledger.hold_lease_s,
         local=settings.limits.on_unavailable == "local",
         known_nodes=lambda: keys.known_nodes,
@@ -447,7 +460,10 @@ def _counts(settings: Settings, index: "SeededMemoryIndex | RedisIndex") -> bool
 
 
 def _give_back(index: "SeededMemoryIndex | RedisIndex", orphan: Orphan) -> None:
-    index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
+    if orphan.booked:
+        index.settle(orphan.exchange_id, orphan.tokens, orphan.nusd, orphan.credits, orphan.org_id)
+    else:
+        index.recount(orphan.org_id)
 
 
 def _transport(settings: Settings) -> HttpTransport:

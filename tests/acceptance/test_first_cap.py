@@ -4,9 +4,11 @@ whether somebody had a cap then or not."""
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -53,13 +55,13 @@ def shared(tmp_path: Path) -> Any:
         yield start, connection
 
 
-def apply(node: Gateway, before: int | None, admits: int | None) -> None:
+def apply(node: Gateway, before: int | None, admits: int | None, noticed_s: float = NOTICED_S) -> None:
     text = node.config.read_text()
     changed = text.replace(configured(before), configured(admits))
     assert changed != text
     node.config.write_text(changed)
     assert main(("apply", str(node.config))) == 0
-    time.sleep(NOTICED_S)
+    time.sleep(noticed_s)
 
 
 def test_a_cap_on_a_running_org_counts_what_the_cycle_has_cost(shared: Any) -> None:
@@ -110,6 +112,41 @@ def test_what_runs_when_the_first_cap_is_set_counts_when_it_ends(shared: Any) ->
     for node in nodes:
         refused = ask(node, BODY)
         assert f"{charged / 1e9:g} of 0.015999999 USD" in refused.json["error"]["message"]
+
+
+def test_what_ends_on_a_node_that_has_not_noticed_the_first_cap_counts(shared: Any) -> None:
+    start, connection = shared
+    nodes = [start("one", None), start("two", None)]
+    stop = threading.Event()
+
+    def go_on(node: Gateway) -> None:
+        while not stop.is_set():
+            ask(node, BODY)
+
+    with ThreadPoolExecutor(4) as callers:
+        done = [callers.submit(go_on, node) for node in (*nodes, *nodes)]
+        time.sleep(0.5)
+        apply(nodes[0], None, 1)
+        stop.set()
+        for one_done in done:
+            one_done.result()
+    charged, spent = sums(connection, "acme")
+    assert charged == spent > 10 * COST_NUSD
+    for node in nodes:
+        refused = ask(node, BODY)
+        assert f"{charged / 1e9:g} of 0.015999999 USD" in refused.json["error"]["message"]
+
+
+def test_alone_too_what_is_asked_before_the_first_cap_is_noticed_counts(tmp_path: Path) -> None:
+    secrets = f'[secrets]\nmaster_key = "{os.urandom(32).hex()}"\n'
+    with Gateway(secrets + configured(None), folder=tmp_path) as gateway:
+        apply(gateway, None, 1, noticed_s=0)
+        # The first of its org: it makes its books.
+        assert ask(gateway, BODY).status == 200
+        time.sleep(NOTICED_S)
+        assert ask(gateway, BODY).status == 402
+        (row,) = (row for row in gateway.settled_rows(2) if row["cost_nusd"])
+        assert row["cost_nusd"] == balance(gateway)["spent_nusd"] == COST_NUSD
 
 
 def test_alone_too_what_runs_when_the_first_cap_is_set_counts_when_it_ends(tmp_path: Path) -> None:

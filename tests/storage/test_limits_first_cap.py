@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.storage.indexes import CYCLE, budget, key, own_prefix
@@ -93,6 +94,31 @@ def test_the_first_cap_counts_what_was_spent_before_it_on_every_node() -> None:
             one.settle("fresh", 5, 300, 0)
             await delivered(one)
             assert await used_and_held(two) == (800, 100)
+
+    run(story())
+
+
+def test_what_the_database_alone_has_charged_counts_and_what_is_held_stays() -> None:
+    """One node did not know of the cap when its exchange ended."""
+
+    async def story() -> None:
+        directory = Directory()
+        async with directory.node() as quick, directory.node() as slow:
+            directory.notice(quick, slow)
+            directory.apply(quick, metered=True)
+            directory.know(100)
+            assert await hold(quick, "a", 300)
+            assert await hold(quick, "settled meanwhile", 50)
+            directory.know(350, OpenHold("a", (("org", "O", CYCLE),), 300, 0))
+            slow.recount("O")
+            await delivered(slow)
+            quick.settle("settled meanwhile", 0, 50, 0)
+            directory.seed = msgspec.structs.replace(directory.seed, ended=("settled meanwhile",))
+            assert await used_and_held(quick) == (350, 300)
+            assert directory.reads == 2
+            directory.notice(slow)
+            assert await used_and_held(slow) == (350, 300)
+            assert directory.reads == 2
 
     run(story())
 

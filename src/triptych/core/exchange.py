@@ -11,7 +11,7 @@ import msgspec
 
 from triptych.core.admission import Admission, BudgetScope, Reservation
 from triptych.core.call import Headers
-from triptych.core.cycle import day_of
+from triptych.core.cycle import cycle_of, day_of
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.finding import Screening
 from triptych.core.hold import Alert, Charge, Hold
@@ -276,7 +276,12 @@ class Exchange:
         booking = self.hold.booking if self.hold is not None and self.opened else None
         counted = principal.counted if admission is not None and admission.admitted else None
         if booking is None:
-            return Charge(principal.org_id, day=day_of(self.started_us), counted=counted) if counted else None
+            if not (counted or cost_nusd or credits):
+                return None
+            day = day_of(self.started_us)
+            # Others may know of a budget already (``Charge.scopes``).
+            cycle, _ = cycle_of(principal.cycle_anchor_day, day)
+            return Charge(principal.org_id, cost_nusd, credits, cycle, day=day, counted=counted)
         return Charge(
             principal.org_id,
             cost_nusd,

@@ -75,7 +75,8 @@ class Charge(msgspec.Struct, frozen=True):
     credits: int = 0
     cycle: int = 0
     scopes: tuple[tuple[str, str], ...] = ()
-    """(kind, id) of the balances; empty: no budgets."""
+    """(kind, id) of the balances. Empty: who ended it knew of no budgets in the org. A database that several
+    nodes share may by then; it adds the charge to those of the row's key, user, groups and org."""
     alerts: tuple[Alert, ...] = ()
     day: int = 0
     """UTC day of the request, in days since the epoch."""

@@ -7,7 +7,7 @@ is summed up first: however many exchanges of an org it ends, each of its scopes
 
 # ruff: noqa: S608 - the SQL is made of the schema's own names; every value is a parameter
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -128,12 +128,28 @@ def add(connection: Connection, charges: Iterable[Charged]) -> None:
 
 # -- one statement for PostgreSQL ------------------------------------------------------------------
 
+CHARGED = "id, org_id, user_id, key_id"
+"""Columns of the rows that CHARGING follows."""
+
+# Nobody completes the balances (``seeds.complete_balances``) while this runs, for it writes to the table they
+# lock: either they find the row, or this finds the org in ``metered_orgs``.
 CHARGING = (
-    "changed AS (SELECT id FROM ended UNION ALL SELECT id FROM whole), "
+    f"changed AS (SELECT {CHARGED} FROM ended UNION ALL SELECT {CHARGED} FROM whole), "
+    "unbooked AS (SELECT changed.*, (v->>0)::bigint AS cycle, (v->>1)::bigint AS spent_nusd, "
+    "(v->>2)::bigint AS credits_used, (v->>3)::bigint AS requests "
+    "FROM changed CROSS JOIN LATERAL (SELECT %s::jsonb -> changed.id AS v) AS told "
+    "JOIN metered_orgs USING (org_id) WHERE v IS NOT NULL), "
+    f"charged ({_MONEY}) AS ("
+    "SELECT v->>0, (v->>1)::bigint, v->>2, v->>3, (v->>4)::bigint, (v->>5)::bigint, (v->>6)::bigint "
+    "FROM changed, jsonb_array_elements(%s::jsonb -> changed.id) v "
+    "UNION ALL SELECT scope.id, cycle, kind, org_id, spent_nusd, credits_used, requests FROM unbooked, "
+    "LATERAL (VALUES ('key', key_id), ('user', user_id), ('org', org_id)) AS scope (kind, id) "
+    "UNION ALL SELECT groups.id, cycle, 'group', unbooked.org_id, spent_nusd, credits_used, requests "
+    "FROM unbooked JOIN user_groups USING (user_id) JOIN groups ON groups.id = group_id "
+    "WHERE groups.org_id = unbooked.org_id), "
     f"money AS (INSERT INTO balances ({_MONEY}) "
-    "SELECT v->>0, (v->>1)::bigint, min(v->>2), min(v->>3), sum((v->>4)::bigint)::bigint, "
-    "sum((v->>5)::bigint)::bigint, sum((v->>6)::bigint)::bigint "
-    "FROM changed, jsonb_array_elements(%s::jsonb -> changed.id) v GROUP BY 1, 2 ORDER BY 1, 2 "
+    "SELECT scope_id, cycle, min(scope_kind), min(org_id), sum(spent_nusd)::bigint, "
+    "sum(credits_used)::bigint, sum(requests)::bigint FROM charged GROUP BY 1, 2 ORDER BY 1, 2 "
     f"{_MONEY_ADDED} RETURNING scope_id, cycle, spent_nusd), "
     f"counted AS (INSERT INTO request_days ({_DAYS}) SELECT DISTINCT ON (key_id) * FROM ("
     "SELECT v->>0 AS key_id, (v->>1)::bigint AS day, min(v->>2), min(v->>3), "
@@ -145,11 +161,26 @@ CHARGING = (
     "FROM money, jsonb_array_elements(%s::jsonb -> money.scope_id) v "
     "WHERE (v->>7)::bigint = money.cycle AND money.spent_nusd >= (v->>8)::bigint ON CONFLICT DO NOTHING)"
 )
-"""Follows ``ended`` and ``whole``, which return ids of exchanges; parameters as of :func:`charging`."""
+"""Follows ``ended`` and ``whole``, which return CHARGED; parameters as of :func:`charging`."""
+
+UNBOOKED_ORGS = "(SELECT array_agg(DISTINCT org_id) FROM unbooked)"
+"""After CHARGING: orgs whose budgets were charged though who ended the exchange knew of none."""
 
 
-def charging(charges: Mapping[str, Charged]) -> tuple[str, str, str]:
-    """Rows of ADD_MONEY and of ADD_DAYS by exchange, and of ADD_EVENT by scope, as JSON objects."""
+def unbooked(charges: Mapping[str, Charged]) -> Iterator[tuple[str, Charge, int]]:
+    """Exchange, charge and requests of what costs something and is on no balance."""
+    for exchange_id, (charge, requests) in charges.items():
+        if not charge.scopes and (charge.nusd or charge.credits):
+            yield exchange_id, charge, requests
+
+
+def charging(charges: Mapping[str, Charged]) -> tuple[str, str, str, str]:
+    """What is unbooked, rows of ADD_MONEY and of ADD_DAYS by exchange, and of ADD_EVENT by scope, as JSON
+    objects."""
+    unforeseen = {
+        exchange_id: (charge.cycle, charge.nusd, charge.credits, requests)
+        for exchange_id, charge, requests in unbooked(charges)
+    }
     money = {
         exchange_id: [
             (scope_id, charge.cycle, kind, charge.org_id, charge.nusd, charge.credits, requests)
@@ -167,7 +198,7 @@ def charging(charges: Mapping[str, Charged]) -> tuple[str, str, str]:
     if any(charge.alerts for charge, _ in charges.values()):
         for row in Additions(charges.values()).events:
             events.setdefault(row[6], []).append(row)
-    return _json(money), _json(days), _json(events)
+    return _json(unforeseen), _json(money), _json(days), _json(events)
 
 
 def _json(value: object) -> str:

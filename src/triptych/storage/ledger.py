@@ -8,7 +8,9 @@ A row exists when its future says so, not before: until the commit returned, not
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
@@ -56,9 +58,12 @@ class Ledger:
         loop: asyncio.AbstractEventLoop,
         max_pending: int = 20_000,
         unavailable_after_s: float = 5.0,
+        unbooked: Callable[[str], object] = lambda org_id: None,
     ) -> None:
         """``max_pending``: entries that may wait; beyond it no exchange is opened any more.
-        ``unavailable_after_s``: how long the database may be away before waiting is given up."""
+        ``unavailable_after_s``: how long the database may be away before waiting is given up.
+        ``unbooked`` hears, before those who wait for their rows, of orgs whose budgets were charged by the
+        database alone: this node had not noticed that there are any."""
         self._relaxed = durability == RELAXED
         self._loop = loop
         self._max_pending = max_pending
@@ -80,6 +85,7 @@ class Ledger:
             unavailable_after_s=unavailable_after_s,
             max_late=max_pending,
             deliver=self._deliver,
+            unbooked=partial(self._tell, unbooked),
         )
         self._lone_waits = self._writer.waits
         self._sync: KernelSync | None = None
@@ -200,6 +206,10 @@ class Ledger:
         if self._refused_timer is None:
             self._refused_timer = self._loop.call_later(1.0, self._flush_refused)
 
+    async def flush(self) -> None:
+        """Wait until all that was queued before is committed. Raises StorageError."""
+        await self.keep("", ())
+
     async def close(self) -> None:
         """Write everything that waits, then stop the thread. Idempotent. What could not be written
         (the database was away to the end) is logged, and counted in ``lost``."""
@@ -296,6 +306,11 @@ class Ledger:
             self._put((WHOLE, (opened, repeats), outcome, ended_us, None))
         if self._refused:
             self._refused_timer = self._loop.call_later(1.0, self._flush_refused)
+
+    def _tell(self, unbooked: Callable[[str], object], org_id: str) -> None:
+        """Called by the thread. At the very end nobody is left to be told."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(unbooked, org_id)
 
     def _deliver(self, results: list[Result], entries: int, idle: bool) -> None:
         """Called by the thread, once per batch; ``idle``: it is ready for the next."""

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 from sqlalchemy import BigInteger, Boolean
 
-from triptych.storage.balances import CHARGING, charging
+from triptych.storage.balances import CHARGED, CHARGING, UNBOOKED_ORGS, charging
 from triptych.storage.database import STRICT, Database
 from triptych.storage.rows import END_COLUMNS, OPEN_COLUMNS, UNWRITABLE, WHOLE_COLUMNS, Batch, StoredEnd
 from triptych.storage.statements import fence, insert_open, insert_whole, kept, lapsed, update_ended
@@ -44,15 +44,16 @@ class PostgresqlLedgerConnection:
         rows = (
             f"WITH opened AS ({insert_open(_select(OPEN_COLUMNS))}), "
             f"ended AS ({update_ended(_read(END_COLUMNS))} FROM jsonb_array_elements(%s::jsonb) v "
-            f"WHERE exchanges.id = v->>0 AND {fence(node_id, node_epoch)} RETURNING exchanges.id), "
-            f"whole AS ({insert_whole(_select(WHOLE_COLUMNS))} RETURNING exchanges.id)"
+            f"WHERE exchanges.id = v->>0 AND {fence(node_id, node_epoch)} RETURNING {CHARGED}), "
+            f"whole AS ({insert_whole(_select(WHOLE_COLUMNS))} RETURNING {CHARGED})"
         )
         endings = "(SELECT count(*) FROM ended) + (SELECT count(*) FROM whole)"
         count = f"SELECT {endings}, {lapsed(node_id, node_epoch)}"
-        self._statement = f"{rows} {count}".encode()
-        self._charging = f"{rows}, {CHARGING} {count}".encode()
+        self._statement = f"{rows} {count}, NULL".encode()
+        self._charging = f"{rows}, {CHARGING} {count}, {UNBOOKED_ORGS}".encode()
         self._raw: psycopg.Connection[Any] | None = None
         self.lapsed = False
+        self.unbooked_orgs: Sequence[str] = ()
 
     waits = True
     sync_fd = None
@@ -86,7 +87,8 @@ class PostgresqlLedgerConnection:
             statement, parameters = self._charging, (*parameters, *charging(batch.charges))
         found = raw.execute(statement, parameters, prepare=True).fetchone()
         assert found is not None
-        endings, self.lapsed = found
+        endings, self.lapsed, unbooked_orgs = found
+        self.unbooked_orgs = unbooked_orgs or ()
         return bool(endings == batch.endings) and not (self.lapsed and batch.opened)
 
     def stored(self, ids: Sequence[str]) -> dict[str, StoredEnd]:

@@ -41,6 +41,7 @@ class SqliteLedgerConnection:
 
     # The lock on the file is the lease.
     lapsed = False
+    unbooked_orgs = ()
 
     @property
     def waits(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from triptych.storage.balances import unbooked
 from triptych.storage.database import Database, first_line
 from triptych.storage.errors import StorageError
 from triptych.storage.rows import (
@@ -60,6 +61,11 @@ class LedgerConnection(Protocol):
         ...
 
     @property
+    def unbooked_orgs(self) -> Sequence[str]:
+        """Whose budgets were charged by the last write, for exchanges that this node knew of none for."""
+        ...
+
+    @property
     def sync_fd(self) -> int | None: ...
     @property
     def write_now(self) -> Callable[[Batch], int | None] | None:
@@ -97,6 +103,7 @@ class LedgerWriter:
         unavailable_after_s: float,
         max_late: int,
         deliver: Callable[[list[Result], int, bool], None],
+        unbooked: Callable[[str], None],
     ) -> None:
         self._queue = queue
         self._node = (node_id, node_epoch)
@@ -105,6 +112,7 @@ class LedgerWriter:
         self._unavailable_after_s = unavailable_after_s
         self._max_late = max_late
         self._deliver = deliver
+        self._unbooked = unbooked
         self._down_since_s: float | None = None
         # Start rows that could not be confirmed: the exchange's end brings the whole row.
         self._unopened: dict[str, Row] = {}
@@ -270,15 +278,21 @@ class LedgerWriter:
         """Commit, trying again while the database is away. Raises StorageError when it was away for
         too long: counted from when it went, so that later batches fail sooner, not one by one."""
         pause_s = _FIRST_PAUSE_S
+        again = False
         while True:
             try:
                 complete = self._connection.write(batch)
                 verdicts: Verdicts = {} if complete else self._fenced(batch)
+                # A commit whose answer was lost may have charged any of them.
+                doubted = {charge.org_id for _, charge, _ in unbooked(batch.charges)} if again else ()
+                for org_id in (*self._connection.unbooked_orgs, *doubted):
+                    self._unbooked(org_id)
             except Exception as error:  # noqa: BLE001 - each driver has its own; the next line tells them apart
                 self._disconnect()
                 if self._connection.is_about_data(error):
                     return self._write_singly(batch, error)
                 self._give_up_in_time(error, pause_s)
+                again = True
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)
             else:
                 if self._down_since_s is not None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     exists,
     insert,
     not_,
+    or_,
     select,
     text,
     update,
@@ -37,7 +38,7 @@ from triptych.storage.balances import add
 from triptych.storage.database import Database
 from triptych.storage.errors import StorageError
 from triptych.storage.statements import NODE_ID
-from triptych.storage.tables import exchanges, nodes
+from triptych.storage.tables import exchanges, metered_orgs, nodes
 
 LEASE_S = 10
 _LEASE_US = LEASE_S * MICROSECONDS_PER_S
@@ -90,6 +91,9 @@ class Orphan(msgspec.Struct, frozen=True):
     tokens: int
     nusd: int
     credits: int
+    booked: bool = True
+    """Whether the index may hold something for it. It has not where the node knew of no budgets, which the
+    database found: it was charged there all the same."""
 
 
 def register_node(database: Database, name: str | None = None) -> Node:
@@ -189,6 +193,10 @@ def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orph
     ``dead``: by node, until when it held its lease (microseconds, the database's clock).
     """
     found: list[Orphan] = []
+    unbooked = and_(
+        or_(exchanges.c.cost_nusd > 0, exchanges.c.credits > 0),
+        exists().where(metered_orgs.c.org_id == exchanges.c.org_id),
+    )
     with database.read() as connection:
         for node_id, until_us in dead.items():
             since_us = until_us - _LEASE_US - _UNTOLD_US
@@ -204,13 +212,14 @@ def ended_before_death(database: Database, dead: Mapping[str, int]) -> list[Orph
                     ).label("tokens"),
                     exchanges.c.cost_nusd,
                     exchanges.c.credits,
+                    exchanges.c.booking.is_not(None),
                 ).where(
                     # Ids begin with the time: found by the primary key.
                     exchanges.c.id >= first_ulid(since_us - _LONGEST_US),
                     exchanges.c.id < first_ulid(until_us + _LEASE_US),
                     exchanges.c.node_id == node_id,
                     exchanges.c.ended_us >= since_us,
-                    exchanges.c.booking.is_not(None),
+                    or_(exchanges.c.booking.is_not(None), unbooked),
                 )
             )
             found.extend(Orphan(*row) for row in rows)

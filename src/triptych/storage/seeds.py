@@ -5,7 +5,7 @@ what the org spent in the running cycle is added up from its rows, once.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -39,11 +39,19 @@ _IDS_AT_ONCE: Final = 1_000
 class SeedReader:
     """Reads seeds; ``core.admission.SeedSource``. For threads."""
 
-    def __init__(self, database: Database, *, only: Node | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        only: Node | None = None,
+        caught_up: Callable[[], object] = lambda: None,
+    ) -> None:
         """``only``: this node's open rows alone. For an index that counts in one process, which never
-        learns how the others' exchanges end."""
+        learns how the others' exchanges end. ``caught_up`` returns when this process knows of the budgets
+        that the database has by now, and has written all that it ended before it did; raises StorageError."""
         self._database = database
         self._only = only
+        self._caught_up = caught_up
 
     def __call__(self, org_id: str, held: Sequence[str] = ()) -> Seed:
         """Raises StorageError."""
@@ -51,6 +59,8 @@ class SeedReader:
             with self._database.read() as connection:
                 if _complete(connection, org_id):
                     return self._read(connection, org_id, held)
+            # Of what is ended without a budget, nothing may come after the rows are added up.
+            self._caught_up()
             with self._database.write() as connection:
                 complete_balances(connection, org_id)
 

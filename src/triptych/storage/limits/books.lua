@@ -51,8 +51,9 @@ if first[1] == 'forget' then  -- {'forget'}: to be read again, also by who reads
 end
 
 -- {'free', version}: nobody in the org had a budget then. Only a later read knows what it spent since.
-if first[1] == 'free' then
-  if not (whole and known[3] and tonumber(known[3]) >= first[2]) then
+-- {'recount'}: the database has charged what this book was not told of.
+if first[1] == 'free' or first[1] == 'recount' then
+  if first[1] == 'recount' or not (whole and known[3] and tonumber(known[3]) >= first[2]) then
     call('HDEL', book, 'metered')
     call('DEL', lock)
   end

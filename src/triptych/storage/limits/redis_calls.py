@@ -27,9 +27,9 @@ _REBUILD_S: Final = 5.0
 _LOCK_MS: Final = int(_REBUILD_S * 1000)
 _RECONNECT_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
 _MOST_UNDELIVERED: Final = 200_000
-ALONE: Final = frozenset({"lock", "unlock", "build", "restore", "forget", "free"})
+ALONE: Final = frozenset({"lock", "unlock", "build", "restore", "forget", "free", "recount"})
 """Operations of which the script takes one at a time, also while the book is made anew."""
-_KEPT: Final = frozenset({"settle", "restore", "forget", "free"})
+_KEPT: Final = frozenset({"settle", "restore", "forget", "free", "recount"})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode

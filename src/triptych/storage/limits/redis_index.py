@@ -169,6 +169,13 @@ class RedisIndex:
         for org_id in org_ids:
             self._calls.put(Waiting(org_id, ("forget",), None))
 
+    def recount(self, org_id: str) -> None:
+        """Read an org's balances from the database again before any of its money is set aside: something was
+        charged there that was never held here. What is held stays."""
+        self._calls.put(Waiting(org_id, ("recount",), None))
+        if self._local is not None:
+            self._local.recount(org_id)
+
     # -- the index -----------------------------------------------------------------------------
 
     def admit_request(self, exchange_id: str | None, scopes: tuple[RequestScope, ...]) -> "Asked":

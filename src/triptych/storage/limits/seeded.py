@@ -90,8 +90,12 @@ class SeededMemoryIndex(MemoryIndex):
         reserved for, so what is known of their money grows old and is read again if need be."""
         self._free = metering.free
         for org_id in self._booked - metering.metered:
-            self._booked.discard(org_id)
-            self.forget(org_id)
+            self.recount(org_id)
+
+    def recount(self, org_id: str) -> None:
+        """Read an org's balances from the database again before any of its money is set aside."""
+        self._booked.discard(org_id)
+        self.forget(org_id)
 
     _admit = MemoryIndex.admit_request
     _reserve = MemoryIndex.reserve
