@@ -95,6 +95,7 @@ class ServerProtocol(asyncio.Protocol):
         self._pipeline: deque[tuple[Request, Endpoint | Response]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
         self._decision: Endpoint | Response | None = None
         self._answering: Request | None = None
         self._url = b""
@@ -221,6 +222,7 @@ class ServerProtocol(asyncio.Protocol):
         if self._resuming:
             return
         self._request = Request(self._peer)
+        self._headers = self._request.headers
         self._url = b""
         self._pieces = []
         self._head_bytes = 0
@@ -234,14 +236,12 @@ class ServerProtocol(asyncio.Protocol):
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        request = self._request
-        assert request is not None
         if self._resuming:
             return
         self._head_bytes += len(name) + len(value) + 4
         if self._decision is None:
             # The parser leaves the white space that may follow a value (RFC 9110, 5.5).
-            request.headers.append((name.lower(), value.rstrip(b" \t")))
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
         # Else it is a trailer: everything was decided on the head, and a field that comes after it
         # must not change how the body is read or what is forwarded (RFC 9110, 6.5.1).
 

@@ -8,6 +8,7 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.edge.message import Request
 
 _PERCENT = ord("%")
+_READ = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 
 
 def read_head(request: Request, url: bytes) -> Failure | None:
@@ -28,6 +29,8 @@ def read_head(request: Request, url: bytes) -> Failure | None:
     hosts = 0
     chunked = False
     for name, value in request.headers:
+        if name not in _READ:
+            continue
         if name == b"host":
             hosts += 1
         elif name == b"content-length":

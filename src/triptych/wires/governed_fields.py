@@ -2,7 +2,7 @@
 
 import msgspec
 
-from triptych.wires.jsontext import Member
+from triptych.wires.jsontext import Members
 from triptych.wires.splice import Edit, remove_members, replace_value
 
 STRIPPED_FIELDS = ("metadata", "litellm_metadata", "proxy_server_request")
@@ -28,13 +28,9 @@ def user_id(metadata: msgspec.Raw | msgspec.UnsetType) -> str | None:
         return None
 
 
-def governing_edits(members: tuple[Member, ...], model: str, upstream_model: str) -> list[Edit]:
+def governing_edits(members: Members, model: str, upstream_model: str) -> list[Edit]:
     """What every request gets: the model id the provider knows, and no STRIPPED_FIELDS."""
-    edits: list[Edit] = []
-    for member in members:
-        if member.key in _STRIPPED:
-            edits = remove_members(members, _STRIPPED)
-            break
+    edits = [] if _STRIPPED.isdisjoint(members.keys) else remove_members(members, _STRIPPED)
     if model != upstream_model:
         named = next(member for member in members if member.key == "model")
         edits.append(replace_value(named, msgspec.json.encode(upstream_model)))

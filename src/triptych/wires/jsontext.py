@@ -7,7 +7,9 @@ duplicate keys) is checked here. Everything runs in linear time, on 50 MB bodies
 
 import codecs
 import re
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from functools import lru_cache
+from typing import overload
 
 import msgspec
 
@@ -50,6 +52,52 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     value_end: int
 
 
+class Members(Sequence[Member]):
+    """The top-level object's members in the order of the text. Most requests ask only which there are: where
+    they stand is found out when somebody asks."""
+
+    __slots__ = ("_body", "_found", "_values")
+
+    def __init__(
+        self, body: bytes, values: Mapping[str, msgspec.Raw], found: tuple[Member, ...] | None = None
+    ) -> None:
+        self._body = body
+        self._values = values
+        self._found = found
+
+    @property
+    def keys(self) -> KeysView[str]:
+        return self._values.keys()
+
+    def _members(self) -> tuple[Member, ...]:
+        if self._found is None:
+            self._found = _walk(self._body, self._values)
+        return self._found
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For another process: without the body, which may be large."""
+        return Members, (b"", dict.fromkeys(self._values, msgspec.Raw()), self._members())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Members) and self._members() == other._members()
+
+    def __hash__(self) -> int:
+        return hash(self._members())
+
+    @overload
+    def __getitem__(self, place: int) -> Member: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Member, ...]: ...
+    def __getitem__(self, place: int | slice) -> Member | tuple[Member, ...]:
+        return self._members()[place]
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members())
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 def check(body: bytes) -> None:
     """Refuse what is not strict JSON text.
 
@@ -65,8 +113,8 @@ def check(body: bytes) -> None:
     check_shape(body)
 
 
-def members(body: bytes) -> tuple[Member, ...]:
-    """The top-level object's members in the order of the text; checks the body as :func:`check` does.
+def members(body: bytes) -> Members:
+    """The top-level object's members; checks the body as :func:`check` does.
 
     Raises Failure INVALID_BODY as :func:`check`, and when the text is not an object or a
     top-level key occurs twice, or there are more than MAX_MEMBERS.
@@ -87,14 +135,20 @@ def members(body: bytes) -> tuple[Member, ...]:
         raise Failure(
             FailureKind.INVALID_BODY, f"The request body has more than {MAX_MEMBERS} members at top level."
         )
+    shallow = dense or is_shallow(body)
+    # The shortest text that holds these members. One that is no longer has no key twice, for that would be
+    # another member, and no white space between them.
+    shortest = sum(map(len, values)) + sum(map(len, values.values())) + len('"":,') * len(values) + 1
+    if shallow and len(body) == shortest:
+        return Members(body, values)
     found = _walk(body, values)
-    if not dense and not is_shallow(body):
+    if not shallow:
         for member in found:
             check_depth(body, member.value_start, member.value_end, 1)
-    return found
+    return Members(body, values, found)
 
 
-def _walk(body: bytes, values: dict[str, msgspec.Raw]) -> tuple[Member, ...]:
+def _walk(body: bytes, values: Mapping[str, msgspec.Raw]) -> tuple[Member, ...]:
     """Lay the values along the text. ``values`` is in order of first occurrence with the last
     value of each key: a walk that matches every key and every value byte for byte, up to the
     closing brace, has read the text as JSON, and JSON reads one way only. Where it first fails

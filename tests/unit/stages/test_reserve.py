@@ -257,12 +257,16 @@ def test_what_a_request_limit_refused_is_no_request() -> None:
     assert one.end_row(monotonic(), 0).charge is None
 
 
-def test_an_unlimited_exchange_leaves_no_charge() -> None:
+def test_an_unlimited_exchange_is_charged_to_nobody_that_this_node_knows_of() -> None:
     one = exchange()
     one.opened = True
     one.usage = Usage(10, 5, source=UsageSource.PROVIDER)
     outcome = one.end_row(monotonic(), 0)
-    assert (outcome.charge, outcome.credits, one.start_row().booking) == (None, 15, None)
+    charge = outcome.charge
+    assert charge is not None and (charge.nusd, charge.credits) == (outcome.cost_nusd, 15)
+    assert (charge.scopes, charge.counted, one.start_row().booking) == ((), None, None)
+    one.usage = Usage()
+    assert one.end_row(monotonic(), 0).charge is None
 
 
 def test_an_index_that_is_asked_over_the_network_is_waited_for() -> None:

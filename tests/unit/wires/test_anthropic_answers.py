@@ -27,6 +27,14 @@ def test_the_providers_counts_are_taken_over_without_overlap() -> None:
     assert read_answer(answer(usage)) == Usage(5, 70, 100, 20, 30, UsageSource.PROVIDER)
 
 
+@pytest.mark.parametrize("details", [None, {}, [], {"thinking_tokens": None}, {"thinking_tokens": -1}])
+def test_what_is_said_of_thinking_changes_no_other_count(details: object) -> None:
+    usage = {"input_tokens": 5, "output_tokens": 7, "output_tokens_details": details}
+    assert read_answer(answer(usage)) == Usage(5, 7, source=UsageSource.PROVIDER)
+    thought = usage | {"output_tokens_details": {"thinking_tokens": 9}}
+    assert read_answer(answer(thought)) == Usage(5, 7, 0, 0, 7, UsageSource.PROVIDER)
+
+
 def test_caching_need_not_be_reported() -> None:
     usage = {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": None}
     assert read_answer(answer(usage)) == Usage(5, 7, source=UsageSource.PROVIDER)

@@ -1,4 +1,5 @@
 import json
+import pickle
 import time
 
 import pytest
@@ -244,13 +245,25 @@ def _by_the_standard_library(body: bytes) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 3000)), max_size=4))
-def test_duplicates_are_found_exactly_when_there_are_some(pairs: list[tuple[str, int]]) -> None:
-    body = ("{" + ", ".join(f'"{key}": {JsonWriter(seed).value()}' for key, seed in pairs) + "}").encode()
-    keys = [key for key, _ in pairs]
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", r"\u0061", "é"]), st.integers(0, 3000)), max_size=4),
+    st.sampled_from([(",", ":"), (", ", ": "), (",", ": ")]),
+)
+def test_duplicates_are_found_exactly_when_there_are_some(
+    pairs: list[tuple[str, int]], separators: tuple[str, str]
+) -> None:
+    between, after = separators
+    written = [(key, JsonWriter(seed).value()) for key, seed in pairs]
+    body = ("{" + between.join(f'"{key}"{after}{value}' for key, value in written) + "}").encode()
+    keys = [json.loads(f'"{key}"') for key, _ in pairs]
     if len(set(keys)) == len(keys):
-        assert [member.key for member in members(body)] == keys
+        found = members(body)
+        assert list(found.keys) == [member.key for member in found] == keys
+        values = [body[member.value_start : member.value_end] for member in found]
+        assert values == [value.encode() for _, value in written]
+        elsewhere = pickle.loads(pickle.dumps(found))
+        assert elsewhere == found and list(elsewhere.keys) == keys
     else:
         with pytest.raises(Failure, match="more than once"):
             members(body)

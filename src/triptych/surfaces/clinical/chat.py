@@ -34,7 +34,7 @@ from triptych.surfaces.messages import CreateMessage
 from triptych.surfaces.placeholders import newest_first
 from triptych.wires import anthropic_messages as messages_wire
 from triptych.wires import native
-from triptych.wires.jsontext import Member, members
+from triptych.wires.jsontext import Members, members
 from triptych.wires.splice import Edit, splice
 
 SURFACE = "clinical"
@@ -228,5 +228,5 @@ def serve_chat(
 
 def _chat_request(asked: native.NativeRequest, model: str, earlier: Any) -> ChatRequest:
     body = native.messages_body(asked, model, earlier)
-    found: tuple[Member, ...] = members(body)
+    found: Members = members(body)
     return ChatRequest(model, asked.stream, asked.max_tokens, None, found, body)

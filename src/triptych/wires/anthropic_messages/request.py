@@ -6,7 +6,7 @@ import msgspec
 
 from triptych.wires.anthropic_messages.refusal import refusal
 from triptych.wires.governed_fields import governing_edits, user_id
-from triptych.wires.jsontext import Member, members
+from triptych.wires.jsontext import Members, members
 from triptych.wires.splice import splice
 
 
@@ -17,7 +17,7 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     """None only where it is optional: a request to count tokens."""
     user_id: str | None
     """``metadata.user_id`` when that is a string."""
-    members: tuple[Member, ...]
+    members: Members
     body: bytes
 
     @property

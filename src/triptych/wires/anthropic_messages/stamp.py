@@ -10,7 +10,7 @@ import msgspec
 
 from triptych.core.failure import Failure, FailureKind
 from triptych.core.usage import Usage
-from triptych.wires.jsontext import Member, members
+from triptych.wires.jsontext import Members, members
 from triptych.wires.splice import Edit, replace_value, splice
 from triptych.wires.sse import BLOCK_END, BOM, frame, parse_block
 
@@ -37,7 +37,7 @@ def stamp_answer(body: bytes, message_id: str | None, meta: Mapping[str, Any]) -
     return splice(body, edits)
 
 
-def _set(found: tuple[Member, ...], key: str, value: bytes, body: bytes) -> Edit:
+def _set(found: Members, key: str, value: bytes, body: bytes) -> Edit:
     for member in found:
         if member.key == key:
             return replace_value(member, value)

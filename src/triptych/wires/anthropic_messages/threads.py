@@ -10,7 +10,7 @@ from triptych.wires.anthropic_messages.request import MessagesRequest
 
 def threaded(request: MessagesRequest) -> bool:
     """Whether the request begins or goes on with a thread."""
-    return any(
+    return "thread" in request.members.keys and any(
         member.key == "thread" and request.body[member.value_start : member.value_end] != b"null"
         for member in request.members
     )

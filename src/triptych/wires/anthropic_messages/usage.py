@@ -4,9 +4,11 @@
 overlap.
 """
 
+from typing import Annotated
+
 import msgspec
 
-from triptych.core.usage import Usage, UsageSource
+from triptych.core.usage import MAX_PLAUSIBLE_TOKENS, Usage, UsageSource
 from triptych.wires.estimate import (
     CHARS_PER_TOKEN,
     UNREADABLE,
@@ -33,6 +35,27 @@ class _Answer(msgspec.Struct):
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+_Believed = Annotated[int, msgspec.Meta(ge=0, le=MAX_PLAUSIBLE_TOKENS)]
+
+
+class _Thought(msgspec.Struct):
+    thinking_tokens: _Believed = 0
+
+
+class _BelievedCounts(msgspec.Struct):
+    """As ``Counts``, where all of them are plausible."""
+
+    input_tokens: _Believed
+    output_tokens: _Believed
+    cache_read_input_tokens: _Believed | None = None
+    cache_creation_input_tokens: _Believed | None = None
+    output_tokens_details: _Thought | None = None
+
+
+class _UsualAnswer(msgspec.Struct):
+    usage: _BelievedCounts
+
+
 class _TextBlock(msgspec.Struct):
     text: str = ""
     thinking: str = ""
@@ -41,6 +64,7 @@ class _TextBlock(msgspec.Struct):
 
 _COUNTS = msgspec.json.Decoder(Counts)
 _ANSWER = msgspec.json.Decoder(_Answer)
+_USUAL_ANSWER = msgspec.json.Decoder(_UsualAnswer)
 _CONTENT = msgspec.json.Decoder(list[_TextBlock])
 
 
@@ -60,6 +84,23 @@ def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
 
     Raises Failure UPSTREAM_INVALID_RESPONSE when the body is not a JSON object.
     """
+    try:
+        usual = _USUAL_ANSWER.decode(body).usage
+    except UNREADABLE:
+        return _doubtful(body, request_bytes)
+    details = usual.output_tokens_details
+    return Usage(
+        usual.input_tokens,
+        usual.output_tokens,
+        usual.cache_read_input_tokens or 0,
+        usual.cache_creation_input_tokens or 0,
+        0 if details is None else min(details.thinking_tokens, usual.output_tokens),
+        UsageSource.PROVIDER,
+    )
+
+
+def _doubtful(body: bytes, request_bytes: int) -> Usage:
+    """Of an answer whose counts are not all to be believed."""
     answer = decode_answer(_ANSWER, body)
     counts = read_counts(answer.usage) or Counts()
     cache_read, cache_write = counts.cache_read_input_tokens, counts.cache_creation_input_tokens

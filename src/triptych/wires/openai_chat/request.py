@@ -8,7 +8,7 @@ from triptych.core.failure import Failure
 from triptych.wires.estimate import asked_for
 from triptych.wires.faults import wrong
 from triptych.wires.governed_fields import governing_edits, user_id
-from triptych.wires.jsontext import Member, members
+from triptych.wires.jsontext import Members, members
 from triptych.wires.openai_chat.refusal import refusal
 from triptych.wires.splice import Edit, splice
 
@@ -23,7 +23,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """``metadata.user_id`` when that is a string."""
     include_usage: bool
     """The client asked for the usage of its stream (``stream_options.include_usage``)."""
-    members: tuple[Member, ...]
+    members: Members
     body: bytes
     asking: Edit | None = None
     """Of a streamed request that does not ask for its usage: the edit after which it does."""
@@ -109,7 +109,7 @@ def _greater(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else max(one, other)
 
 
-def _asking(body: bytes, found: tuple[Member, ...]) -> Edit | None:
+def _asking(body: bytes, found: Members) -> Edit | None:
     """The edit that asks for the usage of a stream; None when the client does so itself."""
     options = next((member for member in found if member.key == "stream_options"), None)
     if options is None:

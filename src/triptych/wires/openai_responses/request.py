@@ -6,7 +6,7 @@ import msgspec
 
 from triptych.wires.estimate import asked_for
 from triptych.wires.governed_fields import governing_edits, user_id
-from triptych.wires.jsontext import Member, members
+from triptych.wires.jsontext import Members, members
 from triptych.wires.openai_responses.encrypted import foreign
 from triptych.wires.openai_responses.refusal import ROLES, refusal
 from triptych.wires.splice import Edit, replace_value, splice
@@ -25,7 +25,7 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
     conversation: str | None
     """Id of the conversation to be continued; never together with ``previous_response_id``."""
     previous_response_id: str | None
-    members: tuple[Member, ...]
+    members: Members
     body: bytes
     max_output_tokens: int | None = None
 
