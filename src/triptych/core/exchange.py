@@ -89,6 +89,7 @@ class Exchange:
         "budgets",
         "bytes_in",
         "client_user_hash",
+        "content_encoding",
         "endpoint",
         "ending",
         "failure_kind",
@@ -135,6 +136,7 @@ class Exchange:
         endpoint: str,
         principal: Principal,
         headers: Headers,
+        content_encoding: bytes = b"",
         query: bytes,
         body: bytes,
         started_us: int,
@@ -147,6 +149,7 @@ class Exchange:
         self.endpoint = endpoint
         self.principal = principal
         self.headers = headers
+        self.content_encoding = content_encoding
         self.query = query
         self.body = body
         self.bytes_in = len(body)

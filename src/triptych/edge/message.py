@@ -38,6 +38,7 @@ class Request:
         "admitted_s",
         "body",
         "close",
+        "content_encoding",
         "content_length",
         "expects_continue",
         "headers",
@@ -67,6 +68,8 @@ class Request:
         self.query = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: bytes = b""
+        self.content_encoding = b""
+        """Of the body: several fields are one list (RFC 9110, 5.3). Empty: it came as it is meant."""
         self.content_length: int | None = None
         self.expects_continue = False
         self.keep_alive = True

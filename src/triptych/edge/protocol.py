@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from itertools import chain
 from time import monotonic
 from typing import NoReturn, Protocol
 
@@ -100,7 +101,6 @@ class ServerProtocol(asyncio.Protocol):
         self._answering: Request | None = None
         self._url = b""
         self._pieces: list[bytes] = []
-        self._head_bytes = 0
         """Of the request line and the fields of the head read so far."""
         self._lines_bytes = 0
         """Received since a head began, or since the last piece of its body: fields, chunk sizes and
@@ -225,7 +225,6 @@ class ServerProtocol(asyncio.Protocol):
         self._headers = self._request.headers
         self._url = b""
         self._pieces = []
-        self._head_bytes = 0
         self._body_bytes = 0
         self._decision = None
 
@@ -233,12 +232,10 @@ class ServerProtocol(asyncio.Protocol):
         if self._resuming:
             return
         self._url += url
-        self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._resuming:
             return
-        self._head_bytes += len(name) + len(value) + 4
         if self._decision is None:
             # The parser leaves the white space that may follow a value (RFC 9110, 5.5).
             self._headers.append((name.lower(), value.rstrip(b" \t")))
@@ -252,7 +249,10 @@ class ServerProtocol(asyncio.Protocol):
             return
         request.method = self._parser.get_method()
         too_many = len(request.headers) > self._limits.max_headers
-        if too_many or self._head_bytes > self._limits.max_header_bytes:
+        # Of each field also a colon, a space and the line's end.
+        head_bytes = len(self._url) + sum(map(len, chain.from_iterable(request.headers)))
+        head_bytes += 4 * len(request.headers)
+        if too_many or head_bytes > self._limits.max_header_bytes:
             self._stop(_headers_too_large(self._limits))
         version = self._parser.get_http_version()
         if version not in VERSIONS:

@@ -8,11 +8,11 @@ from triptych.core.failure import Failure, FailureKind
 from triptych.edge.message import Request
 
 _PERCENT = ord("%")
-_READ = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
+_READ = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"expect"))
 
 
 def read_head(request: Request, url: bytes) -> Failure | None:
-    """Fill in path, query and framing facts; a head that could be read two ways is refused."""
+    """Fill in path, query, framing and encoding; a head that could be read two ways is refused."""
     if not url.startswith(b"/"):
         try:
             parsed = httptools.parse_url(url)
@@ -43,6 +43,9 @@ def read_head(request: Request, url: bytes) -> Failure | None:
             if chunked or value.lower() != b"chunked":
                 return Failure(FailureKind.INVALID_BODY, "Transfer-Encoding must be exactly 'chunked'.")
             chunked = True
+        elif name == b"content-encoding":
+            seen = request.content_encoding
+            request.content_encoding = seen + b"," + value if seen else value
         elif name == b"expect":
             request.expects_continue = value.lower() == b"100-continue"
     if hosts != 1 and not (request.version_10 and hosts == 0):

@@ -11,6 +11,7 @@ from triptych.core.principal import Principal
 
 # Longer credentials are nobody's key; hashing megabytes of header would be work for strangers.
 MAX_KEY_BYTES = 512
+_NAMES = frozenset((b"authorization", b"x-api-key"))
 
 
 class KeyEntry(Protocol):
@@ -101,11 +102,13 @@ def _credentials(headers: Headers) -> tuple[bytes | None, bytes | None]:
     authorization: bytes | None = None
     api_key: bytes | None = None
     for name, value in headers:
+        if name not in _NAMES:
+            continue
         if name == b"x-api-key":
             if api_key is not None:
                 raise Failure(FailureKind.DUPLICATE_CREDENTIALS, "x-api-key was sent more than once.")
             api_key = value
-        elif name == b"authorization":
+        else:
             if authorization is not None:
                 raise Failure(FailureKind.DUPLICATE_CREDENTIALS, "Authorization was sent more than once.")
             authorization = value

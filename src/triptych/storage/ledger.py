@@ -35,7 +35,6 @@ from triptych.storage.ledger_writer import (
     LedgerWriter,
     Result,
     Written,
-    results_of,
 )
 
 # Bounds of what is gathered for one commit while the loop is busy.
@@ -264,7 +263,7 @@ class Ledger:
         for_thread = self._lone_waits and self._running <= 1 and self._sync is None
         written = None if for_thread else self._writer.write_now(entries)
         if written is not None and self._writer.settles_now(written):
-            self._resolve(results_of(entries, {}), len(entries))
+            self._recorded(entries)
             return
         self._writing = True
         if written is None or not self._sync_in_kernel(entries, written):
@@ -278,7 +277,8 @@ class Ledger:
 
         def told(error: OSError | None) -> None:
             if error is None:
-                self._delivered(results_of(entries, {}), len(entries), True)
+                self._recorded(entries)
+                self._go_on(True)
             else:
                 self._leave_syncs_to_the_thread()
                 self._queue.put((entries, written, error))
@@ -322,10 +322,20 @@ class Ledger:
 
     def _delivered(self, results: list[Result], entries: int, idle: bool) -> None:
         self._resolve(results, entries)
+        self._go_on(idle)
+
+    def _go_on(self, idle: bool) -> None:
         self._writing = not idle
         if idle and self._waiting and not self._gathering:
             # After those who were just woken: what they have to say goes along.
             self._gather()
+
+    def _recorded(self, entries: list[Entry]) -> None:
+        """All went well."""
+        self._pending -= len(entries)
+        for kind, _subject, _outcome, _ended_us, future in entries:
+            if future is not None and not future.done():
+                future.set_result(None if kind in (OPEN, KEEP) else True)
 
     def _resolve(self, results: list[Result], entries: int) -> None:
         self._pending -= entries

@@ -65,8 +65,8 @@ class Operation:
         reading = self.reading
         if reading is None or reading[0] is not getattr(type(self), "parse", None):
             return None
-        encoding = content_encoding(exchange.headers)
-        if len(exchange.body) < (LARGE_BYTES if encoding is None else LARGE_COMPRESSED_BYTES):
+        encoding = exchange.content_encoding
+        if len(exchange.body) < (LARGE_COMPRESSED_BYTES if encoding else LARGE_BYTES):
             return None
         return read_body, (reading[1], encoding, self._max_body_bytes)
 
@@ -111,18 +111,12 @@ class Operation:
 
     def body(self, exchange: Exchange) -> bytes:
         """The body as it was meant: inflated, when it came compressed."""
-        return inflated(exchange.body, content_encoding(exchange.headers), self._max_body_bytes)
+        return inflated(exchange.body, exchange.content_encoding, self._max_body_bytes)
 
 
-def content_encoding(headers: Headers) -> bytes | None:
-    """Several fields are one list (RFC 9110, 5.3); nested encodings are refused when inflated."""
-    encodings = [value for name, value in headers if name == b"content-encoding"]
-    return b",".join(encodings) if encodings else None
-
-
-def inflated(body: bytes, encoding: bytes | None, max_bytes: int) -> bytes:
+def inflated(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     """The very same body when it did not come compressed. Raises Failure as ``inflate`` does."""
-    if encoding is None:
+    if not encoding:
         return body
     try:
         return inflate(body, encoding, max_bytes)
@@ -133,7 +127,7 @@ def inflated(body: bytes, encoding: bytes | None, max_bytes: int) -> bytes:
 
 
 def read_body(
-    body: bytes, parse: Callable[[bytes], Any], encoding: bytes | None, max_bytes: int
+    body: bytes, parse: Callable[[bytes], Any], encoding: bytes, max_bytes: int
 ) -> tuple[Any, bytes | None]:
     """What ``parse`` finds, without the body; and the body, where it is not the one that came."""
     text = inflated(body, encoding, max_bytes)
@@ -235,6 +229,7 @@ def taken(request: Request, surface: str, name: str) -> Exchange:
         endpoint=name,
         principal=request.principal,
         headers=request.headers,
+        content_encoding=request.content_encoding,
         query=without_credentials(request.query, request.headers),
         body=request.body,
         started_us=now_us(),

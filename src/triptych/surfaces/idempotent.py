@@ -128,8 +128,7 @@ class _Once:
         self._claimant = claimant
         self._index = index
         # The body is let go before the end; an encoding is part of what was asked.
-        encodings = b",".join(value for name, value in exchange.headers if name == b"content-encoding")
-        self._request = b"\0".join((exchange.query, encodings, exchange.body))
+        self._request = b"\0".join((exchange.query, exchange.content_encoding, exchange.body))
         self._claim: Claim | None = None
         self._answered = False
 

@@ -119,8 +119,7 @@ def bare_id(parameter: bytes, prefix: str) -> str:
 def fields_of(exchange: Exchange, *known: str, may_be_empty: bool = False) -> dict[str, msgspec.Raw]:
     """The members of a JSON body, by name. Raises Failure INVALID_BODY: not strict JSON, no object, a
     member that is not ``known``; PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE."""
-    encodings = [value for name, value in exchange.headers if name == b"content-encoding"]
-    body = inflate(exchange.body, b",".join(encodings), MAX_BODY_BYTES)
+    body = inflate(exchange.body, exchange.content_encoding, MAX_BODY_BYTES)
     exchange.body = b""
     if len(body) > MAX_BODY_BYTES:
         raise Failure(FailureKind.PAYLOAD_TOO_LARGE, details={"limit_bytes": MAX_BODY_BYTES})

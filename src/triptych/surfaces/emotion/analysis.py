@@ -156,7 +156,4 @@ def _told(exchange: Exchange, dialect: Dialect, answer: dict[str, Any], tokens: 
 
 def read_body(exchange: Exchange) -> bytes:
     """The body as it was meant. Raises Failure PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_BODY."""
-    encodings = [value for name, value in exchange.headers if name == b"content-encoding"]
-    if not encodings:
-        return exchange.body
-    return inflate(exchange.body, b",".join(encodings), MAX_BODY_BYTES)
+    return inflate(exchange.body, exchange.content_encoding, MAX_BODY_BYTES)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any
 
-from triptych.core.call import header
 from triptych.core.exchange import Exchange
 from triptych.core.failure import Failure, FailureKind
 from triptych.edge.message import Request
@@ -120,7 +119,7 @@ def serve_kept(
 
     def endpoint(request: Request, reply: Reply) -> Awaitable[None]:
         body = request.body
-        plain = header(request.headers, b"content-encoding") is None
+        plain = not request.content_encoding
         exchange = taken(request, SURFACE, name)
         if plain and not _MAY_STORE.search(body):
             return pipeline.govern(exchange, operation, dialect, reply)
