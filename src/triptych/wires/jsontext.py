@@ -56,12 +56,10 @@ class Members(Sequence[Member]):
     """The top-level object's members in the order of the text. Most requests ask only which there are: where
     they stand is found out when somebody asks."""
 
-    __slots__ = ("_body", "_found", "_values")
+    __slots__ = ("_found", "_values")
 
-    def __init__(
-        self, body: bytes, values: Mapping[str, msgspec.Raw], found: tuple[Member, ...] | None = None
-    ) -> None:
-        self._body = body
+    def __init__(self, values: Mapping[str, msgspec.Raw], found: tuple[Member, ...] | None = None) -> None:
+        """``found`` None: they are written in the shortest way, which tells where each stands."""
         self._values = values
         self._found = found
 
@@ -71,12 +69,12 @@ class Members(Sequence[Member]):
 
     def _members(self) -> tuple[Member, ...]:
         if self._found is None:
-            self._found = _walk(self._body, self._values)
+            self._found = tuple(_shortest(self._values))
         return self._found
 
     def __reduce__(self) -> tuple[object, ...]:
-        """For another process: without the body, which may be large."""
-        return Members, (b"", dict.fromkeys(self._values, msgspec.Raw()), self._members())
+        """For another process: without the values, which may be large."""
+        return Members, (dict.fromkeys(self._values, msgspec.Raw()), self._members())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Members) and self._members() == other._members()
@@ -137,15 +135,25 @@ def members(body: bytes) -> Members:
         )
     shallow = dense or is_shallow(body)
     # The shortest text that holds these members. One that is no longer has no key twice, for that would be
-    # another member, and no white space between them.
+    # another member, and nothing between them.
     shortest = sum(map(len, values)) + sum(map(len, values.values())) + len('"":,') * len(values) + 1
     if shallow and len(body) == shortest:
-        return Members(body, values)
+        return Members(values)
     found = _walk(body, values)
     if not shallow:
         for member in found:
             check_depth(body, member.value_start, member.value_end, 1)
-    return Members(body, values, found)
+    return Members(values, found)
+
+
+def _shortest(values: Mapping[str, msgspec.Raw]) -> Iterator[Member]:
+    """Of a text without white space around members, escapes in keys, and anything in them but ASCII."""
+    position = len("{")
+    for key, raw in values.items():
+        start = position + len(key) + len('"":')
+        end = start + len(raw)
+        yield Member(key, position, start, end)
+        position = end + len(",")
 
 
 def _walk(body: bytes, values: Mapping[str, msgspec.Raw]) -> tuple[Member, ...]:
