@@ -7,7 +7,7 @@ is the rule of thumb the vendors themselves give for English text.
 """
 
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -27,6 +27,10 @@ _HALF_PAIR = re.compile(
 )
 
 _Answer = TypeVar("_Answer")
+
+
+PlausibleCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_PLAUSIBLE_TOKENS)]
+"""What ``plausible`` accepts, as a type to decode."""
 
 
 def plausible(count: object) -> int | None:

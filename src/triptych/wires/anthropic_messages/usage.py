@@ -4,14 +4,13 @@
 overlap.
 """
 
-from typing import Annotated
-
 import msgspec
 
-from triptych.core.usage import MAX_PLAUSIBLE_TOKENS, Usage, UsageSource
+from triptych.core.usage import Usage, UsageSource
 from triptych.wires.estimate import (
     CHARS_PER_TOKEN,
     UNREADABLE,
+    PlausibleCount,
     believable,
     decode_answer,
     detail,
@@ -35,20 +34,17 @@ class _Answer(msgspec.Struct):
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_Believed = Annotated[int, msgspec.Meta(ge=0, le=MAX_PLAUSIBLE_TOKENS)]
-
-
 class _Thought(msgspec.Struct):
-    thinking_tokens: _Believed = 0
+    thinking_tokens: PlausibleCount = 0
 
 
 class _BelievedCounts(msgspec.Struct):
     """As ``Counts``, where all of them are plausible."""
 
-    input_tokens: _Believed
-    output_tokens: _Believed
-    cache_read_input_tokens: _Believed | None = None
-    cache_creation_input_tokens: _Believed | None = None
+    input_tokens: PlausibleCount
+    output_tokens: PlausibleCount
+    cache_read_input_tokens: PlausibleCount | None = None
+    cache_creation_input_tokens: PlausibleCount | None = None
     output_tokens_details: _Thought | None = None
 
 

@@ -13,6 +13,7 @@ from triptych.core.usage import Usage, UsageSource
 from triptych.wires.estimate import (
     CHARS_PER_TOKEN,
     UNREADABLE,
+    PlausibleCount,
     believable,
     decode_answer,
     detail,
@@ -36,6 +37,33 @@ class _Answer(msgspec.Struct):
     choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class InputDetails(msgspec.Struct):
+    """Where all of them are plausible."""
+
+    cached_tokens: PlausibleCount = 0
+    cache_write_tokens: PlausibleCount = 0
+
+
+class OutputDetails(msgspec.Struct):
+    """Where all of them are plausible."""
+
+    reasoning_tokens: PlausibleCount = 0
+
+
+class _PlausibleCounts(msgspec.Struct):
+    """As ``Counts``, where all of them are plausible."""
+
+    prompt_tokens: PlausibleCount
+    completion_tokens: PlausibleCount
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    total_tokens: PlausibleCount | None = None
+
+
+class _UsualAnswer(msgspec.Struct):
+    usage: _PlausibleCounts
+
+
 class _Message(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
@@ -49,12 +77,36 @@ class _Choice(msgspec.Struct):
 
 _COUNTS = msgspec.json.Decoder(Counts)
 _ANSWER = msgspec.json.Decoder(_Answer)
+_USUAL_ANSWER = msgspec.json.Decoder(_UsualAnswer)
 _CHOICES = msgspec.json.Decoder(list[_Choice])
 
 
 def read_counts(raw: msgspec.Raw | msgspec.UnsetType) -> Counts | None:
     """The counts of a usage object; None when there is none or it is not readable."""
     return read_optional(_COUNTS, raw)
+
+
+def usage_of_plausible(
+    input_tokens: int,
+    output_tokens: int,
+    of_input: InputDetails | None,
+    of_output: OutputDetails | None,
+    total_tokens: int | None,
+) -> Usage | None:
+    """``usage_of`` for counts that are plausible one by one, of a whole answer; None: not together."""
+    cached, written, reasoning = 0, 0, 0
+    if of_input is not None:
+        cached, written = of_input.cached_tokens, of_input.cache_write_tokens
+        if cached + written > input_tokens:
+            return None
+    if of_output is not None:
+        reasoning = of_output.reasoning_tokens
+        if reasoning and total_tokens is not None:
+            output_tokens += max(0, min(reasoning, total_tokens - input_tokens - output_tokens))
+        reasoning = min(reasoning, output_tokens)
+    return Usage(
+        input_tokens - cached - written, output_tokens, cached, written, reasoning, UsageSource.PROVIDER
+    )
 
 
 def usage_of(counts: Counts, *, request_bytes: int, text_bytes: int, whole: bool) -> Usage:
@@ -98,6 +150,22 @@ def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
 
     Raises Failure UPSTREAM_INVALID_RESPONSE when the body is not a JSON object.
     """
+    try:
+        counted = _USUAL_ANSWER.decode(body).usage
+    except UNREADABLE:
+        return _doubtful(body, request_bytes)
+    usage = usage_of_plausible(
+        counted.prompt_tokens,
+        counted.completion_tokens,
+        counted.prompt_tokens_details,
+        counted.completion_tokens_details,
+        counted.total_tokens,
+    )
+    return _doubtful(body, request_bytes) if usage is None else usage
+
+
+def _doubtful(body: bytes, request_bytes: int) -> Usage:
+    """Of an answer whose counts are not all to be believed."""
     answer = decode_answer(_ANSWER, body)
     counts = read_counts(answer.usage) or Counts()
     text_bytes = 0 if plausible(counts.completion_tokens) is not None else _text_bytes(answer.choices)

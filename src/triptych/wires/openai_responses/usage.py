@@ -8,9 +8,9 @@ was read from the cache (``input_tokens_details.cached_tokens``) and what was wr
 import msgspec
 
 from triptych.core.usage import NO_USAGE, Usage
-from triptych.wires.estimate import UNREADABLE, decode_answer, plausible, read_optional
+from triptych.wires.estimate import UNREADABLE, PlausibleCount, decode_answer, plausible, read_optional
 from triptych.wires.openai_chat.usage import Counts as ChatCounts
-from triptych.wires.openai_chat.usage import usage_of
+from triptych.wires.openai_chat.usage import InputDetails, OutputDetails, usage_of, usage_of_plausible
 
 FAILED = "failed"
 
@@ -30,6 +30,19 @@ class _Answer(msgspec.Struct):
     output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _PlausibleCounts(msgspec.Struct):
+    """As ``Counts``, where all of them are plausible."""
+
+    input_tokens: PlausibleCount
+    output_tokens: PlausibleCount
+    input_tokens_details: InputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class _UsualAnswer(msgspec.Struct):
+    usage: _PlausibleCounts
+
+
 class _Text(msgspec.Struct):
     text: str = ""
     refusal: str = ""
@@ -44,6 +57,7 @@ class _Item(msgspec.Struct):
 
 _COUNTS = msgspec.json.Decoder(Counts)
 _ANSWER = msgspec.json.Decoder(_Answer)
+_USUAL_ANSWER = msgspec.json.Decoder(_UsualAnswer)
 _OUTPUT = msgspec.json.Decoder(list[_Item])
 
 
@@ -71,6 +85,22 @@ def read_answer(body: bytes, *, request_bytes: int = 0) -> Usage:
 
     Raises Failure UPSTREAM_INVALID_RESPONSE when the body is not a JSON object.
     """
+    try:
+        counts = _USUAL_ANSWER.decode(body).usage
+    except UNREADABLE:
+        return _doubtful(body, request_bytes)
+    usage = usage_of_plausible(
+        counts.input_tokens,
+        counts.output_tokens,
+        counts.input_tokens_details,
+        counts.output_tokens_details,
+        None,
+    )
+    return _doubtful(body, request_bytes) if usage is None else usage
+
+
+def _doubtful(body: bytes, request_bytes: int) -> Usage:
+    """Of an answer whose counts are not all to be believed, or are not there."""
     answer = decode_answer(_ANSWER, body)
     counts = read_counts(answer.usage)
     if counts is None and answer.status == FAILED:
