@@ -101,7 +101,6 @@ class ServerProtocol(asyncio.Protocol):
         self._answering: Request | None = None
         self._url = b""
         self._pieces: list[bytes] = []
-        """Of the request line and the fields of the head read so far."""
         self._lines_bytes = 0
         """Received since a head began, or since the last piece of its body: fields, chunk sizes and
         trailers, whole or not."""
