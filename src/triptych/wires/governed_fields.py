@@ -32,6 +32,5 @@ def governing_edits(members: Members, model: str, upstream_model: str) -> list[E
     """What every request gets: the model id the provider knows, and no STRIPPED_FIELDS."""
     edits = [] if _STRIPPED.isdisjoint(members.keys) else remove_members(members, _STRIPPED)
     if model != upstream_model:
-        named = next(member for member in members if member.key == "model")
-        edits.append(replace_value(named, msgspec.json.encode(upstream_model)))
+        edits.append(replace_value(members.named("model"), msgspec.json.encode(upstream_model)))
     return edits

@@ -67,6 +67,13 @@ class Members(Sequence[Member]):
     def keys(self) -> KeysView[str]:
         return self._values.keys()
 
+    def named(self, key: str) -> Member:
+        """Raises KeyError."""
+        for member in self._found or _shortest(self._values):
+            if member.key == key:
+                return member
+        raise KeyError(key)
+
     def _members(self) -> tuple[Member, ...]:
         if self._found is None:
             self._found = tuple(_shortest(self._values))

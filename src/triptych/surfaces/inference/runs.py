@@ -107,9 +107,8 @@ class Runs:
                 self._watch = None
 
 
-# What matches neither asks for nothing to be stored (the key may be spelled with escapes); it needs no
-# task of its own.
-_MAY_STORE = re.compile(rb'"store"[ \t\r\n]*+:[ \t\r\n]*+true|\\u')
+_STORE, _ESCAPE = b'"store"', b"\\u"
+_STORES = re.compile(rb'"store"[ \t\r\n]*+:[ \t\r\n]*+true')
 
 
 def serve_kept(
@@ -121,9 +120,15 @@ def serve_kept(
         body = request.body
         plain = not request.content_encoding
         exchange = taken(request, SURFACE, name)
-        if plain and not _MAY_STORE.search(body):
+        if plain and not _may_store(body):
             return pipeline.govern(exchange, operation, dialect, reply)
         kept = KeptReply(reply, exchange)
         return runs.run(exchange, kept, pipeline.govern(exchange, operation, dialect, kept))
 
     return endpoint
+
+
+def _may_store(body: bytes) -> bool:
+    """False: nothing is asked to be stored, and the answer needs no task of its own. The key may be spelled
+    with escapes."""
+    return _ESCAPE in body or (_STORE in body and _STORES.search(body) is not None)

@@ -116,7 +116,7 @@ def expanded(request: ResponsesRequest, earlier: Sequence[bytes]) -> ResponsesRe
 
 
 def _insertion(request: ResponsesRequest, items: bytes) -> list[Edit]:
-    member = next(member for member in request.members if member.key == "input")
+    member = request.members.named("input")
     start, end = member.value_start, member.value_end
     asked = _input(request)
     if asked.startswith(b'"'):
@@ -126,7 +126,7 @@ def _insertion(request: ResponsesRequest, items: bytes) -> list[Edit]:
 
 
 def _input(request: ResponsesRequest) -> bytes:
-    member = next(member for member in request.members if member.key == "input")
+    member = request.members.named("input")
     return request.body[member.value_start : member.value_end]
 
 

@@ -152,7 +152,7 @@ def rewrite_request(request: ResponsesRequest, upstream_model: str) -> bytes:
 
 
 def _own_thoughts(request: ResponsesRequest) -> list[Edit]:
-    asked = next(member for member in request.members if member.key == "input")
+    asked = request.members.named("input")
     text = request.body[asked.value_start : asked.value_end]
     if b'"encrypted_content"' not in text or not text.startswith(b"["):
         return []
@@ -168,11 +168,11 @@ def _foreign_thought(item: msgspec.Raw) -> bool:
 
 
 def _unstored(request: ResponsesRequest) -> list[Edit]:
-    for member in request.members:
-        if member.key == "store":
-            # Null would be the provider's default.
-            kept = request.body[member.value_start : member.value_end] == _FALSE
-            return [] if kept else [replace_value(member, _FALSE)]
+    if "store" in request.members.keys:
+        member = request.members.named("store")
+        # Null would be the provider's default.
+        kept = request.body[member.value_start : member.value_end] == _FALSE
+        return [] if kept else [replace_value(member, _FALSE)]
     # Behind the model, which always stays: what is removed around it takes its own comma along.
-    model = next(member for member in request.members if member.key == "model")
+    model = request.members.named("model")
     return [Edit(model.value_end, model.value_end, b',"store":false')]
