@@ -1,5 +1,6 @@
 """Each operation as a value: what is sent, and what its answer is read as. Sends nothing itself."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlsplit
@@ -45,6 +46,7 @@ def gateway_url(base_url: str) -> str:
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        usable = usable and base_url.isprintable() and " " not in base_url
     except ValueError:  # what a port or an address in brackets must be
         usable = False
     if not usable:
@@ -60,11 +62,11 @@ def request_headers(call: Call[Any], api_key: str, stream: bool) -> dict[str, st
     if call.idempotency_key is not None:
         headers["idempotency-key"] = call.idempotency_key
     for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
+        if not (value.isascii() and value.isprintable() and value == value.strip()):
             # The value may be a secret.
             raise TriptychError(
-                f"The {name} holds a line break or a character outside ASCII: nothing was sent. Was it read "
-                "from a file, with the end of its line?"
+                f"The {name} holds a line break, a space at an end or a character outside ASCII: nothing was "
+                "sent. Was it read from a file, with the end of its line?"
             )
     return headers
 
@@ -90,7 +92,21 @@ def _nothing(body: bytes) -> None:
 
 def _post(path: str, body: Mapping[str, Any], read: Callable[[bytes], T], key: str | None = None) -> Call[T]:
     given = {name: value for name, value in body.items() if value is not None}
-    return Call("POST", path, read, msgspec.json.encode(given), idempotency_key=key or str(uuid4()))
+    return Call("POST", path, read, _json(given), idempotency_key=key or str(uuid4()))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    """Raises TriptychError. NaN and infinity, which other encoders write as null, are refused: null takes a
+    cap away."""
+    try:
+        text = json.dumps(
+            msgspec.to_builtins(body), allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        )
+        return text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise TriptychError(
+            f"What was to be sent cannot be written as JSON: {error}. Nothing was sent."
+        ) from error
 
 
 # -- emotion -----------------------------------------------------------------------------------
@@ -212,7 +228,7 @@ def read(path: str) -> Call[dict[str, Any]]:
 
 
 def set_budget(changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
-    return Call("PUT", "/v1/usage/budget", _data(dict[str, Any]), msgspec.json.encode(changes))
+    return Call("PUT", "/v1/usage/budget", _data(dict[str, Any]), _json(changes))
 
 
 def provider_status() -> Call[Any]:
@@ -221,5 +237,8 @@ def provider_status() -> Call[Any]:
 
 def _segment(text: str) -> str:
     """One segment of a path, whatever stands in it."""
-    # "." and ".." would be taken for steps along the path.
-    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+    try:
+        # "." and ".." would be taken for steps along the path.
+        return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+    except UnicodeEncodeError as error:
+        raise TriptychError(f"An id holds half a character: {error}. Nothing was sent.") from error
