@@ -51,7 +51,17 @@ def init(
 
 
 def _write(path: Path, text: str) -> None:
-    """Readable by the owner only: secrets may be written into it later."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
+    """Readable by the owner only: secrets may be written into it later. Whole or not at all: on a full disk,
+    what was there stays. Raises OSError with the path."""
+    place = path.resolve()
+    fresh = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        fresh.replace(place)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,6 +1,7 @@
 """Files and words that nobody means to give, and terminals that cannot show everything."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,24 @@ def test_a_terminal_that_cannot_show_a_name_shows_it_spelled_out(tmp_path: Path)
     run("init")
     run("keys", "create", "-c", "triptych.toml", "--name", "Łucja")
     assert r"\u0141ucja" in run("keys", "list", "-c", "triptych.toml")
+
+
+def test_a_configuration_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path) -> None:
+    """As on a full disk."""
+    mine = tmp_path / "triptych.toml"
+    mine.write_text("# mine\n")
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, 4_096))
+
+    told = subprocess.run(
+        [sys.executable, "-m", "triptych", "init", "--force"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=little_room,
+    )
+    assert (told.returncode, told.stderr) == (1, "triptych: error: triptych.toml: File too large\n")
+    assert mine.read_text() == "# mine\n"
+    assert list(tmp_path.iterdir()) == [mine]
