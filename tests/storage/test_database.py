@@ -382,3 +382,16 @@ def test_a_folder_that_became_something_else_is_told_as_a_file_that_is_gone(tmp_
     with pytest.raises(StorageError, match="was deleted or replaced"):
         database.require_same_file()
     database.close()
+
+
+def test_a_full_disk_under_a_command_is_told_with_what_to_do(sqlite_url: str) -> None:
+    database = open_database(sqlite_url, durability="strict")
+
+    def write_much() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+            connection.exec_driver_sql("CREATE TABLE large AS SELECT randomblob(100000) AS x")
+
+    with pytest.raises(StorageError, match=r"disk is full\. Make room on its disk\.$"):
+        write_much()
+    database.close()

@@ -203,6 +203,8 @@ class Database:
                     f". Another process has held it for {BUSY_TIMEOUT_MS / 1000:g} s: find it "
                     f"(`fuser {self.name}`), let it end its transaction or stop it, and try again."
                 )
+            elif _code(error.orig) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                told += f". {_remedy(error.orig)}"
             raise StorageError(told) from error
         except PoolTimeout as error:
             raise StorageError(
@@ -325,7 +327,7 @@ def _begin_writing(connection: Connection) -> None:
 
 
 def _is_busy(error: OperationalError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # the rest says why
+    return _code(error.orig) == sqlite3.SQLITE_BUSY
 
 
 def _open_postgresql(url: URL, durability: str, connections: int) -> Database:
@@ -370,8 +372,13 @@ def _checked(database: Database) -> Database:
     return database
 
 
+def _code(error: BaseException | None) -> int:
+    """SQLite's; 0 of other engines."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says why
+
+
 def _remedy(error: BaseException | None) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says why
+    code = _code(error)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
         return "Let this user write to the file and to its directory: SQLite keeps two files beside it."
     if code == sqlite3.SQLITE_FULL:
