@@ -141,16 +141,21 @@ def write_page(results_file: Path) -> None:
     say(f"wrote {PAGE}")
 
 
+def newest_results() -> Path:
+    """The file of the last run that was kept, or the end."""
+    # Those of the guard are beside them, named otherwise.
+    files = RESULTS_DIR.glob("????-??-??-*.json")
+    newest = max(files, key=lambda file: str(json.loads(file.read_text())["started_at"]), default=None)
+    if newest is None:
+        sys.exit(f"there are no results in {RESULTS_DIR}: run `python -m bench` first")
+    return newest
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the tables, keeps a full run's results; 1 when an answer of Triptych was wrong."""
     options = parse(arguments)
     if options.render is not None:
-        files = sorted(
-            RESULTS_DIR.glob("*.json"), key=lambda file: json.loads(file.read_text())["started_at"]
-        )
-        if not options.render and not files:
-            sys.exit(f"there are no results in {RESULTS_DIR}: run `python -m bench` first")
-        write_page(Path(options.render) if options.render else files[-1])
+        write_page(Path(options.render) if options.render else newest_results())
         return 0
     # A SIGTERM (timeout(1), a CI runner) must still stop the targets: it becomes an exception.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
