@@ -1,6 +1,7 @@
 """Contexts: a body is stored as a whole or not at all, writers follow each other, time takes all of it."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -265,6 +266,33 @@ def test_a_reader_only_delays_the_emptying_of_the_log(sqlite_url: str) -> None:
         deleting.join(30)
         assert not deleting.is_alive()
     kept.prune()
+    assert b"canary-of-the-log" not in database.path.read_bytes() + log.read_bytes()
+    database.close()
+
+
+def test_a_log_that_cannot_be_emptied_now_is_emptied_later(sqlite_url: str) -> None:
+    database = open_database(sqlite_url, durability="strict")
+    database.migrate()
+    kept = contexts(database)
+    kept.append(OWNER, b"canary-of-the-log", said("m1"), DAY_US)
+    fails = [True]
+
+    def fail(action: int, name: str | None, *_: object) -> int:
+        """As a disk without room does."""
+        pragma = action == sqlite3.SQLITE_PRAGMA and name == "wal_checkpoint"
+        return sqlite3.SQLITE_DENY if fails[0] and pragma else sqlite3.SQLITE_OK
+
+    with database.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.set_authorizer(fail)
+    kept.delete(OWNER, b"canary-of-the-log")
+    with pytest.raises(ContextGone):
+        kept.find(OWNER, b"canary-of-the-log")
+    fails[0] = False
+    kept.prune()
+    assert database.path is not None
+    log = database.path.with_name(database.path.name + "-wal")
     assert b"canary-of-the-log" not in database.path.read_bytes() + log.read_bytes()
     database.close()
 

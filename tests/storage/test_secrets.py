@@ -119,6 +119,22 @@ def test_a_database_is_bound_to_its_master_key(database: Database) -> None:
         bind_master_key(database, b"b" * 32)
 
 
+def test_the_key_of_a_database_that_somebody_else_writes_to_is_compared_at_once(
+    url: str, database: Database
+) -> None:
+    bind_master_key(database, b"a" * 32)
+    second = open_database(url, durability="strict")
+    try:
+        with database.write():
+            began_s = time.monotonic()
+            bind_master_key(second, b"a" * 32)
+            with pytest.raises(StorageError, match="not the one"):
+                bind_master_key(second, b"b" * 32)
+            assert time.monotonic() - began_s < 2
+    finally:
+        second.close()
+
+
 @pytest.mark.parametrize("key", [b"a", b"b"])
 def test_of_two_first_starts_at_once_the_second_compares_its_master_key(
     url: str, database: Database, key: bytes

@@ -57,7 +57,7 @@ def score(
     except ValueError as error:
         flush()
         complain(str(error))
-        raise typer.Exit(1) from None
+        raise typer.Exit(2) from None
     flush()
 
 
@@ -93,9 +93,9 @@ def evaluate(
 
     try:
         rows = read_dataset(dataset, split)
-    except ValueError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
+    except (OSError, ValueError) as error:
+        complain(f"{dataset}: {error.strerror}" if isinstance(error, OSError) else str(error))
+        raise typer.Exit(2) from None
     figures = measure(EmotionEngine.load(), rows)
     if as_json:
         say(json.dumps(figures, indent=2))

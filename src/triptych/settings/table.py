@@ -162,7 +162,9 @@ class Table:
     def seconds(self, key: str, default: float, *, zero: bool = False) -> float:
         least = "0 or more" if zero else "more than 0"
         expected = f"a number of seconds, {least}, at most a year"
-        return float(self.number(key, default, Decimal(LONGEST_S), expected, zero=zero))
+        number = self.number(key, default, Decimal(LONGEST_S), expected, zero=zero)
+        # Smaller than any float is 0 as one.
+        return float(number) if zero or float(number) else self._wrong(key, number, expected, default)
 
     def nano_usd(self, key: str, default: D) -> int | D:
         """A price or a cap in USD, as nano-USD."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from triptych.core.clock import now_us
 from triptych.core.emotion import Emotion
@@ -317,7 +318,7 @@ class Contexts:
     def _scrub(self) -> None:
         """SQLite overwrites what it deletes, but its log holds the pages as they were before: until
         it has been emptied, they can be read in the file. A later pass tries again what a reader
-        holds up now."""
+        holds up now, or a disk that has no room."""
         if self._postgresql or not self._unscrubbed:
             return
         with self._database.engine.connect() as connection:
@@ -325,6 +326,8 @@ class Contexts:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
             try:
                 busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            except DBAPIError:
+                busy = True
             finally:
                 connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         self._unscrubbed = bool(busy)

@@ -78,18 +78,20 @@ def bind_master_key(database: Database, master: bytes) -> None:
     """Note the master key's fingerprint in a database that has none, and compare it in one that
     has. Raises StorageError when the database belongs to another master key."""
     fingerprint = derive_key(master, "fingerprint").hex()
-    with database.write() as connection:
+    # Commands that only look must not wait for SQLite's one writer.
+    with database.read() as connection:
         known = connection.execute(_KNOWN).scalar()
-        if known is None:
+    if known is None:
+        with database.write() as connection:
             # Of nodes that start for the first time together, one notes it, and the others compare.
             connection.execute(_NOTE_ONCE, {"name": _FINGERPRINT, "value": fingerprint})
             known = connection.execute(_KNOWN).scalar_one()
-        if not hmac.compare_digest(known, fingerprint):
-            raise StorageError(
-                f"The master key is not the one that {database.name} was made with: no API key in it "
-                "would be recognised. Set [secrets] master_key (or the key file beside the database) "
-                "back to the former key, or start with another database."
-            )
+    if not hmac.compare_digest(known, fingerprint):
+        raise StorageError(
+            f"The master key is not the one that {database.name} was made with: no API key in it "
+            "would be recognised. Set [secrets] master_key (or the key file beside the database) "
+            "back to the former key, or start with another database."
+        )
 
 
 class KeyHasher:

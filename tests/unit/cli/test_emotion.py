@@ -31,7 +31,7 @@ def test_a_line_that_is_no_text_is_named_after_those_before_it(
     line: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     feed(monkeypatch, b'{"text": "fine"}\n' + line + b'\n{"text": "never read"}\n')
-    assert main(["emotion", "score", "--jsonl"]) == 1
+    assert main(["emotion", "score", "--jsonl"]) == 2
     captured = capsys.readouterr()
     assert [json.loads(x)["text"] for x in captured.out.splitlines()] == ["fine"]
     assert "stdin line 2" in captured.err
@@ -46,5 +46,5 @@ def test_plain_lines_are_texts_too(
 
 
 def test_a_missing_data_set_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["emotion", "eval", "/nowhere.tsv"]) == 1
+    assert main(["emotion", "eval", "/nowhere.tsv"]) == 2
     assert capsys.readouterr().err == "triptych: error: /nowhere.tsv: No such file or directory\n"

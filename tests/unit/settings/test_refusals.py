@@ -42,6 +42,7 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
         ("[server]\nport = -1\n", "server.port: found -1, expected an integer from 0 to 65535"),
         ("[server]\nmax_body_bytes = 0\n", "server.max_body_bytes: found 0, expected an integer from 1"),
         ("[server]\nrequest_timeout_s = 0\n", "found 0, expected a number of seconds, more than 0"),
+        ("[server]\nrequest_timeout_s = 1e-400\n", "found 1E-400, expected a number of seconds, more than 0"),
         ("[server]\nrequest_timeout_s = nan\n", "found NaN, expected a number of seconds"),
         ("[server]\nrequest_timeout_s = inf\n", "found Infinity, expected a number of seconds"),
         ("[server]\nrequest_timeout_s = 1e999\n", "found 1E+999, expected a number of seconds"),
