@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli.options import ConfigOption, help_when_alone
-from triptych.cli.terminal import note, program, say, table
+from triptych.cli.terminal import note, program, say, show, table
 from triptych.core.principal import SCOPES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def create(
 
     --org and --user may be left out where there is but one.
     """
-    from triptych.storage.directory import apply_orgs, create_key
+    from triptych.storage.directory import apply_orgs, create_key, revoke_key
     from triptych.vault import org_specs
 
     with opened_vault(config, create=True) as (settings, vault):
@@ -75,11 +75,15 @@ def create(
             environment=environment,
             prefix=settings.keys.prefix,
         )
-    record = issued.record
-    note(
-        f'key_{record.id}: "{name}" of {record.user_name} in {slug}, {environment}, {_scopes(record.scopes)}'
-    )
-    say(issued.plaintext)
+        record = issued.record
+        whose = f'"{name}" of {record.user_name} in {slug}, {environment}, {_scopes(record.scopes)}'
+        note(f"key_{record.id}: {whose}")
+        try:
+            show(issued.plaintext)
+        except OSError:
+            revoke_key(vault.database, record.id)
+            note("It could not be shown, so it is revoked.")
+            raise
 
 
 def list_(config: ConfigOption = None, org: OrgOption = None) -> None:

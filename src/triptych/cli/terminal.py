@@ -29,6 +29,11 @@ def say(text: str = "") -> None:
     print(text)
 
 
+def show(text: str) -> None:
+    """What cannot be asked for again: stdout, at once. Raises OSError when it did not get there."""
+    print(text, flush=True)
+
+
 def note(text: str) -> None:
     """What is good to know beside it: stderr, so that output can be piped."""
     print(text, file=sys.stderr)

@@ -237,6 +237,19 @@ def test_a_key_that_cannot_be_made_is_refused_in_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_key_that_nobody_was_shown_is_revoked(run: Run) -> None:
+    configure(ACME)
+    run("apply", "t.toml")
+    command = [sys.executable, "-m", "triptych", "keys", "create", "--config", "t.toml", "--name", "unseen"]
+    with open("/dev/full", "w") as full:
+        made = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert made.returncode == 1
+    assert "could not be shown, so it is revoked" in made.stderr
+    _, listed, _ = run("keys", "list", "--config", "t.toml")
+    assert [" revoked " in line for line in listed.splitlines() if "unseen" in line] == [True]
+
+
 def test_an_org_that_was_not_applied_yet_is_told_what_to_do(run: Run) -> None:
     configure(ACME)
     run("apply", "t.toml")
