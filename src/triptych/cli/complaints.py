@@ -51,6 +51,7 @@ def run(arguments: Sequence[str] | None) -> int:
         return FAILED
     except OSError as error:
         complain(_system(error))
+        _try_stdout()
         return FAILED
     except UnicodeEncodeError as error:
         foreign = [argument for argument in given if not _is_text(argument)]
@@ -59,6 +60,15 @@ def run(arguments: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort of the program: told, never swallowed
         complain(_unexpected(error))
         return FAILED
+
+
+def _try_stdout() -> None:
+    """Where it is what failed, the interpreter would fail on it once more at the end, with a traceback and
+    an exit code of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        leave_stdout()
 
 
 def _command(arguments: list[str]) -> int:

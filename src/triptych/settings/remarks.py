@@ -1,12 +1,6 @@
 """What a configuration may say, but a person should know about it: warnings, not errors."""
 
-from triptych.settings.tree import (
-    BUILT_SURFACES,
-    ModelSettings,
-    ProviderSettings,
-    Settings,
-    SurfacesSettings,
-)
+from triptych.settings.tree import BUILT_SURFACES, ProviderSettings, Settings, SurfacesSettings
 
 
 def remarks(settings: Settings) -> tuple[str, ...]:
@@ -43,7 +37,6 @@ def remarks(settings: Settings) -> tuple[str, ...]:
             refused = settings.limits.unpriced == "refuse"
             told = "it is refused" if refused else "its usage is recorded, its cost is not"
             said.append(f'model "{model.id}" has no price: {told}')
-        said += [f'model "{model.id}": its {kind} tokens cost nothing' for kind in _free_kinds(model)]
     for org in settings.orgs:
         for group in org.groups:
             unknown = sorted(set(group.models) - models - {"*"})
@@ -53,13 +46,6 @@ def remarks(settings: Settings) -> tuple[str, ...]:
                 if not name.startswith("sandbox-")
             ]
     return tuple(said)
-
-
-def _free_kinds(model: ModelSettings) -> list[str]:
-    """Of input and output, what has no price where the other has one: left out more often than meant."""
-    prices = [model.price, *(dated.price for dated in model.prices)]
-    half = [price for price in prices if price is not None and bool(price.input) != bool(price.output)]
-    return sorted({"output" if price.input else "input" for price in half})
 
 
 def _temporary(provider: ProviderSettings) -> bool:

@@ -384,25 +384,6 @@ def test_a_person_is_told_what_is_accepted_but_not_there_yet(
 
 
 @pytest.mark.parametrize(
-    ("price", "free"),
-    [
-        ("price = { input = 3.0 }", "output"),
-        ("price = { output = 15.0, cache_read = 0.3 }", "input"),
-        ('price = { input = 3.0, output = 15.0 }\nprices = [{ from = "2030-01-01", input = 2.0 }]', "output"),
-        ("price = { input = 3.0, output = 15.0 }", None),
-        ("price = { input = 0, output = 0 }", None),
-    ],
-)
-def test_a_person_is_told_that_half_a_price_makes_the_other_tokens_free(
-    tmp_path: Path, price: str, free: str | None
-) -> None:
-    text = '[[providers]]\nname = "p"\nkind = "anthropic"\napi_key = "k"\n'
-    text += f'[[models]]\nid = "m"\nprovider = "p"\n{price}\n'
-    said = remarks(load(tmp_path, text))
-    assert said == (() if free is None else (f'model "m": its {free} tokens cost nothing',))
-
-
-@pytest.mark.parametrize(
     ("text", "kept_days"),
     [
         ("outcomes_days = 1", 32),
