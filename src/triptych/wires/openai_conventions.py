@@ -15,7 +15,7 @@ LOW_BUDGET_TOKENS = 4_096
 """A budget of at most so many is ``low`` effort."""
 MEDIUM_BUDGET_TOKENS = 16_384
 
-_CACHE_KEY_HEX_DIGITS = 32
+_CACHE_KEY_HEX_DIGITS = _CALL_ID_HEX_DIGITS = 32
 _NEVER_STRICT = re.compile(
     "default|allOf|oneOf|not|if|then|else|dependentRequired|dependentSchemas|patternProperties|propertyNames|"
     "unevaluatedProperties|minProperties|maxProperties|contains|prefixItems|uniqueItems"
@@ -38,6 +38,14 @@ def arguments_schema(tool: Tool) -> msgspec.Raw:
     if not typed or said.properties is not msgspec.UNSET:
         return tool.schema
     return msgspec.Raw(bytes(tool.schema).rstrip()[:-1] + b',"properties":{}}')
+
+
+def call_id(id_: str, most_chars: int) -> str:
+    """Ids of other vendors may be longer than the vendor takes: such an id is spelled anew, the same way in
+    the call and in its result."""
+    if len(id_) <= most_chars:
+        return id_
+    return f"call_{hashlib.sha256(id_.encode('utf-8', 'replace')).hexdigest()[:_CALL_ID_HEX_DIGITS]}"
 
 
 def can_be_strict(schema: msgspec.Raw) -> bool:

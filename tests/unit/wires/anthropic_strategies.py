@@ -129,6 +129,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
     messages = draw(systems) + list(_canonical(draw(st.lists(turns, min_size=1, max_size=5))))
     choice = draw(choices)
     may_be_single = choice is not None and choice.mode != "none"
+    forced = choice is not None and choice.mode in ("required", "named")
     return Conversation(
         messages=tuple(messages),
         stream=draw(st.booleans()),
@@ -142,7 +143,8 @@ def conversations(draw: st.DrawFn) -> Conversation:
         tool_choice=choice,
         parallel_tool_calls=False if may_be_single and draw(st.booleans()) else None,
         output_format=draw(st.none() | objects.map(lambda schema: OutputFormat(msgspec.Raw(schema)))),
-        thinking=draw(thinkings | st.just(Thinking("none"))),
+        # The vendor does not think where it must use a tool.
+        thinking=draw((st.none() if forced else thinkings) | st.just(Thinking("none"))),
         service_tier=draw(st.sampled_from([None, "auto", "default"])),
         cache=draw(hints),
     )

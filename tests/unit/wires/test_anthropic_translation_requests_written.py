@@ -35,6 +35,7 @@ from triptych.wires.anthropic_messages import encode_request
 from triptych.wires.translation import Feature, Inexpressible
 
 HELLO = Message(Role.USER, (Text("hello"),))
+TOOL = Tool("f", msgspec.Raw(b'{"type":"object"}'))
 
 
 def encoded(conversation: Conversation, *, default_max_tokens: int = 100) -> Any:
@@ -202,6 +203,42 @@ def test_a_model_is_asked_to_think_in_the_way_of_its_generation(
     assert (body["thinking"], body.get("output_config", {}).get("effort")) == (thinking, word)
 
 
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "f")])
+@pytest.mark.parametrize(
+    ("model", "asked", "left_out", "word"),
+    [
+        ("claude-sonnet-4-6", Thinking("high"), (Feature.THINKING_EFFORT,), "high"),
+        (
+            "claude-sonnet-4-6",
+            Thinking("high", shown=True),
+            (Feature.THINKING_SHOWN, Feature.THINKING_EFFORT),
+            "high",
+        ),
+        ("claude-haiku-4-5", Thinking("high"), (Feature.THINKING_EFFORT,), None),
+        ("claude-haiku-4-5", Thinking(budget_tokens=2_000), (Feature.THINKING_BUDGET,), None),
+        ("claude-sonnet-4-6", Thinking(), (Feature.THINKING_EFFORT,), None),
+    ],
+)
+def test_where_a_tool_is_forced_thinking_is_left_out_and_the_effort_stays(
+    choice: ToolChoice, model: str, asked: Thinking, left_out: tuple[Feature, ...], word: str | None
+) -> None:
+    """The vendor answers 400 for both: "Thinking may not be enabled when tool_choice forces tool use"."""
+    conversation = said(thinking=asked, tools=(TOOL,), tool_choice=choice)
+    request = encode_request(conversation, model, default_max_tokens=100)
+    body = json.loads(request.body)
+    assert "thinking" not in body
+    assert body.get("output_config", {}).get("effort") == word
+    assert request.left_out == left_out
+
+
+@pytest.mark.parametrize("mode", ["auto", "none"])
+def test_where_no_tool_is_forced_thinking_is_sent(mode: str) -> None:
+    body = encoded(said(thinking=Thinking("high"), tools=(TOOL,), tool_choice=ToolChoice(mode)))
+    assert body["thinking"] == {"type": "adaptive"}
+    body = encoded(said(thinking=Thinking("none"), tools=(TOOL,), tool_choice=ToolChoice("required")))
+    assert body["thinking"] == {"type": "disabled"}
+
+
 def test_a_budget_leaves_room_for_the_answer_or_is_refused() -> None:
     def budget(max_tokens: int) -> Any:
         conversation = said(thinking=Thinking("high"), max_output_tokens=max_tokens)
@@ -234,9 +271,6 @@ def test_an_id_that_the_vendor_rejects_is_spelled_anew_in_call_and_result_alike(
     assert len(set(called)) == 4
     assert all(re.fullmatch("[a-zA-Z0-9_-]+", id_) for id_ in called)
     assert called[-1] == "call_1"
-
-
-TOOL = Tool("f", msgspec.Raw(b'{"type":"object"}'))
 
 
 @pytest.mark.parametrize(

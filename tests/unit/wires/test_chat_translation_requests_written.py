@@ -45,6 +45,22 @@ def test_what_is_said_after_a_call_stands_before_it() -> None:
     }
 
 
+@pytest.mark.parametrize(("length", "kept"), [(40, True), (41, False), (400, False)])
+def test_an_id_that_is_too_long_for_openai_is_spelled_anew_in_call_and_result_alike(
+    length: int, kept: bool
+) -> None:
+    ids = [name.ljust(length, "-") for name in ("a", "b")]
+    *_, call, first, second = written(
+        Message(Role.ASSISTANT, tuple(ToolCall(id_, "f", "{}") for id_ in ids)),
+        Message(Role.TOOL, tuple(ToolResult(id_, ()) for id_ in ids)),
+    )
+    called = [one["id"] for one in call["tool_calls"]]
+    assert called == [first["tool_call_id"], second["tool_call_id"]]
+    assert len(set(called)) == 2
+    assert all(len(id_) <= 40 for id_ in called)
+    assert (called == ids) is kept
+
+
 SKIP = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 TWO_TURNS = (
     HELLO,

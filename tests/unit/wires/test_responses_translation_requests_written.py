@@ -144,3 +144,17 @@ def test_a_cache_hint_becomes_a_key_of_what_does_not_change() -> None:
     assert "prompt_cache_key" in encoded(of(Text("x"), tools=(Tool("f", SCHEMA, cache=CacheHint()),)))
     inside = ToolResult("c", (Text("x", cache=CacheHint()),))
     assert "prompt_cache_key" in encoded(of(inside, role=Role.TOOL))
+
+
+@pytest.mark.parametrize(("length", "kept"), [(64, True), (65, False), (400, False)])
+def test_an_id_that_is_too_long_for_openai_is_spelled_anew_in_call_and_result_alike(
+    length: int, kept: bool
+) -> None:
+    ids = [name.ljust(length, "-") for name in ("a", "b")]
+    calls = Message(Role.ASSISTANT, tuple(ToolCall(id_, "f", "{}") for id_ in ids))
+    results = Message(Role.TOOL, tuple(ToolResult(id_, ()) for id_ in ids))
+    sent = [item["call_id"] for item in encoded(Conversation(messages=(calls, results)))["input"]]
+    assert sent[:2] == sent[2:]
+    assert sent[0] != sent[1]
+    assert all(len(id_) <= 64 for id_ in sent)
+    assert (sent[:2] == ids) is kept

@@ -42,6 +42,13 @@ def written_thinking(thinking: Thinking, model: str, max_tokens: int) -> tuple[d
     return written, _word(effort, minor)
 
 
+def written_effort(thinking: Thinking, model: str) -> str | None:
+    """The word of ``output_config.effort`` where there is no ``thinking`` object beside it; None for a model
+    that does not know it."""
+    minor = _minor(model)
+    return None if minor is not None and minor < _ADAPTIVE_MINOR else _word(thinking.effort, minor)
+
+
 def _minor(model: str) -> int | None:
     """Of the fourth generation; those before it are 0, and None is a later or unknown one."""
     found = _GENERATION.search(model)

@@ -289,6 +289,9 @@ EXPRESSES: Mapping[Feature, str] = {
 LEAVES_OUT: Mapping[Feature, str] = {
     Feature.REASONING: "another vendor's reasoning cannot be read, and would be rejected",
     Feature.CITATION: "the vendor takes back citations of its own search only; the text stays",
+    Feature.THINKING_EFFORT: "where a tool is forced the vendor takes no thinking; the effort stays",
+    Feature.THINKING_BUDGET: "where a tool is forced the vendor takes no thinking",
+    Feature.THINKING_SHOWN: "where a tool is forced the vendor takes no thinking",
     Feature.IMAGE_DETAIL: "every image is seen in full detail, up to the vendor's bounds",
     Feature.OUTPUT_SCHEMA_NAME: "a schema has no name here, and is always kept to",
     Feature.USER: "it serves the provider's statistics only",

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -21,6 +22,7 @@ from triptych.core.conversation import (
     Refusal,
     Role,
     Text,
+    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
@@ -28,7 +30,7 @@ from triptych.core.conversation import (
     Url,
 )
 from triptych.wires.anthropic_messages.answer_codec import written_reasoning
-from triptych.wires.anthropic_messages.effort import written_thinking
+from triptych.wires.anthropic_messages.effort import written_effort, written_thinking
 from triptych.wires.anthropic_messages.output_schema import kept_schema
 from triptych.wires.anthropic_messages.reasoning import VENDOR
 from triptych.wires.anthropic_messages.tool_input import tool_input
@@ -46,6 +48,7 @@ _DEFAULT_TOP_P = 1.0
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "named": "tool"}
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
+_FORCING = frozenset(("required", "named"))
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _EMPTY_SCHEMA = re.compile(rb"\{[ \t\n\r]*\}")
 
@@ -185,8 +188,15 @@ class _Encoding:
 
     def _output(self, body: Object, model: str, max_tokens: int) -> None:
         output: Object = {}
-        if self._said.thinking is not None:
-            body["thinking"], effort = written_thinking(self._said.thinking, model, max_tokens)
+        thinking = self._said.thinking
+        if thinking is not None:
+            choice = self._said.tool_choice
+            if choice is not None and choice.mode in _FORCING and thinking.effort != "none":
+                # The vendor answers 400 for both together.
+                effort = written_effort(thinking, model)
+                self._left_out |= dict.fromkeys(_thoughts(thinking))
+            else:
+                body["thinking"], effort = written_thinking(thinking, model, max_tokens)
             if effort is not None:
                 output["effort"] = effort
         format_ = self._said.output_format
@@ -218,6 +228,16 @@ class _Encoding:
         ):
             if value is not None:
                 self._left_out[feature] = None
+
+
+def _thoughts(thinking: Thinking) -> Iterator[Feature]:
+    """What was said of it."""
+    if thinking.budget_tokens is not None:
+        yield Feature.THINKING_BUDGET
+    if thinking.shown is not None:
+        yield Feature.THINKING_SHOWN
+    if thinking.effort is not None or (thinking.budget_tokens is None and thinking.shown is None):
+        yield Feature.THINKING_EFFORT
 
 
 def _call_id(id_: str) -> str:

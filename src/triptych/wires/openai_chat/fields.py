@@ -175,7 +175,8 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.DOCUMENT_TEXT: "as a data URL of text/plain",
     Feature.DOCUMENT_FILE: "OpenAI's files are carried, others are refused",
     Feature.DOCUMENT_NAME: "carried, as the file's name",
-    Feature.TOOL_CALL: "carried, after the texts of its message",
+    Feature.TOOL_CALL: "carried, after the texts of its message; an id of more than 40 "
+    "characters is spelled anew",
     Feature.TOOL_RESULT: "carried, one message for each",
     Feature.TOOL_RESULT_ERROR: 'the text is prefixed with "[tool error] "',
     Feature.REFUSAL: _CARRIED,

@@ -31,6 +31,7 @@ from triptych.wires.openai_conventions import (
     ERROR_PREFIX,
     arguments_schema,
     cache_key,
+    call_id,
     can_be_strict,
     effort_of,
     strictness,
@@ -43,6 +44,7 @@ _SYSTEM_ROLES = (Role.SYSTEM, Role.DEVELOPER)
 _TIERS = ("auto", "default", "flex", "scale", "priority")
 _DOCUMENT = "document"
 _EXTENSIONS = {"application/pdf": ".pdf", "text/plain": ".txt"}
+_MOST_CALL_ID_CHARS = 40
 _ENCODER = msgspec.json.Encoder()
 
 # From Gemini 3 on a call of the running turn comes back signed, or the request is refused. A caller on
@@ -164,7 +166,7 @@ class _RequestWriter:
     def _call(self, call: ToolCall) -> _Json:
         self._note_cache(call)
         function = {"name": call.name, "arguments": call.arguments or NO_ARGUMENTS}
-        return {"id": call.id, "type": "function", "function": function}
+        return {"id": call_id(call.id, _MOST_CALL_ID_CHARS), "type": "function", "function": function}
 
     def _result(self, result: ToolResult) -> _Json:
         self._note_cache(result)
@@ -179,7 +181,8 @@ class _RequestWriter:
             first = texts[0] if texts else Text("")
             texts[:1] = [Text(ERROR_PREFIX + first.text, (), first.cache)]
         content = self._content(texts) if texts else ""
-        return {"role": "tool", "tool_call_id": result.call_id, "content": content}
+        call = call_id(result.call_id, _MOST_CALL_ID_CHARS)
+        return {"role": "tool", "tool_call_id": call, "content": content}
 
     def _content(self, parts: Sequence[object]) -> str | list[_Json]:
         """A single text is a string, as most clients write it and every server takes it."""

@@ -278,7 +278,7 @@ EXPRESSES: Mapping[Feature, str] = {
     Feature.DOCUMENT_TEXT: "as a data URL of text/plain",
     Feature.DOCUMENT_FILE: "OpenAI's files are carried, others are refused",
     Feature.DOCUMENT_NAME: "carried beside data",
-    Feature.TOOL_CALL: _CARRIED,
+    Feature.TOOL_CALL: "carried; an id of more than 64 characters is spelled anew",
     Feature.TOOL_RESULT: _CARRIED,
     Feature.TOOL_RESULT_IMAGE: _CARRIED,
     Feature.TOOL_RESULT_DOCUMENT: _CARRIED,

@@ -29,6 +29,7 @@ from triptych.wires.openai_conventions import (
     ERROR_PREFIX,
     arguments_schema,
     cache_key,
+    call_id,
     can_be_strict,
     effort_of,
     strictness,
@@ -38,6 +39,7 @@ from triptych.wires.openai_responses.request_decoder import TEXT_DOCUMENT_TYPE
 from triptych.wires.translation import EncodedRequest, Feature, Inexpressible
 
 _FORMAT_NAME = "response"
+_MOST_CALL_ID_CHARS = 64
 _INCLUDE = ["reasoning.encrypted_content"]
 # Required where a file is data; the provider goes by its ending.
 _FILE_NAMES = {"application/pdf": "document.pdf", TEXT_DOCUMENT_TYPE: "document.txt"}
@@ -111,7 +113,7 @@ def _assistant_items(message: Message, left_out: dict[Feature, None]) -> list[Js
             items.append(
                 {
                     "type": "function_call",
-                    "call_id": part.id,
+                    "call_id": call_id(part.id, _MOST_CALL_ID_CHARS),
                     "name": part.name,
                     "arguments": part.arguments,
                 }
@@ -214,7 +216,8 @@ def _tool_result(result: ToolResult, left_out: dict[Feature, None]) -> Json:
         output = ""
     elif len(content) == 1 and content[0]["type"] == "input_text":
         output = content[0]["text"]
-    return {"type": "function_call_output", "call_id": result.call_id, "output": output}
+    call = call_id(result.call_id, _MOST_CALL_ID_CHARS)
+    return {"type": "function_call_output", "call_id": call, "output": output}
 
 
 def _tool(tool: Tool, left_out: dict[Feature, None]) -> Json:
