@@ -74,14 +74,17 @@ class Gateway:
 
 @contextmanager
 def counted_steps() -> Iterator[list[int]]:
-    """Bytecodes that are executed meanwhile, in whatever is called."""
+    """Bytecodes of the gateway's own that are executed meanwhile. Others' come between, where somebody has
+    asked to be told when cycles are collected."""
     steps = [0]
 
     def step(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
         steps[0] += event == "opcode"
         return step
 
-    def call(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
+    def call(frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        if not str(frame.f_globals.get("__name__")).startswith("triptych."):
+            return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return step
 
